@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from orchestrator.api.search import open_run, plan_search, resume_search, run_search
     from orchestrator.callbacks import Callback, StopSearch
     from orchestrator.estimate.simulation import Estimate
+    from orchestrator.simulation.replay import replay_search
+    from orchestrator.simulation.replayed import Replay, ReplayedSearch, ReplayedTrial
+    from orchestrator.simulation.table import ResultTable, Trajectory, packaged_table
     from results.export.exported_model import Bundle, load_bundle
     from results.run.search_request import SearchRequest
     from results.scores.metrics import Metric, register_metric
@@ -40,10 +43,15 @@ _PLACES: Final = MappingProxyType(
         "Metric": "results.scores.metric",
         "Operation": "results.scores.operating_point",
         "OrchestrateError": "trainables.common.errors",
+        "Replay": "orchestrator.simulation.replayed",
+        "ReplayedSearch": "orchestrator.simulation.replayed",
+        "ReplayedTrial": "orchestrator.simulation.replayed",
+        "ResultTable": "orchestrator.simulation.table",
         "SearchRequest": "results.run.search_request",
         "SearchResult": "orchestrator.api.result",
         "StopSearch": "orchestrator.callbacks",
         "Task": "trainables.config.tasks",
+        "Trajectory": "orchestrator.simulation.table",
         "audit_data": "orchestrator.api.data",
         "compare_models": "orchestrator.api.claims",
         "describe_data": "orchestrator.api.data",
@@ -51,11 +59,13 @@ _PLACES: Final = MappingProxyType(
         "join_sets": "orchestrator.api.prepared_sets",
         "load_bundle": "results.export.exported_model",
         "open_run": "orchestrator.api.search",
+        "packaged_table": "orchestrator.simulation.table",
         "plan_search": "orchestrator.api.search",
         "prepare_set": "orchestrator.api.prepared_sets",
         "recalibrate_bundle": "orchestrator.api.claims",
         "register_backbone": "trainables.models.registry",
         "register_metric": "results.scores.metrics",
+        "replay_search": "orchestrator.simulation.replay",
         "resume_search": "orchestrator.api.search",
         "run_search": "orchestrator.api.search",
     }
@@ -69,10 +79,15 @@ __all__ = [
     "Metric",
     "Operation",
     "OrchestrateError",
+    "Replay",
+    "ReplayedSearch",
+    "ReplayedTrial",
+    "ResultTable",
     "SearchRequest",
     "SearchResult",
     "StopSearch",
     "Task",
+    "Trajectory",
     "audit_data",
     "compare_models",
     "describe_data",
@@ -80,11 +95,13 @@ __all__ = [
     "join_sets",
     "load_bundle",
     "open_run",
+    "packaged_table",
     "plan_search",
     "prepare_set",
     "recalibrate_bundle",
     "register_backbone",
     "register_metric",
+    "replay_search",
     "resume_search",
     "run_search",
 ]

@@ -97,7 +97,7 @@ def join_sets(sets: Sequence[str | Path], out: str | Path) -> PreparedSet:
 
 
 def _steps(given: Mapping[str, Any]) -> Preparation:
-    for name in ("size", "mm_per_px"):
+    for name in ("size", "mm_per_px", "allows_for_processing"):
         if name in given:
             raise ConfigError(f"{name} is an option of its own, not a step")
     try:

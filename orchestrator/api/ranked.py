@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.api.run_view import RunView, silent
+from results.ensembles.against_baseline import baseline_verdict
 from results.ensembles.build import build_ensembles
-from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.limits import DEFAULT_MEMBERS
-from results.ensembles.methods import METHODS
-from results.ensembles.nested import BEST_SINGLE
+from results.errors import EnsembleError
+from results.scores.baseline import BaselineVerdict
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.operating_point import NOTHING_ASKED, Operation
@@ -76,6 +77,21 @@ class RankedTrials(RunView):
             operation=operation,
         )
 
+    def against_baseline(self) -> BaselineVerdict | None:
+        """Compare what the search ships with a closed-form head on colour and intensity only.
+
+        That is the chosen ensemble, by its nested predictions, if it knows all complete trials; else the best
+        trial, chosen anew without each fold.
+
+        Returns:
+            None where there is no such head, as for a table, or nothing to compare it with.
+        """
+        try:
+            chosen = read_ensemble(self._run) if self._built() else None
+        except EnsembleError:  # a damaged file
+            chosen = None
+        return baseline_verdict(self._run, chosen)
+
     def measure_costs(
         self, models: Sequence[Sequence[int]], *, say: Say = silent
     ) -> "dict[tuple[int, ...], PredictionTime]":
@@ -110,7 +126,7 @@ class RankedTrials(RunView):
 
     def _built(self) -> list[Ensemble]:
         """The ensembles that are in the run folder; none if trials have ended that they do not know."""
-        names = [name for name in (BEST_SINGLE, *METHODS) if self._run.ensemble_file(name).is_file()]
+        names = [name for name in BUILT if self._run.ensemble_file(name).is_file()]
         found = [read_ensemble(self._run, name) for name in names]
         compared = objectives_of(self.record).rank(self.complete)[:MOST_COMPARED]
         ended = {record.number for record in compared if record.value is not None}

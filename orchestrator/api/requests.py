@@ -20,6 +20,7 @@ from trainables.data.sources import default_data
 if TYPE_CHECKING:
     from search_spaces.enqueue import SpaceFunction
 
+_EPOCHS: Final = "training.epochs"  # the setting whose largest value is the option `epochs`
 _PATHS: Final = ("data", "weights_dir", "runs", "store", "shared_store")
 
 
@@ -104,6 +105,9 @@ def completed(asked: Mapping[str, Any]) -> SearchRequest:
     if not asked.get("own_task"):
         task_named(str(asked["task"]))  # a misspelt task is said before a recipe of another one
     protocol = protocol_of_recipes(asked.get("recipes", ()), str(asked["task"]))
+    held = asked.get("fixed_params", {}).get(_EPOCHS)
+    if held is not None:  # it is the number of all trials, the recipes' too, which are cut to the largest one
+        asked["epochs"] = held
     if "folds" in asked or "holdout" in asked:  # one of the two takes the place of the recipes' protocol
         protocol = {name: value for name, value in protocol.items() if name not in ("folds", "holdout")}
     request = parse_request(protocol | dict(asked))

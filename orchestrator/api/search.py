@@ -21,6 +21,7 @@ from orchestrator.reporting.terminal import busy_seconds
 from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
+from orchestrator.tuning.elsewhere import SaidPlaces, places_of
 from orchestrator.tuning.reopen import resume_options
 from results.run.finding import find_run
 from results.run.run_folder import RunFolder
@@ -87,7 +88,7 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
     display = display_of(progress)
-    callbacks = (*callbacks, *_asked_callbacks(request))
+    callbacks = (*callbacks, *_asked_callbacks(request.track, request.results))
     outcome = session.run_search(request, surroundings_of(display, address, callbacks), command=command)
     return _nested(_finished(outcome, display, callbacks), display, address, by=command)
 
@@ -101,6 +102,9 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     space: "SpaceFunction | str | None" = None,
     sampler: str | None = None,
     pruner: str | None = None,
+    study_storage: str | None = None,
+    results: str | None = None,
+    track: Sequence[str] | None = None,
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     progress: bool | Display | None = None,
@@ -117,6 +121,9 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
             defined it and this is another one.
         sampler: The search's own sampler, said again for a run that was made elsewhere.
         pruner: The search's own pruner, likewise.
+        study_storage: URL of the storage of the search's own study, likewise.
+        results: The search's own storage of results, likewise; `none` goes on without a copy.
+        track: The search's own trackers, likewise; `none` goes on without.
         callbacks: Callbacks for the events of the search from now on.
         address: A Ray cluster, as for `run_search`.
         progress: What to show, as for `run_search`.
@@ -129,13 +136,15 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     folder = folder_of(run, runs)
     name = space if space is None or isinstance(space, str) else name_of_function(space)
     display = display_of(progress)
-    callbacks = (*callbacks, *_asked_callbacks(folder.search().request))
+    said = SaidPlaces(study_storage, results, track)
+    places = places_of(folder, folder.search(), said)
+    callbacks = (*callbacks, *_asked_callbacks(places.track, places.results))
     outcome = session.resume_search(
         folder,
         surroundings_of(display, address, callbacks),
         minutes=minutes,
         trials=trials,
-        options=resume_options(retry, name, sampler, pruner),
+        options=resume_options(retry, name, sampler, pruner, places=said),
     )
     return _nested(_finished(outcome, display, callbacks), display, address)
 
@@ -207,9 +216,9 @@ def folder_of(run: "str | Path | RunFolder | SearchResult", runs: str | Path = "
     return run if isinstance(run, RunFolder) else find_run(str(run), Path(runs))
 
 
-def _asked_callbacks(request: SearchRequest) -> tuple[Callback, ...]:
+def _asked_callbacks(track: Sequence[str], results: str | None) -> tuple[Callback, ...]:
     """Callbacks that options of a search ask for."""
-    return (*tracking_callbacks(request.track), *mirror_callbacks(request.results))
+    return (*tracking_callbacks(track), *mirror_callbacks(results))
 
 
 def _finished(

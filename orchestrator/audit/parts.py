@@ -1,5 +1,6 @@
 """Patients, examinations, lesions and tiles that are in two parts of a split."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ def findings_of_parts(examined: ExaminedSet) -> list[Finding]:
     """Say which patients, examinations and lesions are in two parts, and which tiles overlap."""
     return [
         *_in_two_parts(examined, examined.patch_set.patients, "patient"),
-        *_in_two_parts(examined, examined.columns.get("exam"), "examination"),
+        *_in_two_parts(examined, _exams(examined), "examination"),
         *_in_two_parts(examined, examined.columns.get("lesion"), "lesion"),
         *_similar_names(examined),
         *_overlapping_tiles(examined),
@@ -35,9 +36,9 @@ def _in_two_parts(examined: ExaminedSet, units: NDArray[Any] | None, noun: str) 
     """A finding on units that lie in more than one part; extra rows are a part of their own."""
     if units is None:
         return
-    own = np.asarray(units)[examined.rows.rows].astype(str)
-    known = own != ""
-    names, unit = np.unique(own, return_inverse=True)
+    of_rows = np.asarray(units)[examined.rows.rows]
+    known = is_known(of_rows)
+    names, unit = np.unique(of_rows.astype(str), return_inverse=True)
     low = np.full(len(names), np.iinfo(np.int64).max)
     high = np.full(len(names), np.iinfo(np.int64).min)
     np.minimum.at(low, unit[known], examined.parts[known])
@@ -52,6 +53,21 @@ def _in_two_parts(examined: ExaminedSet, units: NDArray[Any] | None, noun: str) 
         count=len(torn),
         examples=tuple(names[torn[:SHOWN]].tolist()),
     )
+
+
+def _exams(examined: ExaminedSet) -> NDArray[np.str_] | None:
+    """Examination of each image of the patch set with its patient, as patients may number their own; or None.
+
+    Unknown examinations are empty texts.
+    """
+    exams, patients = examined.columns.get("exam"), examined.patch_set.patients
+    if exams is None:
+        return None
+    names = np.asarray(exams).astype(str)
+    if patients is not None:
+        pairs = zip(names.tolist(), patients.tolist(), strict=True)
+        names = np.array([f"{exam} of patient {patient}" for exam, patient in pairs])
+    return np.where(is_known(np.asarray(exams)), names, "")
 
 
 def _similar_names(examined: ExaminedSet) -> Iterator[Finding]:
@@ -124,16 +140,35 @@ def _about_pairs(
 
 
 def _tiles(examined: ExaminedSet) -> tuple[NDArray[np.str_], Float64Array] | None:
-    """Image that each row was cut from, and its box (left, top, right, bottom); None where not known."""
+    """Image that each row was cut from, and its box (left, top, right, bottom); None where not known.
+
+    A row that shows all of its image is of no image, since there is nothing to overlap with.
+    """
     files = examined.column("file")
     sides = [examined.column(name) for name in _SIDES]
     if files is not None and all(side is not None for side in sides):
         left, top, width, height = (np.asarray(side, dtype=np.float64) for side in sides)
         boxes = np.stack([left, top, left + width, top + height], axis=1)
-        known = ~np.isnan(boxes).any(axis=1) & is_known(files)
-        return np.where(known, files.astype(str), ""), boxes
+        known = ~np.isnan(boxes).any(axis=1) & is_known(files) & ~_are_whole(examined, boxes)
+        return np.where(known, _images(examined, files), ""), boxes
     return _tiles_by_name([examined.patch_set.names[row] for row in examined.rows.rows.tolist()], examined) \
         if examined.patch_set.names else None  # fmt: skip
+
+
+def _images(examined: ExaminedSet, files: NDArray[Any]) -> NDArray[np.str_]:
+    """Image of each row: frame of a file of a source, as sources may name their files alike."""
+    further = [found for name in ("source", "frame") if (found := examined.column(name)) is not None]
+    parts = zip(*(one.astype(str).tolist() for one in (files, *further)), strict=True)
+    return np.array([json.dumps(one) for one in parts])
+
+
+def _are_whole(examined: ExaminedSet, boxes: Float64Array) -> NDArray[np.bool_]:
+    """True for boxes that are all of their image, shape (n,)."""
+    sides = [examined.column(name) for name in ("width_px", "height_px")]
+    if any(side is None for side in sides):
+        return np.zeros(len(boxes), dtype=bool)
+    size = np.stack([np.asarray(side, dtype=np.float64) for side in sides], axis=1)
+    return np.asarray((boxes[:, :2] <= 0).all(axis=1) & (boxes[:, 2:] >= size).all(axis=1))
 
 
 def _tiles_by_name(

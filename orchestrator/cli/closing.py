@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
-from orchestrator.cli.common import short_path
+from orchestrator.cli.common import short_path, warn_of_baseline
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import (
     SYNTHETIC_WARNING,
@@ -18,7 +18,6 @@ from orchestrator.reporting.console import (
     essentials,
     print_message,
     print_next,
-    print_warning,
 )
 from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
@@ -28,13 +27,12 @@ from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles
 from results.errors import RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.baseline import baseline_verdict
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE
 from results.scores.metrics import metric_named
 from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
 from results.scores.ranking import Objectives, objectives_of
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
-from results.scores.settings_text import settings_text
+from results.scores.settings_text import labelled_settings
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text
 from trainables.data.splits import read_split
@@ -70,15 +68,13 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(short_path(run.path), result.records))
-    verdict = baseline_verdict(run)
-    if verdict is not None and verdict.message():
-        print_warning(console, verdict.message())
     output = Sections(form)
     show_recipes(result, console, output)
     if finish:
         from orchestrator.cli.finish import finish_run
 
         finish_run(result, console, output)
+    warn_of_baseline(result, console)
     repeats = result.repeats
     if repeats is not None:
         output.add(
@@ -177,7 +173,7 @@ def _described(record: TrialRecord, objectives: Objectives) -> str:
     others = [f"{name} {metric_named(name).text(values.get(name))}" for name in objectives.needed[1:]]
     missed = objectives.missed(values)
     said = [", ".join(others), f"misses what was required: {', '.join(missed)}" if missed else ""]
-    text = "  ".join([*(part for part in said if part), settings_text(record.config)])
+    text = "  ".join([*(part for part in said if part), labelled_settings(record)])
     return f"{text} {OPTIMISTIC} {OPTIMISTIC_NOTE}" if record.is_optimistic else text
 
 

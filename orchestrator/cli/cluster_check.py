@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 HELP = "find out what would go wrong with a cluster before it is started"
 EPILOG = """\
-Looks at the file (Ray's schema, what is filled in, what each line would do)
-and, over SSH, at every machine that it names: login, Python, installed
-versions, disk, GPUs, clock, ports, home folder, and what runs there already.
-It changes nothing. Exit code 1 if something is broken.
+Looks at the file (Ray's schema, what is filled in, what each line would do,
+the token of every `ray start`) and, over SSH, at every machine that it names:
+login, Python, disk, GPUs, clock, ports, home folder, what runs there already,
+and versions, beside those of this machine. Several machines try whether they
+reach each other, with listeners of seconds. It changes nothing. Exit code 1
+if something is broken.
 
 examples:
   orchestrate cluster check cluster/dgx.yaml

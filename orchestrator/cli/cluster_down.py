@@ -11,7 +11,7 @@ Searches that run there are ended as Ctrl-C ends them, so that they can be
 resumed. Then `ray down -y FILE` is run, which ends Ray on the first machine
 only, and `ray stop` on each of the others; at last every machine is asked
 whether something of Ray is left. Files stay: environment, project, runs and
-data. Rented machines are given back, with what is on them.
+data. Rented machines are given back, with what is on them, and not asked.
 
 examples:
   orchestrate cluster down cluster/dgx.yaml

@@ -8,9 +8,11 @@ from orchestrator.reporting.console import messages, print_message, print_next
 HELP = "install on the machines of a cluster and start Ray there, unless a search runs"
 EPILOG = """\
 Runs `ray up -y FILE`, and says so. A second `ray up` starts Ray anew, which
-kills running searches: so it is refused while one runs there. --no-restart
-sends changed code and files and leaves Ray and searches alone; --restart
-kills them, and what was killed can be resumed.
+kills running searches: so every machine of the file is asked, of rented ones
+the head alone, and it is refused while one runs there. --no-restart sends
+changed code and files and leaves Ray and searches alone; --restart kills
+them, and what was killed can be resumed. A file of which a Ray would ask for
+no token is refused: `orchestrate cluster check FILE` says what it lacks.
 
 examples:
   orchestrate cluster up cluster/dgx.yaml

@@ -2,11 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from orchestrator.api.ranked import RankedTrials
     from results.run.run_folder import RunFolder
     from results.scores.operating_point import Operation
+
+DEFAULT_ENSEMBLE: Final = "best"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +40,19 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     folder = find_run(arguments.run, arguments.runs)
     for damage in folder.damage().values():
         print_warning(messages(), str(damage))
+    for number, error in folder.damaged_weights().items():
+        if folder.weights_folder(number).is_dir():  # a copy of a run may be without weights
+            print_warning(messages(), str(error))
     return folder
+
+
+def warn_of_baseline(result: "RankedTrials", console: "Console") -> None:
+    """Say if what a run ships is not better than colour and intensity only."""
+    from orchestrator.reporting.console import print_warning
+
+    verdict = result.against_baseline()
+    if verdict is not None and verdict.message():
+        print_warning(console, verdict.message())
 
 
 def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
@@ -46,7 +63,9 @@ def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
         refit: Help text of --refit; empty for a verb that does not have it.
     """
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ensemble", default="best", help="name of the ensemble (default: best)")
+    which.add_argument(
+        "--ensemble", default=DEFAULT_ENSEMBLE, help="name of the ensemble (default: %(default)s)"
+    )
     which.add_argument("--trial", type=int, help="a single trial instead")
     if refit:
         parser.add_argument("--refit", action="store_true", help=refit)
@@ -89,10 +108,10 @@ def operation_options(arguments: argparse.Namespace) -> list[str]:
 
 
 def model_options(arguments: argparse.Namespace) -> list[str]:
-    """Return the options that name the same model, word by word."""
-    if arguments.trial is None:
-        return ["--ensemble", arguments.ensemble]
-    return ["--trial", str(arguments.trial)]
+    """Return the options that name the same model, word by word; none for the one that is taken without."""
+    if arguments.trial is not None:
+        return ["--trial", str(arguments.trial)]
+    return [] if arguments.ensemble == DEFAULT_ENSEMBLE else ["--ensemble", arguments.ensemble]
 
 
 def short_path(path: Path) -> str:

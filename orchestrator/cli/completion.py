@@ -119,7 +119,7 @@ def _names() -> Mapping[str, Callable[[], tuple[str, ...]]]:
             "recipe": lambda: recipes,
             "recipes": lambda: recipes,
             "methods": lambda: methods,
-            "ensemble": lambda: ("best", "best_single", *methods),
+            "ensemble": lambda: ("best", "best_single", *methods, "baseline"),
         }
     )
 

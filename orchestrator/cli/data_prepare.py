@@ -27,6 +27,7 @@ examples:
   orchestrate data prepare folder patches --out sets/patches --option task=benign_malignant --size 224
 """
 _SHOWN: Final = 5  # problems that are printed; all are in a file
+_WORDS_OF_JSON: Final = ("true", "false", "null")
 _LEFT_OUT: Final = 1  # exit code where something could not be used
 
 
@@ -157,11 +158,16 @@ def _pairs(typed: list[str], option: str) -> dict[str, str]:
 
 
 def _plain(text: str) -> Any:
-    """A value as JSON has it, such as true or 0.02; else the text itself."""
+    """A value as JSON has it, such as 0.02; true, false and none in any case; else the text itself.
+
+    >>> [_plain(text) for text in ("True", "false", "NONE", "null", "0.02", "[0.07, 0.07]", "left")]
+    [True, False, None, None, 0.02, [0.07, 0.07], 'left']
+    """
     import json
 
+    word = text.strip().lower()
     try:
-        return json.loads(text)
+        return json.loads("null" if word == "none" else word if word in _WORDS_OF_JSON else text)
     except ValueError:
         return text
 

@@ -68,19 +68,24 @@ def _devices() -> list[Finding]:
 
 
 def _weights(weights_dir: Path | None) -> list[Finding]:
-    from trainables.models.registry import DEFAULT_BACKBONES
-    from trainables.models.weights import take_inventory
+    from trainables.models.registry import default_backbones
+    from trainables.models.weights import take_inventory, weights_text
+    from trainables.models.weights_folder import with_nets_of_folder
 
-    inventory = take_inventory(DEFAULT_BACKBONES, weights_dir=weights_dir, may_download=False)
+    missing = []
+    if weights_dir is not None and not weights_dir.is_dir():
+        missing = [_finding(f"weights in {weights_dir}", "broken", "it is not a folder")]
+    inventory = take_inventory(default_backbones(), weights_dir=weights_dir, may_download=False)
+    inventory = with_nets_of_folder(inventory, weights_dir)
     found = []
     for name, file in inventory.usable.items():
-        detail = (
-            "trains from scratch"
-            if file is None
-            else f"ImageNet weights from {file.origin}: {file.path.name}"
-        )
-        found.append(_finding(name, "ok", detail))
-    return found + [_finding(name, "no weights", reason) for name, reason in inventory.left_out.items()]
+        which = "" if file is None else f": {file.path.name}"
+        found.append(_finding(name, "ok", weights_text(name, file) + which))
+    return (
+        missing
+        + found
+        + [_finding(name, "no weights", reason) for name, reason in inventory.left_out.items()]
+    )
 
 
 def _disk(runs: Path) -> Finding:

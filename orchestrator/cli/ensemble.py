@@ -10,6 +10,7 @@ from orchestrator.cli.common import (
     open_run,
     operation_of,
     short_path,
+    warn_of_baseline,
 )
 from orchestrator.reporting.console import messages, print_message, print_next, show, warn_if_synthetic
 from results.ensembles.limits import DEFAULT_MEMBERS
@@ -21,7 +22,8 @@ better half of the trials, 40 at most. A kind is the nets whose features a
 model sees, and its head.
 Weights and stackers are fitted on out-of-fold predictions and scored by a
 second cross-validation over patients, which repeats the choice of members,
-too. The simplest method that may be the best is kept as `best`.
+too. The simplest method that may be the best is kept as `best`, unless it does
+no better than the best trial on colour and intensity only, which is kept then.
 
 What an image costs is measured on the graph that an export would write, in
 which members that share a backbone share its pass: seconds for each structure
@@ -72,7 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_message(
             messages(), f"left out, since they are for two classes and not {classes}: {', '.join(without)}"
         )
-    found = RankedTrials(folder).build_ensembles(
+    result = RankedTrials(folder)
+    found = result.build_ensembles(
         max_members=arguments.members,
         methods=arguments.methods,
         measure=not arguments.no_costs,
@@ -87,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: ensembles_as_json(found),
         csv=lambda: ensembles_as_csv(found),
     )
+    warn_of_baseline(result, messages())
     further = ("evaluate",) if folder.has_sealed_part else ("export", "--out", "bundle/")
     print_next(messages(), "orchestrate", further[0], short_path(folder.path), *further[1:])
     return 0

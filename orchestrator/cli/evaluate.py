@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.common import (
+    DEFAULT_ENSEMBLE,
     add_format,
     add_model,
     add_operation,
@@ -137,7 +138,7 @@ def _check_bundle_options(arguments: argparse.Namespace) -> None:
             f"{arguments.run} is a bundle, which holds no test part: name labelled data with --data, or "
             "evaluate the run that it came from"
         )
-    if arguments.trial is not None or arguments.refit or arguments.ensemble != "best":
+    if arguments.trial is not None or arguments.refit or arguments.ensemble != DEFAULT_ENSEMBLE:
         raise ConfigError("a bundle holds one model: leave --ensemble, --trial and --refit out")
     if operation_options(arguments):
         raise ConfigError(

@@ -157,6 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
             trial=arguments.trial,
             refit=arguments.refit,
             seed=arguments.seed,
+            inputs=arguments.images,
         )
     print_message(messages(), f"pictures in {short_path(written)}")
     return 0

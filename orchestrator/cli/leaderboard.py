@@ -18,7 +18,8 @@ other trial is better in all of them. ! marks what misses a requirement. Of
 more than 1,000 complete trials the best 1,000 are compared; those behind them
 have a rank and a value, and neither mark nor interval.
 
-ms/image and MB are those of the graph that an export would write. A search
+ms/image and MB are those of the graph that an export would write, on one core;
+GPU ms is the time on the GPU of the machine that measured it. A search
 measures its best trials at its end, for a tenth of its time at most; --costs
 measures all trials that are shown, seconds for each new structure.
 

@@ -16,6 +16,7 @@ from trainables.config.unit_config import UnitName
 if TYPE_CHECKING:
     from results.export.exported_model import Bundle
     from results.export.onnx_predictor import Prediction
+    from results.export.view_and_side import Stated
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
@@ -23,7 +24,9 @@ Files that cannot be used are named at the end, and the others are predicted
 all the same; the exit code is 1 then. The model card says whether the model
 compares images with a healthy patch of the same film (--baseline), and
 whether it needs the type of the finding (--type). A model of prepared
-mammograms takes whole ones, and makes them ready as its training images.
+mammograms takes whole ones, and makes them ready as its training images;
+where that goes by a view or side that no file states, give --view and
+--laterality, or a table of units with these columns.
 Images that are unlike those it was trained on are named, with a p-value: at
 most a share of p of images like those of training are as unlike. --explain
 writes a picture of what the model looked at for each image.
@@ -39,6 +42,7 @@ examples:
   orchestrate predict bundle/ exam_1/ exam_2/
   orchestrate predict bundle/ image.png --explain maps/
   orchestrate predict bundle/ archive/*.dcm
+  orchestrate predict bundle/ a.png b.png --view CC MLO --laterality L
 """
 
 
@@ -58,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="TABLE",
         help="for a model of breasts, exams or patients: a CSV table with one row an image and the columns "
-        "file, patient, exam and laterality",
+        "file, patient, exam and laterality; of prepared mammograms also view",
     )
     parser.add_argument(
         "--hash-ids",
@@ -83,10 +87,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mass or calcification: one for all images, or as many in their order",
     )
     parser.add_argument(
+        "--view",
+        nargs="+",
+        default=[],
+        dest="views",
+        metavar="VIEW",
+        help="for a model of prepared mammograms: CC, MLO, ... where the files do not state it: one for all "
+        "images, or as many in their order",
+    )
+    parser.add_argument(
+        "--laterality",
+        nargs="+",
+        default=[],
+        metavar="SIDE",
+        help="for a model of prepared mammograms: L or R, as --view",
+    )
+    parser.add_argument(
         "--dicom-sr",
         type=Path,
         metavar="FOLDER",
-        help="write a DICOM structured report for each DICOM image, which names it by its UIDs alone",
+        help="write a DICOM structured report for each DICOM image, which names it by its UIDs alone; for a "
+        "model of single images",
     )
     parser.add_argument(
         "--sr-patient-id",
@@ -97,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain",
         type=Path,
         metavar="FOLDER",
-        help="write a relevance map of each image, as a picture, and all as JSON",
+        help="write a relevance map of each image, as a picture NAME.map.png, and all as JSON",
     )
     add_relevance(parser, explains="--explain")
     add_format(parser)
@@ -105,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict and print; returns the exit code."""
+    from results.export.dicom_report import check_reported
     from results.export.onnx_predictor import (
         load_bundle,
         predict_files,
@@ -117,10 +139,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--sr-patient-id says what goes into reports; give their folder with --dicom-sr, too"
         )
+    if arguments.units is not None and (arguments.views or arguments.laterality):
+        raise ConfigError(
+            f"--units {arguments.units} states views and sides in its columns view and laterality; leave "
+            "--view and --laterality out"
+        )
     _check_maps(arguments)
     bundle = load_bundle(arguments.bundle)
+    if arguments.dicom_sr is not None:
+        check_reported(bundle)
     images, units = _images_and_units(arguments, bundle.manifest.unit)
-    found = predict_files(bundle, images, baselines=arguments.baseline, types=arguments.types, units=units)
+    stated = _stated(arguments, has_steps=bundle.preparation is not None)
+    _check_folder_of_maps(arguments, images)
+    found = predict_files(
+        bundle, images, baselines=arguments.baseline, types=arguments.types, units=units, stated=stated
+    )
     console = messages()
     for note in found.notes:
         print_warning(console, note)
@@ -138,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
         said = count_text(len(found.faults), "file")
         print_warning(console, f"{said} of {len(images)} could not be predicted; see above")
     if arguments.explain is not None:
-        _write_maps(arguments, bundle, images, {fault.file for fault in found.faults})
+        _write_maps(arguments, bundle, images, stated, {fault.file for fault in found.faults})
     has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True
     return 0 if has_all_reports and not found.faults else 1
 
@@ -153,11 +186,24 @@ def _check_maps(arguments: argparse.Namespace) -> None:
         RelevanceSettings(seconds=arguments.seconds)
 
 
+def _check_folder_of_maps(arguments: argparse.Namespace, images: Sequence[Path]) -> None:
+    """Refuse a folder in which a map would replace an image, before anything is predicted."""
+    from results.relevance.explained_folder import check_folder, picture_names
+
+    if arguments.explain is not None:
+        check_folder(arguments.explain, picture_names(images), [*images, *arguments.baseline])
+
+
 def _write_maps(
-    arguments: argparse.Namespace, bundle: "Bundle", images: Sequence[Path], left_out: set[str]
+    arguments: argparse.Namespace,
+    bundle: "Bundle",
+    images: Sequence[Path],
+    stated: "Sequence[Stated]",
+    left_out: set[str],
 ) -> None:
     """Write relevance maps of the images that were predicted, and say where."""
     from results.export.explained_files import explain_files
+    from results.export.view_and_side import each_of
     from results.relevance.method import RelevanceSettings
 
     used = [place for place, path in enumerate(images) if str(path) not in left_out]
@@ -170,6 +216,7 @@ def _write_maps(
         settings=RelevanceSettings(seconds=arguments.seconds),
         baselines=[arguments.baseline[place] for place in used] if arguments.baseline else [],
         types=types,
+        stated=[each_of(stated, len(images))[place] for place in used],
     )
     print_message(messages(), f"{count_text(len(explained.images), 'map')} in {arguments.explain}")
 
@@ -186,6 +233,15 @@ def _write_reports(
     for problem in reports.problems:
         print_warning(console, problem)
     return not reports.problems
+
+
+def _stated(arguments: argparse.Namespace, *, has_steps: bool) -> "list[Stated]":
+    """View and side of the images, from the options or the table of units."""
+    from results.export.view_and_side import stated_by, stated_in_table
+
+    if arguments.units is None:
+        return stated_by(arguments.views, arguments.laterality)
+    return stated_in_table(arguments.units) if has_steps else []
 
 
 def _images_and_units(arguments: argparse.Namespace, unit: UnitName) -> tuple[list[Path], list[str]]:

@@ -15,7 +15,8 @@ The weights stay as they are. A closed test takes the simplest change of the
 calibration that the local patients do not speak against: none, the intercept,
 or slope and intercept. The threshold is that of the bundle's operating point,
 or of --at, on the local data; --triage is exact there, since the model never
-saw these patients. The new bundle says what it was fitted on.
+saw these patients. What --at, --prevalence and --triage leave open is kept as
+the bundle has it. The new bundle says what it was fitted on.
 
 examples:
   orchestrate recalibrate bundle/ --data local.npz --out local_bundle/

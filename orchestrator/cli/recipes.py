@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "show", help="one recipe", description="Show what a recipe is and how to run it."
     )
     shown.add_argument("recipe", metavar="ID", help="such as E001-12")
-    shown.add_argument("--task", help="needed where several tasks have the id")
+    shown.add_argument("--task", help="needed where the id means another recipe in another task")
     add_format(shown)
     shown.add_argument(
         "--json", action="store_const", const="json", dest="format", help="the same as --format json"
@@ -91,17 +92,18 @@ def _task_name(task: str) -> str:
 
 def _show(name: str, task: str | None, form: str) -> None:
     from results.tables import csv_text
-    from search_spaces.recipes import recipe_named
+    from search_spaces.recipes import recipe_named, tasks_of
 
     recipe = recipe_named(name, task)
+    tasks = tasks_of(name) if task is None else (task,)
     settings = [{"setting": name, "values": values} for name, values in _changed(recipe.points).items()]
     if form == "table":
-        print("\n".join(_lines(recipe)))
+        print("\n".join(_lines(recipe, tasks)))
     else:
         show(
             form,
             table=lambda: "",
-            rows=lambda: _as_json(recipe),
+            rows=lambda: _as_json(recipe, tasks),
             csv=lambda: csv_text(settings, ["setting", "values"]),
         )
 
@@ -150,11 +152,13 @@ def _metric(figure: "ReportedScore") -> str:
     return _METRICS.get(figure.metric, figure.metric)
 
 
-def _lines(recipe: "Recipe") -> Iterator[str]:
-    """The recipe as text of at most 80 columns."""
-    yield f"{recipe.name}, {recipe.task}"
+def _lines(recipe: "Recipe", tasks: Sequence[str]) -> Iterator[str]:
+    """The recipe as text of at most 80 columns, for the tasks in which it is the same."""
+    yield f"{recipe.name}, {tasks[0] if len(tasks) == 1 else count_text(len(tasks), 'task')}"
     yield recipe.about
     yield ""
+    if len(tasks) > 1:
+        yield from _wrapped("tasks", ", ".join(tasks))
     yield from _wrapped("chosen", recipe.choice)
     yield from _wrapped("needs", ", ".join(recipe.needs))
     yield from _wrapped("combines", _combination(recipe))
@@ -168,11 +172,10 @@ def _lines(recipe: "Recipe") -> Iterator[str]:
     yield from _wrapped("doubt", recipe.doubt)
     if recipe.points:
         yield f"\nsettings that differ from the defaults, {count_text(len(recipe.points), 'point')}:"
-        for name, values in _changed(recipe.points).items():
-            yield from _wrapped(None, f"{name}={values}")
+        yield from _settings(recipe.points)
     yield ""
     yield "run it:"
-    for command in _commands(recipe):
+    for command in _commands(recipe, tasks):
         yield f"  {command}"
 
 
@@ -213,14 +216,35 @@ def _figure(figure: "ReportedScore") -> str:
     return f"{_metric(figure)} {figure.value:g}{ends}, {figure.part}{images}{note}"
 
 
-def _changed(points: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
-    """Settings that differ from the defaults, as `--set` takes them; of a sweep all values in turn."""
+def _settings(points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of the settings; points that are no sweep have theirs each, behind those that all share."""
+    values = _values(points)
+    distinct = {name: list(dict.fromkeys(found)) for name, found in values.items()}
+    is_sweep = math.prod(map(len, distinct.values())) == len(points)
+    for name, found in distinct.items():
+        if is_sweep or len(found) == 1:
+            yield from _wrapped(None, f"{name}={' | '.join(found)}")
+    if is_sweep:
+        return
+    for place, point in enumerate(points):
+        own = [name for name in _values([point]) if len(distinct[name]) > 1]
+        text = " ".join(f"{name}={values[name][place]}" for name in own)
+        yield from _wrapped(f"  {place + 1}", text or "nothing else")
+
+
+def _changed(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Settings that differ from the defaults, as `--set` takes them; of several points all values in turn."""
+    return {name: " | ".join(dict.fromkeys(found)) for name, found in _values(points).items()}
+
+
+def _values(points: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Settings that differ from the defaults in any point, each with its value in every point."""
     from trainables.config.trial_config import decode, flatten
 
     default = flatten(decode({"model.backbone": "-"}).model_dump())
     checked = [flatten(decode(point).model_dump()) for point in points]
-    values = {name: list(dict.fromkeys(_text(point[name]) for point in checked)) for name in default}
-    return {name: " | ".join(found) for name, found in values.items() if found != [_text(default[name])]}
+    values = {name: [_text(point[name]) for point in checked] for name in default}
+    return {name: found for name, found in values.items() if set(found) != {_text(default[name])}}
 
 
 def _text(value: Any) -> str:
@@ -237,11 +261,11 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _commands(recipe: "Recipe") -> Iterator[str]:
+def _commands(recipe: "Recipe", tasks: Sequence[str]) -> Iterator[str]:
     """The command of a recipe's search; for an ensemble also that of the ensemble."""
     from trainables.config.tasks import task_named
 
-    yield f"orchestrate search {recipe.task} \\"
+    yield f"orchestrate search {tasks[0] if len(tasks) == 1 else 'TASK'} \\"
     data = "" if task_named(recipe.task).takes_table else " --data PATH"
     yield f"    --recipe {recipe.name}{data} --epochs {_epochs(recipe)} \\"
     yield f"    {' '.join(_options(recipe))}"
@@ -269,8 +293,9 @@ def _options(recipe: "Recipe") -> Iterator[str]:
         yield "--type-from RUN"
 
 
-def _as_json(recipe: "Recipe") -> dict[str, Any]:
+def _as_json(recipe: "Recipe", tasks: Sequence[str]) -> dict[str, Any]:
     from dataclasses import asdict
 
     figures = [asdict(figure) | {"interval": figure.interval()} for figure in recipe.figures]
-    return asdict(recipe) | {"figures": figures, "command": list(_commands(recipe))}
+    about = {"task": tasks[0] if len(tasks) == 1 else None, "tasks": list(tasks)}
+    return asdict(recipe) | about | {"figures": figures, "command": list(_commands(recipe, tasks))}

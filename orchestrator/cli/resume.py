@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
     parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
+    parser.add_argument("--study-storage", metavar="URL", help="the storage of its own study, likewise")
+    parser.add_argument(
+        "--results", metavar="URI", help="its own copy of the run folder, likewise; none goes on without"
+    )
+    parser.add_argument(
+        "--track", action="append", metavar="NAME", help="its own trackers, likewise; none goes on without"
+    )
     add_format(parser)
 
 
@@ -63,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         space=arguments.space,
         sampler=arguments.sampler,
         pruner=arguments.pruner,
+        study_storage=arguments.study_storage,
+        results=arguments.results,
+        track=arguments.track,
         progress=display,
     )
     return close_search(result, display.console, finish=False, form=arguments.format)

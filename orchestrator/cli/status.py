@@ -116,9 +116,10 @@ def _row(search: "SearchStatus") -> dict[str, Any]:
 
 def jobs_here() -> list[dict[str, Any]]:
     """Return the jobs of this machine's cluster; none, with a warning, where it does not say."""
-    from cluster.connect import probe, recorded_address, split_address
+    from cluster.control_service import probe
     from cluster.errors import ClusterError
     from cluster.on_head import jobs
+    from cluster.target import recorded_address, split_address
 
     address = recorded_address()
     try:

@@ -135,7 +135,7 @@ class CostModel:
         default_px = self.feasible.context.sizes_px.get(backbone.name, spec.size_px)
         area = (spec.size_px / default_px) ** 2
         predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
-        head = self._head(config, shapes[backbone.stage_names[backbone.cut_index(config.model.cut) - 1]])
+        head = self._head(config, shapes[backbone.end_of(config.model.cut)])
         step = self._step_seconds(config, shapes) * area
         trained, held_out = trained_and_predicted(self.training_folds)
         stages = trial_seconds(step, trained=trained, predicted=held_out, epochs=1, views=len(predicted))
@@ -262,7 +262,7 @@ class CostModel:
         if plan.is_prefix_fixed and not plan.trained:
             return 0.0
         kept = backbone.stage_names[backbone.cut_index(model.cut) - 1]
-        if cost and plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
+        if cost and plan.is_prefix_fixed and plan.depth == 1 and kept in cost.last_stage:
             return cost.last_stage[kept]
         spec = self._spec(config, is_test=False)
         pixels = (spec.channels, spec.size_px, spec.size_px)

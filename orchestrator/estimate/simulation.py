@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from cluster.own_ray import bytes_for_trials
 from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, TrialCost
 from orchestrator.estimate.drawn_search import (
     START_SECONDS,
@@ -27,6 +28,7 @@ from orchestrator.study.method import asked_method
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
 from trainables.data.splits import TEST, TRAINING
+from trainables.models.weights import weights_text
 from trainables.runtime.devices import choose_device
 from trainables.training.cost_probe import measure_crowding, peak_memory_bytes
 
@@ -201,7 +203,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
     searches = [list(draw_search(points, trials, pruner, random)) for _ in range(count)]
     outcomes = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
     budget = None if request.minutes is None else 60.0 * request.minutes
-    ending = [np.array(finish_times(outcome.durations, preflight.slots)) for outcome in outcomes]
+    worker_bytes = peak_memory_bytes() + max(point.memory_bytes for point in points)
+    slots = _slots(preflight, worker_bytes)
+    ending = [np.array(finish_times(outcome.durations, slots)) for outcome in outcomes]
     wall = [START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
     low, middle, high = (float(value) for value in np.percentile(wall, (10, 50, 90)))
     return Estimate(
@@ -220,9 +224,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
         backbones=_backbone_plans(preflight, cost_model, points, warm, outcomes),
         left_out=preflight.feasible.left_out,
         keys=_key_plans(cost_model, points, warm, outcomes),
-        slots=preflight.slots,
+        slots=slots,
         crowding=crowding,
-        worker_bytes=peak_memory_bytes() + max(point.memory_bytes for point in points),
+        worker_bytes=worker_bytes,
         prefix_seconds=float(np.mean([sum(own.prefix_seconds.values()) for own in outcomes])),
         training_seconds=float(np.mean([sum(own.training_seconds.values()) for own in outcomes])),
         seconds=(low, middle, high),
@@ -237,12 +241,20 @@ def estimate_search(preflight: Preflight) -> Estimate:
             warm,
             pruner,
             folds=request.outer,
-            slots=preflight.slots,
+            slots=slots,
             budget_seconds=budget,
             is_stored=is_stored,
             random=random,
         ),
     )
+
+
+def _slots(preflight: Preflight, worker_bytes: int) -> int:
+    """Number of trials at once, of which the largest take so many bytes of memory each."""
+    budget = preflight.request.memory_bytes
+    if budget is None:
+        return preflight.slots
+    return max(1, min(preflight.slots, bytes_for_trials(budget) // worker_bytes))
 
 
 def _parts(preflight: Preflight) -> tuple[DataPart, ...]:
@@ -279,7 +291,6 @@ def _backbone_plans(
     images = len(preflight.rows.rows)
     plans = []
     for name in preflight.feasible.context.backbones:
-        file = preflight.inventory.usable[name]
         passes = [
             [place for place in own.passes if cost_model.keys[place[0]].backbone == name] for own in outcomes
         ]
@@ -287,7 +298,7 @@ def _backbone_plans(
         plans.append(
             BackboneEstimate(
                 backbone=name,
-                weights="none: trains from scratch" if file is None else f"ImageNet, {file.origin}",
+                weights=weights_text(name, preflight.inventory.usable[name]),
                 trials=fmean(own.trials[name] for own in outcomes),
                 keys=fmean(len({key for key, _ in own}) for own in passes),
                 warm_views=len({(need.key, need.view) for need in needs & warm}),

@@ -28,7 +28,7 @@ from trainables.data.outer_folds import cut_outer_folds, fewest_in_a_fold, inner
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import FEWEST
 from trainables.data.splits import TEST, Split, read_split
-from trainables.data.units import ScoredRows, units_of
+from trainables.data.units import ScoredRows, with_units
 
 DEFAULT_OUTER: Final = 5
 
@@ -61,9 +61,7 @@ class _Ground:
 
     def unseen(self, fold: int) -> ScoredRows:
         """Rows of an outer fold, 1-based, that are scored."""
-        search = self.search
-        units = units_of(self.patch_set, self.rows, search.request.unit, search.task_definition)
-        return scored_part(self.rows, units, self.outer == fold - 1)
+        return scored_part(self.rows, self.rows.units, self.outer == fold - 1)
 
 
 def run_nested_search(
@@ -152,7 +150,7 @@ def _known_folds(run: RunFolder) -> int | None:
 def _ground(run: RunFolder, search: SearchRecord, folds: int, trials: int) -> _Ground:
     patch_set, split = run.patch_set(), read_split(run.split_file)
     task = search.task_definition
-    rows = select_rows(patch_set, task)
+    rows = with_units(patch_set, select_rows(patch_set, task), search.request.unit, task)
     outer = cut_outer_folds(rows, split, task, folds=folds)
     return _Ground(run, search, patch_set, rows, split, outer, folds, trials)
 
@@ -172,7 +170,7 @@ def _predicted(inner: list[InnerSearch], ground: _Ground, surroundings: Surround
             )
             yield one.begin(say)
 
-    outcomes = run_each(begun(), surroundings, is_nice=ground.search.request.nice)
+    outcomes = run_each(begun(), surroundings, request=ground.search.request)
     with closing(outcomes):
         for one, outcome in zip(waiting, outcomes, strict=False):
             if outcome.is_interrupted:

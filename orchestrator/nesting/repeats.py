@@ -28,6 +28,7 @@ from trainables.common.text import count_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
 from trainables.data.splits import Split, read_split
+from trainables.data.units import with_units
 
 DEFAULT_REPEATS: Final = 3
 DEFAULT_FINALISTS: Final = 3
@@ -141,7 +142,8 @@ def _repeats(
 ) -> Iterator[_Repeat]:
     space = checked_space(run, search, surroundings.notify)
     task, split = search.task_definition, read_split(run.split_file)
-    rows = select_rows(run.patch_set(), task)
+    patch_set = run.patch_set()
+    rows = with_units(patch_set, select_rows(patch_set, task), search.request.unit, task)
     points = tuple(InitialPoint(f"trial {record.number}", record.config) for record in chosen)
     place = RepeatPlace(
         run=str(run.path.resolve()), repeat=1, trials=tuple(record.number for record in chosen)
@@ -193,7 +195,7 @@ def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) 
             )
             yield one.begin(surroundings)
 
-    outcomes = run_each(begun(), surroundings, is_nice=search.request.nice)
+    outcomes = run_each(begun(), surroundings, request=search.request)
     with closing(outcomes):
         return not any(outcome.is_interrupted for outcome in outcomes)
 

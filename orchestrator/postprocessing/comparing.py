@@ -142,7 +142,7 @@ def _in_rows_of(first: RunFolder, places: IntArray, predicted: OutOfFold) -> Out
     kept = np.flatnonzero(np.isin(moved, rows.rows))
     _, once = np.unique(moved[kept], return_index=True)  # of several copies of an image, one
     kept = kept[np.sort(once)]
-    groups = np.array([group_of[row] for row in moved[kept].tolist()], dtype=predicted.groups.dtype)
+    groups = np.array([group_of[row] for row in moved[kept].tolist()], dtype=np.str_)  # as long as they are
     return OutOfFold(
         moved[kept], predicted.labels[kept], predicted.folds[kept], groups, predicted.probabilities[kept]
     )

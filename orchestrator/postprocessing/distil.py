@@ -136,6 +136,25 @@ def _check_teacher(run: RunFolder, search: SearchRecord, teacher: Ensemble) -> N
             f"--distil is for models of single images, and this one predicts a {search.request.unit}; export "
             "a single trial (--trial)"
         )
+    for number in teacher.pool:
+        if option := _source_of(run, number):
+            raise ExportError(
+                f"trial {number} of {run.path}, of which ensemble {teacher.method} may be made, builds on a "
+                f"trial of another search ({option}) that has seen the other folds, and teachers may not "
+                "know the fold of their student; export a single trial (--trial), or distil an ensemble of "
+                "trials that build on none"
+            )
+
+
+def _source_of(run: RunFolder, number: int) -> str:
+    """Option that names the trial of another search that a trial builds on; empty where there is none."""
+    record = run.record(number)
+    model = None if record is None else decode(record.config).model
+    if model is None:
+        return ""
+    if model.weights == "start":
+        return "--start-from"
+    return "--type-from" if model.type_input in ("probability", "hard") else ""
 
 
 def _train(
@@ -225,7 +244,7 @@ def teachers_targets(
         for number in chosen.trials:
             trials[number] = _out_of_fold(search, _config(run, number), rest, runtime)
         members = align(trials, objectives=pool.objectives, costs=_costs(chosen))
-        own = nested_again(members, teacher)
+        own = nested_again(members, teacher, is_of_choice=False)
         found[fold, _places(training_data.rows, own.rows)] = own.probabilities
     return found
 
@@ -259,7 +278,7 @@ def _compared(
     allowed: AllowedChange,
 ) -> Distillation:
     pool = pool_of(run, teacher)
-    nested = nested_again(pool, teacher)
+    nested = nested_again(pool, teacher, is_of_choice=False)
     student = align({number: folder.out_of_fold(number)})
     own = replace(student.out_of_fold(student.probabilities[0]), folds=nested.folds)
     (difference,) = differences_to(nested, [own], seed=teacher.seed)

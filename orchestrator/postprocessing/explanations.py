@@ -12,26 +12,28 @@ from numpy.typing import NDArray
 from orchestrator.postprocessing.relevance_methods import AnyMethod, any_method
 from results.ensembles.ensemble import BEST
 from results.errors import ExportError, RunError
+from results.relevance.explained_folder import check_folder, picture_names, write_explanations
 from results.relevance.explaining import score_of
 from results.relevance.explanation import (
     ExplainedImage,
     Explanation,
     Explanations,
+    facts_of_file,
     facts_of_map,
-    picture_names,
     sensitivities,
     settings_of,
-    write_explanations,
 )
 from results.relevance.faithfulness import faithfulness, rank_correlation
 from results.relevance.known_boxes import known_boxes
 from results.relevance.method import RelevanceSettings
 from results.relevance.methods.windows import with_window
+from results.relevance.place_in_file import PlaceInFile
 from results.relevance.pointing import Pointing, point
 from results.relevance.slides import coordinates_of, put_together
 from results.relevance.worst import worst_places
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
+from trainables.common.text import printable
 from trainables.common.types import IntArray
 from trainables.data.patches import TaskRows, select_rows
 from trainables.data.splits import TEST, read_split
@@ -108,7 +110,8 @@ def explain_run(
         UnknownNameError: If there is no such method.
         RunError: If a row is sealed, takes no part in the task, or is out of range.
         ConfigError: If the method cannot explain the model.
-        ExportError: If a file cannot be used, or the model takes more than an image.
+        ExportError: If a file cannot be used, the model takes more than an image, or a file of the folder
+            would be lost.
     """
     method = any_method(request.method)
     from results.predictors.loading import open_model
@@ -121,15 +124,23 @@ def explain_run(
         if request.files
         else _rows(run, opened, request, ensemble, trial)
     )
+    method_name = "slide" if request.is_slide else method.name
+    name = f"{opened.chosen.name}-{method_name}".replace(", ", "-").replace(" ", "-")
+    folder = out or run.explanations / name
+    check_folder(
+        folder, ["slide"] if request.is_slide else [one.facts["name"] for one in asked], request.files
+    )
     images = (
         [_slide(opened, asked)]
         if request.is_slide
         else [_explained(opened, one, method, request) for one in asked]
     )
+    healthy = opened.chosen.classes[0]
+    found_at, left_out = sensitivities([one.facts for one in images], healthy=healthy)
     explanations = Explanations(
         model=opened.chosen.name,
         trials=opened.chosen.trials,
-        method="slide" if request.is_slide else method.name,
+        method=method_name,
         about=_ABOUT_SLIDES if request.is_slide else method.about,
         source="" if request.is_slide else method.source,
         settings=settings_of(request.settings) if method.asks_only and not request.is_slide else {},
@@ -137,11 +148,10 @@ def explain_run(
         split=opened.chosen.split,
         images=tuple(one.facts for one in images),
         pointing=_pointing(opened, images),
-        found_at=sensitivities([one.facts for one in images]),
+        found_at=found_at,
+        left_out=left_out,
         notes=tuple(dict.fromkeys(note for one in asked for note in one.notes)),
     )
-    name = f"{opened.chosen.name}-{explanations.method}".replace(", ", "-").replace(" ", "-")
-    folder = out or run.explanations / name
     write_explanations(folder, explanations, images, max_value=opened.patch_set.max_value)
     return explanations, folder
 
@@ -153,6 +163,7 @@ class _Asked:
     model: "ExplainedModel"
     image: NDArray[Any]
     facts: dict[str, Any]
+    place: PlaceInFile | None = None  # of a prepared film in its file
     notes: tuple[str, ...] = ()
 
 
@@ -173,6 +184,7 @@ def _explained(
         marks=found.marks,
         seconds=round(seconds, 3),
         **facts_of_map(found.values, known),
+        **(facts_of_file(found, asked.place) if "file" in asked.facts else {"pixels_of": "stored image"}),
     )
     if request.has_checks:
         facts = facts.model_copy(update=_checks(asked, method, label, found.values, request))
@@ -194,6 +206,7 @@ def _slide(opened: "OpenedModel", asked: list[_Asked]) -> ExplainedImage:
         probability=float(found.mean()),
         evaluations=len(asked),
         seconds=round(time.perf_counter() - began, 3),
+        pixels_of="slide",
         **facts_of_map(values),
     )
     return ExplainedImage(facts, slide, values)
@@ -254,7 +267,7 @@ def _worst(
     from results.ensembles.out_of_fold import out_of_fold_of
     from results.scores.decision_rule import cross_fit
 
-    predictions, _ = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+    predictions, _ = out_of_fold_of(run, ensemble=ensemble, trial=trial, is_of_choice=False)
     probabilities = cross_fit(predictions, metrics=()).probabilities
     places = worst_places(predictions.labels, probabilities, number)
     explained = np.ones(len(places), int) if probabilities.shape[1] == 2 else probabilities[places].argmax(1)
@@ -292,7 +305,7 @@ def _files(
     refit: bool,
 ) -> Iterator[_Asked]:
     from results.export.in_memory import model_in_memory
-    from results.export.onnx_predictor import read_for, sentence_of
+    from results.export.onnx_predictor import read_with_place, sentence_of
     from results.predictors.explained_model import ExplainedModel
 
     needs = opened.module.members.needs
@@ -303,9 +316,11 @@ def _files(
     bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit)
     names = picture_names(files)
     for path, name in zip(files, names, strict=True):
-        pixels, changes = read_for(bundle, path)
-        notes = tuple(f"{path.name}: {sentence_of(change)}" for change in changes)
-        yield _Asked(ExplainedModel(opened.module, {}), pixels, {"name": name, "file": str(path)}, notes)
+        read = read_with_place(bundle, path)
+        shown = printable(path.name, keeps="")
+        notes = tuple(f"{shown}: {sentence_of(change)}" for change in read.changes)
+        facts = {"name": name, "file": printable(str(path), keeps="")}
+        yield _Asked(ExplainedModel(opened.module, {}), read.pixels, facts, read.place, notes)
 
 
 def _pointing(opened: "OpenedModel", images: list[ExplainedImage]) -> Pointing | None:

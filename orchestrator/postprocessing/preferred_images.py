@@ -1,10 +1,12 @@
 """The image that a model of a run prefers for each class, as a picture: activation maximisation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.ensembles.ensemble import BEST
 from results.errors import ExportError
+from results.relevance.explained_folder import check_replaced
 from results.relevance.pictures import plain_picture
 from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
@@ -21,6 +23,7 @@ def write_preferred(
     trial: int | None = None,
     refit: bool = False,
     seed: int = 0,
+    inputs: Sequence[Path] = (),
 ) -> list[Path]:
     """Write `preferred-CLASS.png` for each class of a model.
 
@@ -31,12 +34,14 @@ def write_preferred(
         trial: Number of a single trial, or None.
         refit: Take the models that were trained on the whole training part.
         seed: Seed of the noise that the images grow from.
+        inputs: Files that were explained before, which are not replaced.
 
     Returns:
         The files, in the order of the classes.
 
     Raises:
-        ExportError: If the model takes more than an image.
+        ExportError: If the model takes more than an image, or a picture would replace an input or a file of
+            another program.
         ConfigError: If the model has no gradient.
     """
     from results.predictors.loading import open_model
@@ -45,14 +50,18 @@ def write_preferred(
     needs = opened.module.members.needs
     if needs.baseline or needs.finding_type:
         raise ExportError("this model takes more than an image, so it prefers none by itself")
-    return [_written(opened, folder, label, seed) for label in range(len(opened.chosen.classes))]
+    files = [folder / f"preferred-{name}.png" for name in opened.chosen.classes]
+    check_replaced(files, inputs)
+    for label, file in enumerate(files):
+        _write(opened, file, label, seed)
+    return files
 
 
-def _written(opened: "OpenedModel", folder: Path, label: int, seed: int) -> Path:
+def _write(opened: "OpenedModel", file: Path, label: int, seed: int) -> None:
     from results.predictors.explained_model import ExplainedModel
     from trainables.relevance.preferred_image import preferred_image
 
-    patch_set, name = opened.patch_set, opened.chosen.classes[label]
+    patch_set = opened.patch_set
     found, _ = preferred_image(
         ExplainedModel(opened.module, {}),
         tuple(patch_set.images.shape[1:]),
@@ -60,6 +69,4 @@ def _written(opened: "OpenedModel", folder: Path, label: int, seed: int) -> Path
         max_value=patch_set.max_value,
         seed=seed,
     )
-    file = folder / f"preferred-{name}.png"
     write_atomically(file, plain_picture(found, max_value=patch_set.max_value))
-    return file

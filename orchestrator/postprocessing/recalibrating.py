@@ -15,7 +15,7 @@ from results.scores.calibration_update import fit_update
 from results.scores.cross_fitting import folds_or_drawn
 from results.scores.interval import Interval
 from results.scores.metrics.probability_errors import log_losses
-from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
 from results.scores.strata import mean_interval
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import typed_path
@@ -29,8 +29,9 @@ class RecalibrationReport:
     Attributes:
         bundle: The new bundle.
         notes: Sentences on the local data.
-        gain: Log loss of the new probabilities minus that of the old ones, on parts of the local data that
-            the update was not fitted on; None where the parts have too few patients.
+        gain: Log loss of the new probabilities minus that of the old ones, both at the share of positives of
+            the local data, on parts of them that the update was not fitted on; None where the parts have too
+            few patients.
     """
 
     bundle: RecalibratedBundle
@@ -87,7 +88,7 @@ def recalibrate(
         found.labels,
         np.zeros_like(found.labels),
         found.groups.astype(str),
-        found.probabilities,
+        to_share_of(found.labels, bundle.manifest.operation.prevalence).apply(found.probabilities),
     )
     return RecalibrationReport(written, found.notes, _gain(local))
 

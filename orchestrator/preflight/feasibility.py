@@ -200,6 +200,8 @@ def _context(
         fine_tunes=fine_tunes,
         flattens={name: _flattens(name, sizes[name], patch_set.channels) for name in usable},
         levels={name: backbone_named(name).cut_names for name in usable},
+        readout_cuts={name: own for name in usable if (own := backbone_named(name).readout_cuts)},
+        tap_lists={name: lists for name in usable if (lists := backbone_named(name).tap_lists)},
         adapts_channels=frozenset(
             name
             for name in usable

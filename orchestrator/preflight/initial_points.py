@@ -135,7 +135,7 @@ class InitialPoints:
         of_backbone = Counter[str]()
         for asked in self.points:
             point = asked
-            is_first = not self.is_by_name and is_baseline(point.settings)
+            is_first = not self.is_by_name and is_baseline({**point.settings, **fixed_params})
             is_another = not self.is_by_name and _is_another(point, fixed_params)
             if is_another or (len(fitting) == most and not is_first):
                 continue
@@ -148,7 +148,7 @@ class InitialPoints:
                 continue
             cost = price(config)
             if is_first:
-                if not any(is_baseline(own.settings) for _, own in fitting):
+                if not any(is_baseline({**own.settings, **fixed_params}) for _, own in fitting):
                     fitting.append((-1.0, point))
                     most += 1
                 continue
@@ -166,7 +166,7 @@ class InitialPoints:
             fitting.sort(key=lambda priced: priced[0])  # of equals, the better recipe stays first
         ordered = [point for _, point in fitting]
         if not self.is_by_name:
-            ordered = _soon_learned(ordered)
+            ordered = _soon_learned(ordered, fixed_params)
         return FittingPoints((*first, *ordered), unfit, slow)
 
     def _earlier_fitting(
@@ -279,20 +279,21 @@ def _checked(
     raise first or ConfigError(f"recipe {point.recipe} has no points")
 
 
-def _soon_learned(points: list[InitialPoint]) -> list[InitialPoint]:
+def _soon_learned(points: list[InitialPoint], fixed_params: Mapping[str, Any]) -> list[InitialPoint]:
     """Points with the first one on a learned net right after the baseline, so that its score is soon there.
 
     Statistics of pixels may be cheaper, but they seldom make the best model, and workers are two or more.
     """
-    begin = int(bool(points) and is_baseline(points[0].settings))
+    begin = int(bool(points) and is_baseline({**points[0].settings, **fixed_params}))
     rest = points[begin:]
     place = next((place for place, point in enumerate(rest) if _has_learned_net(point)), 0)
     return [*points[:begin], *rest[place : place + 1], *rest[:place], *rest[place + 1 :]]
 
 
 def _has_learned_net(point: InitialPoint) -> bool:
-    taps = (str(point.settings["model.backbone"]), *(point.settings.get("model.also") or ()))
-    return any(not backbone_named(tap.partition("/")[0]).is_fixed for tap in taps if tap != "none")
+    further = (tap for tap in point.settings.get("model.also") or () if "/" in tap)
+    taps = (str(point.settings["model.backbone"]), *further)
+    return any(not backbone_named(tap.partition("/")[0]).is_fixed for tap in taps)
 
 
 def _with_one_net(point: InitialPoint) -> Iterator[InitialPoint]:

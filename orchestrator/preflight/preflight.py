@@ -2,16 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from cluster.background import Connector
 from cluster.connect import Connection
-from cluster.resources import trial_slots
+from cluster.own_ray import bytes_for_trials
+from cluster.resources import WORKER_BYTES, Machine, trial_slots
 from orchestrator.audit.examined_set import ExaminedSet
 from orchestrator.audit.stored_audits import audit_once
+from orchestrator.preflight.asked_backbones import check_held, inventory_of
 from orchestrator.preflight.compatibility import check_config, with_labels
 from orchestrator.preflight.feasibility import (
     FeasibleModels,
@@ -26,7 +27,6 @@ from orchestrator.preflight.initial_points import (
     InitialPoints,
     about_earlier,
     about_slow_recipes,
-    backbones_of,
     choose_initial_points,
 )
 from orchestrator.preflight.pricing import prices_of
@@ -36,6 +36,7 @@ from orchestrator.preflight.unit_choices import (
     combinations_for,
     describe_units,
     heads_for,
+    rarer_heads_for,
     sees_plain_images,
 )
 from orchestrator.preflight.warm_start import WarmStartSources, find_sources
@@ -46,6 +47,7 @@ from orchestrator.study.price import Pricing
 from results.run.audit_record import AuditRecord
 from results.run.records import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
+from search_spaces.closed_form import SCALINGS
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
 from search_spaces.learned import learned_ranges
@@ -59,9 +61,8 @@ from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import split_warnings, trained_and_predicted
 from trainables.data.splits import TEST, Split
 from trainables.data.training_data import training_data_of
-from trainables.models.registry import backbone_named, default_backbones
-from trainables.models.table import TABLE
-from trainables.models.weights import Inventory, take_inventory
+from trainables.data.units import with_units
+from trainables.models.weights import Inventory
 from trainables.runtime.devices import choose_device, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
 
@@ -133,15 +134,17 @@ def run_preflight(
     task, space = request.task_definition, space_for(request.task_definition, request.space)
     asked_method(request)
     first = choose_initial_points(request.recipes, task.name, space)
+    check_held(request.fixed_params, first, is_table=task.takes_table, weights_dir=request.weights_dir)
     data = _read_data(request, task, notify)
     first = first.after(data.sources.points)
     connect.begin()
     trial_minutes = _longest_trial(request)
-    inventory = take_inventory(
-        _asked_backbones(data.sources.holding(request.fixed_params), first, is_table=data.patch_set.is_table),
+    inventory = inventory_of(
+        data.sources.holding(request.fixed_params),
+        first,
+        is_table=data.patch_set.is_table,
         weights_dir=request.weights_dir,
         may_download=request.may_download,
-        is_random=request.fixed_params.get("model.weights") == "random",
     )
     limit_torch_threads(request.fewest_cpus)  # costs are measured as trials will run
     device = choose_device(_gpus_per_trial(request, connect))
@@ -174,6 +177,8 @@ def run_preflight(
         update={
             "has_pairs": found.has_pairs and with_pairs,
             "heads": heads,
+            "rarer_heads": rarer_heads_for(heads, training_data),
+            "scalings": SCALINGS,
             "combines": combinations_for(request, task),
             "ranges": dict(learned_ranges()),
         }
@@ -236,7 +241,8 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
     split = split_images(request, patch_set, rows, sources=sources)
     folds = split.folds_of(rows)
     if request.outer is not None:
-        cut_outer_folds(rows, split, task, folds=request.outer)  # says at once why there can be none
+        of_units = with_units(patch_set, rows, request.unit, task)
+        cut_outer_folds(of_units, split, task, folds=request.outer)  # says at once why there can be none
     described = _describe_split(rows, split, folds, task)
     _notify_all(
         notify,
@@ -322,7 +328,10 @@ def _notify_all(notify: Notify, *messages: str) -> None:
 def _about_the_store(request: SearchRequest) -> list[str]:
     if not request.shared_store or request.shared_store.is_dir():
         return []
-    return [f"--shared-store {request.shared_store} is not there: each node computes its own features"]
+    return [
+        f"--shared-store {request.shared_store} is not there: this machine computes features for itself, and "
+        "no search starts on several machines"
+    ]
 
 
 def asks_for_pairs(request: SearchRequest, first: InitialPoints) -> bool:
@@ -356,42 +365,6 @@ def _about_pairs(context: SpaceContext, request: SearchRequest, *, with_pairs: b
     ]
 
 
-def _asked_backbones(fixed: Mapping[str, Any], first: InitialPoints, *, is_table: bool) -> tuple[str, ...]:
-    """Backbones that the fixed settings allow: nets without pretrained weights train in all their stages."""
-    if is_table:
-        return (TABLE.name,)
-    if fixed.get("model.backbone") == TABLE.name:
-        raise ConfigError("model.backbone=table is for tables of measurements; these data are images")
-    if "model.backbone" in fixed:
-        return (str(fixed["model.backbone"]),)
-    if first.is_by_name:
-        return first.backbones
-    if first.is_all:
-        return tuple(dict.fromkeys((*default_backbones(), *first.backbones)))
-    known = dict.fromkeys((*default_backbones(), *backbones_of(first.earlier)))
-    names = [name for name in known if _is_for(name, fixed)]
-    if fixed.get("classical.name", "none") == "none" and fixed.get("model.trained_stages", "all") == "all":
-        return tuple(names)
-    return tuple(name for name in names if not backbone_named(name).trains_from_scratch)
-
-
-# Settings of nets, which statistics without weights have not.
-_OF_NETS: Final = (
-    "model.trained_stages",
-    "model.weights",
-    "model.channels",
-    "model.pair",
-    "model.type_input",
-)
-
-
-def _is_for(name: str, fixed: Mapping[str, Any]) -> bool:
-    """True if a backbone has the settings that are held fixed."""
-    is_of_nets = fixed.get("classical.name") == "none" or any(name.startswith("optimizer.") for name in fixed)
-    is_of_nets |= any(setting in fixed for setting in _OF_NETS)
-    return not (is_of_nets and backbone_named(name).is_fixed)
-
-
 def _gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
     """Number of GPUs of a trial; a Ray of this machine's own that is still starting will see its GPUs."""
     if request.gpus_per_trial is not None:
@@ -422,8 +395,16 @@ def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connect
         cpus_per_trial=request.fewest_cpus,
         gpus_per_trial=gpus_per_trial,
         workers=request.workers,
-        machines=connection.machines,
+        machines=connection.machines or _only_machine(request, connection),
+        memory_per_trial=0 if request.memory_gb is None else WORKER_BYTES,
     )
+
+
+def _only_machine(request: SearchRequest, connection: Connection) -> tuple[Machine, ...]:
+    """The machine of a Ray that is not there yet, with the memory that trials would have."""
+    if request.memory_bytes is None:
+        return ()
+    return (Machine(connection.cpus, connection.gpus, bytes_for_trials(request.memory_bytes)),)
 
 
 def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -> str:

@@ -1,5 +1,6 @@
 """Prices of configurations on this machine, from what was measured before the search."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,15 +12,20 @@ from orchestrator.reporting.compute_savings import Images, count_images
 from orchestrator.study.price import Pass, PointPrice
 from results.run.records import SearchRecord
 from search_spaces.context import SpaceContext
+from trainables.common.errors import UnknownNameError
 from trainables.config.trial_config import TrialConfig
 from trainables.data.splits import Split
-from trainables.features.listing import stored_keys
+from trainables.features.listing import StoredKey, stored_keys
 from trainables.models.registry import backbone_named
-from trainables.models.taps import frozen_parts
+from trainables.models.taps import Tap, feature_shapes, frozen_parts, tap_of
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
 from trainables.training.cost import Cost
 from trainables.training.cost_probe import trial_seconds
 
+_HEAD_STEP: Final = 1e-3  # seconds of a training step of a head, besides what its weights take:
+_A_WEIGHT: Final = 2e-10  # seconds on a core, a weight, and an image of the batch,
+_OF_THE_OPTIMIZER: Final = 20  # whose update of all weights takes as long as so many images;
+_ON_GPU: Final = 1 / 100  # of it
 _STEP_IN_PASSES: Final = 3  # a training step of all stages, in forward passes: one on, two back
 _OF_A_PASS: Final = ("size_px", "contrast", "contrast_test")  # settings of the input that `Pass` names
 
@@ -32,29 +38,30 @@ class MeasuredPrices:
         costs: Backbone -> seconds per image; one that is not among them costs nothing.
         sizes_px: Backbone -> side of its input where the configuration leaves it open.
         images: Numbers of images of the search.
+        channels: Channels of the images.
+        has_gpu: Trials run on a GPU.
     """
 
     costs: Mapping[str, Cost]
     sizes_px: Mapping[str, int]
     images: Images
+    channels: int = 1
+    has_gpu: bool = False
 
     def __call__(self, config: TrialConfig) -> PointPrice:
         """Return the price of a configuration."""
-        passes = {own: seconds for part in frozen_parts(config) for own, seconds in self._passes(part)}
+        needed = passes_of(config, self.sizes_px)
+        passes = {own: self._pass_seconds(own, config) for own in needed if own.backbone in self.costs}
         is_net = config.classical.name == "none"
-        return PointPrice(passes, self._training(config) if is_net else 0.0)
+        columns = columns_of(config, self.sizes_px, self.channels)
+        training = self._training(config) if is_net else 0.0
+        trained = 0 if training or not is_net else self.images.trained
+        head = head_seconds(config, columns, trained=trained, has_gpu=self.has_gpu)
+        return PointPrice(passes, training, columns, head)
 
-    def _passes(self, part: TrialConfig) -> Iterator[tuple[Pass, float]]:
-        name, model, own = part.model.backbone, part.model, part.input
-        cost = self.costs.get(name)
-        if cost is None or not backbone_named(name).plan(model).is_prefix_fixed:
-            return
-        usual = self.sizes_px[name]
-        seconds = cost.forward_at(own.size_px, usual) * self.images.stored * _images_of(part)
-        others = _others(part)
-        for contrast, views in _views(part):
-            for view in views:
-                yield Pass(name, own.size_px or usual, contrast, str(view), others), seconds
+    def _pass_seconds(self, own: Pass, config: TrialConfig) -> float:
+        forward = self.costs[own.backbone].forward_at(own.size_px, self.sizes_px[own.backbone])
+        return forward * self.images.stored * _images_of(config)
 
     def _training(self, config: TrialConfig) -> float:
         cost = self.costs.get(config.model.backbone)
@@ -75,6 +82,57 @@ class MeasuredPrices:
         return scale * training.repeats * seconds
 
 
+def passes_of(config: TrialConfig, sizes_px: Mapping[str, int]) -> tuple[Pass, ...]:
+    """Return the passes through frozen nets that a configuration needs, each once.
+
+    Args:
+        config: Configuration.
+        sizes_px: Backbone -> side of its input where the configuration leaves it open; a backbone that is not
+            among them passes nothing.
+    """
+    return tuple(dict.fromkeys(own for part in frozen_parts(config) for own in _passes(part, sizes_px)))
+
+
+def columns_of(config: TrialConfig, sizes_px: Mapping[str, int], channels: int) -> int:
+    """Return how many numbers of each image a head reads that stands on frozen stages; 0 without such.
+
+    Args:
+        config: Configuration.
+        sizes_px: Backbone -> side of its input where the configuration leaves it open; a backbone that is not
+            among them counts nothing.
+        channels: Channels of the images.
+    """
+    found = 0
+    for part in frozen_parts(config):
+        name = part.model.backbone
+        net = backbone_named(name)
+        if name not in sizes_px or net.trains_from_scratch:
+            continue
+        tap, size = tap_of(part, net), part.input.size_px or sizes_px[name]
+        if tap is None:
+            continue
+        depth, height, width = feature_shapes(name, net.channels or channels, size)[tap.stage]
+        found += depth if tap.is_pooled else depth * height * width
+    return found
+
+
+def head_seconds(config: TrialConfig, columns: int, *, trained: int, has_gpu: bool) -> float:
+    """Guess the seconds that the training of a head takes, on features that are stored.
+
+    Args:
+        config: Configuration of the head.
+        columns: Numbers of each image that it reads; without any, there is no such head, and it takes 0.
+        trained: Images that all folds of an epoch train on, counted once a fold.
+        has_gpu: It trains on a GPU, else on one core.
+    """
+    training, own = config.training, config.model.head
+    pairs = itertools.pairwise((columns, *own.hidden, 2))
+    weights = sum(one * other for one, other in pairs) if columns else 0
+    steps = training.repeats * training.epochs * math.ceil(trained / training.batch_size)
+    seconds = _A_WEIGHT * weights * (_OF_THE_OPTIMIZER + training.batch_size)
+    return steps * (_HEAD_STEP + seconds * (_ON_GPU if has_gpu else 1.0)) if weights else 0.0
+
+
 def prices_of(feasible: FeasibleModels, images: Images) -> MeasuredPrices:
     """Return the prices of a search that is about to start.
 
@@ -82,7 +140,10 @@ def prices_of(feasible: FeasibleModels, images: Images) -> MeasuredPrices:
         feasible: Feasible backbones with their costs.
         images: Numbers of images of the search.
     """
-    return MeasuredPrices(feasible.costs, feasible.context.sizes_px, images)
+    context = feasible.context
+    return MeasuredPrices(
+        feasible.costs, context.sizes_px, images, context.image_channels, has_gpu=context.has_gpu
+    )
 
 
 def recorded_prices(record: SearchRecord, split: Split) -> MeasuredPrices:
@@ -93,7 +154,10 @@ def recorded_prices(record: SearchRecord, split: Split) -> MeasuredPrices:
         split: Its folds and sealed test part.
     """
     context = SpaceContext.model_validate(record.space_context)
-    return MeasuredPrices(record.costs, context.sizes_px, count_images(split, record.classes))
+    images = count_images(split, record.classes)
+    return MeasuredPrices(
+        record.costs, context.sizes_px, images, context.image_channels, has_gpu=context.has_gpu
+    )
 
 
 def lasting(cost: Cost) -> Cost:
@@ -112,14 +176,33 @@ def stored_passes(store: Path, fingerprint: str) -> frozenset[Pass]:
     return frozenset(
         Pass(key.backbone, key.size_px, key.contrast, view)
         for key in stored_keys(store)
-        if key.fingerprint == fingerprint
+        if key.fingerprint == fingerprint and _holds_readouts(key)
         for view in key.views
     )
+
+
+def _holds_readouts(key: StoredKey) -> bool:
+    """True if a store holds all that a pass leaves; one of an earlier version left no readouts."""
+    try:
+        readouts = backbone_named(key.backbone).searched_readouts
+    except UnknownNameError:  # of a program that registered it
+        return False
+    return {str(Tap(own, is_pooled=True)) for own in readouts} <= set(key.taps)
 
 
 def _images_of(config: TrialConfig) -> int:
     """Images that a trial sends through a net for each image of the task."""
     return 1 if config.model.pair == "none" else 2
+
+
+def _passes(part: TrialConfig, sizes_px: Mapping[str, int]) -> Iterator[Pass]:
+    name, own = part.model.backbone, part.input
+    if name not in sizes_px or not backbone_named(name).plan(part.model).is_prefix_fixed:
+        return
+    others = _others(part)
+    for contrast, views in _views(part):
+        for view in views:
+            yield Pass(name, own.size_px or sizes_px[name], contrast, str(view), others)
 
 
 def _views(part: TrialConfig) -> tuple[tuple[float, tuple[View, ...]], ...]:
@@ -149,6 +232,6 @@ def _step_seconds(config: TrialConfig, cost: Cost) -> float:
     if plan.is_prefix_fixed and not plan.trained:
         return 0.0
     kept = backbone.stage_names[backbone.cut_index(config.model.cut) - 1]
-    if plan.is_prefix_fixed and len(plan.trained) == 1 and kept in cost.last_stage:
+    if plan.is_prefix_fixed and plan.depth == 1 and kept in cost.last_stage:
         return cost.last_stage[kept]
     return _STEP_IN_PASSES * cost.forward

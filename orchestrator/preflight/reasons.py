@@ -10,6 +10,7 @@ def reasons_by_backbone(left_out: Mapping[str, str]) -> dict[str, list[str]]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         general = reason.replace(f" for {name}:", ":").replace(f"{name}*", "NAME*")
+        general = general.replace(f"package {name.replace('_', '-')}-", "package NAME-")
         by_reason.setdefault(general, []).append(name)
     return by_reason
 

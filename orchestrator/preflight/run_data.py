@@ -11,6 +11,7 @@ from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
 from search_spaces.context import SpaceContext
 from trainables.common.errors import WeightsError
+from trainables.config.baseline import BASELINE_BACKBONE
 from trainables.data.patches import open_patch_set
 from trainables.data.splits import read_split
 from trainables.data.training_data import TrainingData, training_data_of
@@ -18,7 +19,7 @@ from trainables.features.budget import GB
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, take_inventory
-from trainables.runtime.devices import Device
+from trainables.runtime.devices import Device, choose_device
 from trainables.runtime.trial_runtime import TrialRuntime
 
 
@@ -95,9 +96,29 @@ def check_run_data(run: RunFolder, search: SearchRecord) -> None:
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
     """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
     require_registered(search, kinds=("backbone", "metric"))
-    runtime, limit = _runtime(run, device), run.store_limit()
-    if search.request.disk_gb is not None and limit is not None:
-        asked = search.request.store_gb
-        store_gb = limit / GB if asked is None else min(asked, limit / GB)
-        runtime = dataclasses.replace(runtime, store_gb=store_gb)
+    runtime = dataclasses.replace(_runtime(run, device), store_gb=_store_gb(run, search))
     return _training_data(run, search.fingerprint, search.store), runtime
+
+
+def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingData, TrialRuntime]:
+    """Open the training data of a run with a runtime for colour and intensity only, whatever its backbones.
+
+    It computes on the CPU: these statistics are quick, and the GPUs belong to the trials.
+    """
+    runtime = TrialRuntime(
+        Path(search.store),
+        choose_device(0.0),
+        {BASELINE_BACKBONE: None},
+        features=search.request.features,
+        store_gb=_store_gb(run, search),
+        shared_store=search.request.shared_store,
+    )
+    return _training_data(run, search.fingerprint, search.store), runtime
+
+
+def _store_gb(run: RunFolder, search: SearchRecord) -> float | None:
+    """Disk budget of stored features now, by that of the whole search where it has one."""
+    asked, limit = search.request.store_gb, run.store_limit()
+    if search.request.disk_gb is None or limit is None:
+        return asked
+    return limit / GB if asked is None else min(asked, limit / GB)

@@ -13,6 +13,7 @@ from trainables.data.grown_split import grow_split
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import Split, make_split
+from trainables.data.units import with_units
 
 _SECONDS: Final = 15.0  # between two messages
 
@@ -76,7 +77,9 @@ def split_images(
 
     Raises:
         SplitError: If the rows cannot be split so.
+        DataError: If the set does not tell the units of its images.
     """
+    rows = with_units(patch_set, rows, request.unit, request.task_definition)
     seed = request.seed if request.split_seed is None else request.split_seed
     if sources.grown is not None:
         return grow_split(

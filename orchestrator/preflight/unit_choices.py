@@ -1,7 +1,9 @@
 """Choices of a search that depend on its unit: closed-form heads, and rules that combine a unit's images."""
 
+import numpy as np
+
 from results.run.search_request import SearchRequest
-from search_spaces.closed_form import HEADS
+from search_spaces.closed_form import CALIBRATED, HEADS, RARER_HEADS
 from trainables.config.tasks import Task
 from trainables.config.unit_config import ATTENTION, COMBINATIONS_OF_MORE, COMBINATIONS_OF_TWO, PLURALS
 from trainables.data.training_data import TrainingData
@@ -21,6 +23,26 @@ def heads_for(request: SearchRequest, task: Task, *, is_table: bool) -> tuple[st
     combine = fixed.get("unit.combine", ATTENTION)
     weighs = request.unit != "image" and len(task.classes) == 2 and combine == ATTENTION
     return (*HEADS, ATTENTION) if weighs else HEADS
+
+
+def rarer_heads_for(heads: tuple[str, ...], training_data: TrainingData) -> tuple[str, ...]:
+    """Return the rarer heads beside those of a search; none where it has none.
+
+    Those that are calibrated on held-out patients need two of each class in the training part of every fold.
+    """
+    if not heads:
+        return ()
+    return tuple(name for name in RARER_HEADS if name not in CALIBRATED or _has_patients(training_data))
+
+
+def _has_patients(training_data: TrainingData) -> bool:
+    """Tell whether each class in the training part of each fold has two patients there."""
+    for fold in range(int(training_data.folds.max()) + 1):
+        is_inside = training_data.folds != fold
+        labels, groups = training_data.labels[is_inside], training_data.groups[is_inside]
+        if any(len(np.unique(groups[labels == label])) < 2 for label in np.unique(labels)):
+            return False
+    return True
 
 
 def sees_plain_images(request: SearchRequest) -> bool:

@@ -4,25 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
+from results.ensembles.against_baseline import baseline_verdict
+from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.judged import JudgedModel
-from results.ensembles.methods import METHODS
-from results.ensembles.nested import BEST_SINGLE
+from results.ensembles.nested import BASELINE, BEST_SINGLE
 from results.ensembles.out_of_fold import nested_of
 from results.errors import EnsembleError, ScoreError
 from results.novelty.neighbours import FeatureSpace
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import TestAccess, read_accesses
-from results.scores.decision_rule import BALANCED, cross_fit
+from results.scores.baseline import BaselineVerdict
+from results.scores.decision_rule import cross_fit
 from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
-from results.scores.metrics import metric_named
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
-from results.scores.selection import selected_again
+from results.scores.selection import best_again
 from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
+from trainables.config.baseline import BASELINE_TEXT
 from trainables.data.columns import take_rows
 from trainables.data.patches import PatchSet
 from trainables.data.splits import Split, read_split
@@ -88,7 +89,7 @@ class RunFacts:
     @cached_property
     def ensembles(self) -> list[Ensemble]:
         """The ensembles that were built, the best single trial first; none where they are damaged."""
-        names = [name for name in (BEST_SINGLE, *METHODS) if self.run.ensemble_file(name).is_file()]
+        names = [name for name in BUILT if self.run.ensemble_file(name).is_file()]
         try:
             return [read_ensemble(self.run, name) for name in names]
         except EnsembleError:
@@ -115,6 +116,11 @@ class RunFacts:
             except (EnsembleError, ScoreError, DataError, KeyError):
                 pass  # trials of it are gone or damaged; the best trial is told instead
         return self._of_best_trial()
+
+    @cached_property
+    def against_baseline(self) -> BaselineVerdict | None:
+        """What is shipped against a head on colour and intensity only; None where there is none."""
+        return baseline_verdict(self.run, self.chosen)
 
     @cached_property
     def members(self) -> list[tuple[int, OutOfFold]]:
@@ -180,9 +186,7 @@ class RunFacts:
         judged = JudgedModel(
             name=found.model,
             predictions=found.predictions,
-            fitted=cross_fit(
-                found.predictions, searched=self.search.metrics, metrics=[metric_named(BALANCED)]
-            ),
+            fitted=cross_fit(found.predictions, searched=self.search.metrics, metrics=()),
             classes=self.search.classes,
             columns=take_rows(patch_set.columns, found.predictions.rows) or {},
             split=self.search.split_name,
@@ -191,7 +195,8 @@ class RunFacts:
         return judged.strata()
 
     def _of_ensemble(self, chosen: Ensemble) -> Headline:
-        kind = "the best trial" if chosen.method == BEST_SINGLE else f"ensemble {chosen.method}"
+        kinds = {BEST_SINGLE: "the best trial", BASELINE: f"the baseline on {BASELINE_TEXT}"}
+        kind = kinds.get(chosen.method, f"ensemble {chosen.method}")
         return Headline(
             model=f"{kind} ({_trials(chosen.trials)})",
             how="Members, weights, calibration and threshold were chosen anew without each fold before that "
@@ -203,16 +208,9 @@ class RunFacts:
 
     def _of_best_trial(self) -> Headline:
         best, own = self.readable[0]
-        seed = self.search.request.seed
-        costs = [
-            {name: record.values.get(name, float("inf")) for name in self.objectives.costs}
-            for record, _ in self.readable
-        ]
         model, is_honest, found = f"the best trial ({best.number})", True, own
         try:
-            found = selected_again(
-                [one for _, one in self.readable], seed=seed, objectives=self.objectives, costs=costs
-            )
+            found = best_again(self.readable, self.objectives, seed=self.search.request.seed)
             how = "The best trial was chosen anew without each fold before that fold was scored."
         except (ScoreError, OneClassError):
             is_honest = False

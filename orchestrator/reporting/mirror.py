@@ -2,30 +2,22 @@
 
 It has the layout of the run folder. A trial is copied when it has ended, its record last, so that there, too,
 a record means that the trial is whole. A place that does not answer holds up nothing: the run folder has
-all, and what is missing is copied when the search ends.
+all, and what is missing is copied when the search ends: then nothing waits for copies that had not begun, and
+a place that fails is left at the first file.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
 
 from orchestrator.callbacks import Callback, EndedSearch
+from orchestrator.reporting.background import BackgroundThread
+from orchestrator.reporting.copied_run import started_there
+from orchestrator.reporting.place import Place, explained
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from trainables.common.errors import ConfigError, MachineError
-
-_OBJECT_STORES: Final = (
-    "s3",
-    "gcs",
-    "abfs",
-)  # a file is there when it is whole, and folders need not be made
-_BLOCK_BYTES: Final = 1 << 22
-_GOOGLE_SECONDS: Final = 30  # Google's client would try for a quarter of an hour, and say nothing meanwhile
-_HADOOP: Final = "; it needs Java and Hadoop's library: set JAVA_HOME, HADOOP_HOME and CLASSPATH"
-_NOBODY: Final = "anonymous"  # user of a storage that asks for no account
+from trainables.common.errors import MachineError
 
 
 def mirror_callbacks(uri: str | None) -> tuple[Callback, ...]:
@@ -34,85 +26,11 @@ def mirror_callbacks(uri: str | None) -> tuple[Callback, ...]:
     Raises:
         ConfigError: If nothing can be written there.
     """
-    return () if uri is None else (MirrorCallback(Place(uri)),)
-
-
-def check_uri(uri: str) -> None:
-    """Make sure that a URI holds no secret, since it is recorded and shown.
-
-    Raises:
-        ConfigError: If it is none, or holds a user or a password.
-    """
-    parts = urlsplit(uri)
-    if not parts.scheme or (not parts.netloc and parts.scheme != "file"):
-        raise ConfigError(f"--results takes a URI, such as s3://bucket/path or file:///path, found {uri!r}")
-    has_user = "@" in parts.netloc.removeprefix(f"{_NOBODY}@")
-    if has_user or any(word in parts.query.lower() for word in ("secret", "access_key", "token")):
-        raise ConfigError(
-            "--results holds a secret, and would be recorded with it; leave it out and put it into the "
-            "environment, as the tools of the storage ask for it, such as AWS_SECRET_ACCESS_KEY or "
-            "GOOGLE_APPLICATION_CREDENTIALS"
-        )
-
-
-class Place:
-    """A folder at a storage URI.
-
-    Args:
-        uri: URI that pyarrow or an installed package of fsspec understands.
-
-    Raises:
-        ConfigError: If it is not understood, or nothing can be written there.
-    """
-
-    def __init__(self, uri: str) -> None:
-        check_uri(uri)
-        self.uri = uri
-        self._files, self._root = _opened(uri)
-        self._is_object_store = self._files.type_name in _OBJECT_STORES
-        probe = ".orchestrate-probe"
-        try:
-            self.write(probe, b"")
-            self.remove(probe)
-        except Exception as error:  # each storage has errors of its own
-            raise ConfigError(
-                f"--results {uri}: nothing can be written there: {_first_line(error)}"
-            ) from error
-
-    def write(self, name: str, content: bytes | Path) -> None:
-        """Write a file, whole or not at all.
-
-        Args:
-            name: Name below the folder, with `/` between its parts.
-            content: What it holds, or a file to copy.
-        """
-        path = f"{self._root}/{name}"
-        target = path if self._is_object_store else f"{path}.part"
-        if not self._is_object_store:
-            self._files.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._files.open_output_stream(target) as stream:
-            for block in _blocks(content):
-                stream.write(block)
-        if target != path:
-            self._files.move(target, path)
-
-    def remove(self, name: str) -> None:
-        """Remove a file; nothing happens if there is none."""
-        with contextlib.suppress(FileNotFoundError):
-            self._files.delete_file(f"{self._root}/{name}")
-
-    def sizes(self, folder: str) -> dict[str, tuple[int, float]]:
-        """Return name below the place -> size in bytes and time of writing, of all files below a folder."""
-        from pyarrow.fs import FileSelector, FileType
-
-        root = f"{self._root}/{folder}"
-        found = self._files.get_file_info(FileSelector(root, allow_not_found=True, recursive=True))
-        start = len(self._root) + 1
-        return {
-            info.path[start:]: (info.size, info.mtime.timestamp() if info.mtime else 0.0)
-            for info in found
-            if info.type == FileType.File
-        }
+    if uri is None:
+        return ()
+    place = Place(uri)
+    place.check_writable()
+    return (MirrorCallback(place),)
 
 
 class MirrorCallback(Callback):
@@ -124,10 +42,14 @@ class MirrorCallback(Callback):
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mirror")
+        self._pool = BackgroundThread("mirror")
+        self._is_left = False  # the user has interrupted the last copies
         self._copies: list[Future[None]] = []
         self._run: RunFolder | None = None
         self._prefix = ""
+        self._is_claimed = False
+        # Name there -> state of the file here as it was copied. A storage has the times of another clock.
+        self._copied: dict[str, tuple[int, int]] = {}
 
     def on_search_start(self, run: RunFolder, record: SearchRecord) -> None:
         """Copy request, split and initial points."""
@@ -152,35 +74,80 @@ class MirrorCallback(Callback):
         """
         run = result.run
         self._prefix = f"{result.record.task}/{result.record.name}"
-        last = self._pool.submit(self._sync, run)
-        self._pool.shutdown(wait=True)
+        self._pool.cancel_waiting()  # the last one copies it, too
+        last = self._pool.submit(lambda: self._sync(run))
         try:
             last.result()
         except Exception as error:
             raise self._explained(error) from error
+        except BaseException:
+            self._is_left = True
+            raise
+        finally:
+            self._pool.close()
 
     def _begin(self, run: RunFolder, files: Sequence[Path] | None, *, number: int | None = None) -> None:
         self._run = run
-        self._copies.append(self._pool.submit(self._copy, run, files, number))
+        self._copies.append(self._pool.submit(lambda: self._copy(run, files, number)))
 
     def _copy(self, run: RunFolder, files: Sequence[Path] | None, number: int | None) -> None:
+        self._claim(run)
         if files is None and number is not None:
             record = run.record_file(number)
             files = [*(path for path in _files(run.trial(number)) if path != record), record]
         for path in files or ():
             with contextlib.suppress(FileNotFoundError):  # such as weights that better ones have replaced
-                self._place.write(self._name(run, path), path)
+                self._write(run, path)
 
     def _sync(self, run: RunFolder) -> None:
+        self._claim(run)
         there, names = self._place.sizes(self._prefix), set[str]()
         paths = sorted(_files(run.path), key=lambda path: path.name == "record.json")
         for path in paths:
-            name, here = self._name(run, path), path.stat()
+            if self._is_left:
+                return
+            name = self._name(run, path)
             names.add(name)
-            if there.get(name, (-1, 0.0))[0] != here.st_size or there[name][1] < here.st_mtime:
-                self._place.write(name, path)
+            if name not in there or not self._is_current(name, path, *there[name]):
+                self._write(run, path)
         for name in there.keys() - names:
-            self._place.remove(name)
+            if self._is_of_here(run, name):
+                self._place.remove(name)
+
+    def _is_of_here(self, run: RunFolder, name: str) -> bool:
+        """Tell whether a file may go: another machine may have gone on with the search, and have made it.
+
+        Those of trials that are here may, those that this session has copied, and curves, which a resume
+        draws anew from the records.
+        """
+        first, *rest = name.removeprefix(f"{self._prefix}/").split("/")
+        if name in self._copied or first == run.tensorboard.name:
+            return True
+        return first == "trials" and len(rest) > 1 and (run.path / first / rest[0]).is_dir()
+
+    def _claim(self, run: RunFolder) -> None:
+        """Make sure that what is there under the name of this run is of this search, if there is anything."""
+        if self._is_claimed:
+            return
+        if started_there(self._place, self._prefix) not in (None, run.search().started_at):
+            raise MachineError(
+                f"{self._place.uri} holds another search {self._prefix}, which is left as it is; nothing of "
+                "this one is copied there: start it with another --name, or another --results"
+            )
+        self._is_claimed = True
+
+    def _write(self, run: RunFolder, path: Path) -> None:
+        name, state = self._name(run, path), _state(path)
+        self._copied.pop(name, None)
+        self._place.write(name, path)
+        self._copied[name] = state
+
+    def _is_current(self, name: str, path: Path, size: int, written_at: float) -> bool:
+        """Whether a file that is there, of this size and time, is as it is here."""
+        here = path.stat()
+        if here.st_size != size:
+            return False
+        return self._copied[name] == _state(path) if name in self._copied else written_at >= here.st_mtime
 
     def _name(self, run: RunFolder, path: Path) -> str:
         return f"{self._prefix}/{path.relative_to(run.path).as_posix()}"
@@ -194,10 +161,18 @@ class MirrorCallback(Callback):
                 raise self._explained(error) from error
 
     def _explained(self, error: BaseException) -> MachineError:
+        if isinstance(error, MachineError):
+            return error
         return MachineError(
-            f"results could not be copied to {self._place.uri}: {_first_line(error)}; the run folder has "
+            f"results could not be copied to {self._place.uri}: {explained(error)}; the run folder has "
             "them, and what is missing there is copied when the search ends or is resumed"
         )
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change, in nanoseconds, of a file here."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _files(folder: Path) -> list[Path]:
@@ -206,47 +181,3 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-def _blocks(content: bytes | Path) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    with content.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            yield block
-
-
-def _opened(uri: str) -> tuple[Any, str]:
-    """File system and path of a URI, by pyarrow's own or by a package of fsspec."""
-    import pyarrow as pa
-    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
-
-    try:
-        found: Any = FileSystem.from_uri(_bounded(uri))
-        return found[0], str(found[1]).rstrip("/")
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as error:
-        reason = _first_line(error)
-    import fsspec
-
-    try:
-        files, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError, OSError) as error:
-        hint = _HADOOP if urlsplit(uri).scheme in ("hdfs", "viewfs") else ""
-        raise ConfigError(
-            f"--results {uri} is not understood: {reason}; {_first_line(error)}{hint}"
-        ) from error
-    return PyFileSystem(FSSpecHandler(files)), str(path).rstrip("/")
-
-
-def _bounded(uri: str) -> str:
-    """URI with a limit to the time for which a storage that does not answer is asked."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("gs", "gcs") or "retry_limit_seconds=" in parts.query:
-        return uri
-    return f"{uri}{'&' if parts.query else '?'}retry_limit_seconds={_GOOGLE_SECONDS}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

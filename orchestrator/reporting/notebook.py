@@ -14,7 +14,7 @@ from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
 from results.scores.ranking import objectives_of
-from results.scores.settings_text import settings_text
+from results.scores.settings_text import labelled_settings, settings_text
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, flatten
 
@@ -116,7 +116,7 @@ class NotebookTable(SearchView):
 
     def _add(self, record: TrialRecord) -> None:
         state = f"{record.state} ({record.cause})" if record.cause else record.state
-        line = _Line(record.number, state, settings_text(record.config), str(record.epochs), record.value)
+        line = _Line(record.number, state, labelled_settings(record), str(record.epochs), record.value)
         self._ended += 1
         self._latest.append(line)
         if record.state == "complete" and record.value is not None and self._record is not None:

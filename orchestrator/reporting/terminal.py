@@ -26,7 +26,7 @@ from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.ranking import BY_AUC, Objective, Objectives
-from results.scores.settings_text import settings_text
+from results.scores.settings_text import labelled_settings, settings_text
 from trainables.common.text import clock_text, count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
@@ -136,7 +136,7 @@ class SearchProgress(SearchView):
 
     def __post_init__(self) -> None:
         for record in self.already:
-            text = settings_text(record.config)
+            text = labelled_settings(record)
             missed = self.objectives.violation(record)
             self._count(record.number, record.state, record.cause, record.value, text, missed)
 
@@ -243,7 +243,7 @@ class SearchProgress(SearchView):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Show the end of the trial."""
-        text, missed = settings_text(record.config), self.objectives.violation(record)
+        text, missed = labelled_settings(record), self.objectives.violation(record)
         self.finished(record.number, record.state, record.cause, record.value, text, missed=missed)
         if record.prefix is not None and record.prefix.note and not self._is_store_said:
             self._is_store_said = True  # once, since every further trial has the same reason
@@ -378,7 +378,7 @@ def closing_summary(
         notes: Further lines: a label of at most nine letters, and its text; those without text are left out.
         split: Name of the kind of split, which the best value carries.
     """
-    lines = [f"{_ended_text(records)} in {clock_text(busy_seconds(records))}"]
+    lines = [f"{_ended_text(records)}; trials ran for {clock_text(busy_seconds(records))}"]
     if best is None:
         lines.append("best      none: no trial is complete")
     else:

@@ -1,5 +1,6 @@
 """What a tracker is: a tool that searches can be logged to, and the log of one search in it."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,3 +51,13 @@ def plain_settings(record: TrialRecord) -> dict[str, str]:
     """Return the settings of a trial as texts, with its state and why it ended."""
     facts = {"state": record.state, "cause": record.cause, "recipe": record.recipe or None}
     return {name: str(value) for name, value in {**facts, **record.config}.items() if value is not None}
+
+
+def set_limits(limits: Mapping[str, str]) -> None:
+    """Set how long a client waits for its server, by its environment variables; what the user has set stays.
+
+    Args:
+        limits: Name of a variable -> its value.
+    """
+    for name, value in limits.items():
+        os.environ.setdefault(name, value)

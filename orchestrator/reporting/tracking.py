@@ -1,25 +1,29 @@
 """Tracking of searches with tools that people have open: one run for the search, and one below it a trial.
 
 What is logged is text and numbers: settings, curves, scores, and files of the run folder. No image is. A
-trial is logged when it has ended, so that a tool that does not answer holds up nothing but its own log.
+trial is logged when it has ended, by a thread of its own, so that a tool that does not answer holds up
+nothing but its own log: after its first failure it is asked no more, and the end waits a bounded time for it.
 """
 
 import importlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from orchestrator.callbacks import Callback, EndedSearch
 from orchestrator.reporting import trackers
+from orchestrator.reporting.background import BackgroundThread
 from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.discovery import constants_of
-from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, MachineError, UnknownNameError
 
 _FILES: Final = ("search.yaml", "leaderboard.csv", "split.json", "test_openings.jsonl")
+_END_SECONDS: Final = 300.0  # that the end of a search waits for its log,
+_INTERRUPTED_SECONDS: Final = 20.0  # and the end of an interrupted one
 
 
 def tracker_named(name: str) -> Tracker:
@@ -63,34 +67,97 @@ class TrackingCallback(Callback):
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._search: TrackedSearch | None = None
+        self._pool = BackgroundThread(f"track-{tracker.name}")
+        self._search: TrackedSearch | None = None  # the thread's own, and so is what it has failed with
+        self._failure: Exception | None = None
+        self._is_said = False
         self._curves: dict[int, dict[int, dict[str, float]]] = defaultdict(dict)
         self._metric = ""
 
     def on_search_start(self, run: RunFolder, record: SearchRecord) -> None:
         """Open the log."""
         self._metric = record.metric
-        self._search = self._tracker.open(run, record)
+
+        def begin() -> None:
+            self._search = self._tracker.open(run, record)
+
+        self._log(begin)
 
     def on_epoch_end(
         self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
     ) -> None:
-        """Keep the scalars of an epoch until its trial has ended; folds are left out."""
+        """Keep the scalars of an epoch until its trial has ended; folds are left out.
+
+        Raises:
+            MachineError: If the tool has failed, once.
+        """
         kept = {name: float(one) for name, one in scalars.items() if not name.startswith("fold_")}
         self._curves[number][epoch] = kept
+        self._raise_failed()
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Log a trial."""
+        """Log a trial.
+
+        Raises:
+            MachineError: If the tool has failed, once.
+        """
         curves = self._curves.pop(record.number, {})
-        if self._search is not None:
-            self._search.log_trial(record, curves, _scores(record, self._metric))
+        scores = _scores(record, self._metric)
+        self._log_search(lambda search: search.log_trial(record, curves, scores))
+        self._raise_failed()
 
     def on_search_end(self, result: EndedSearch) -> None:
-        """Log the end of the search."""
-        if self._search is not None:
-            best = result.best
-            scores = {} if best is None else _scores(best, self._metric)
-            self._search.end(scores, _files(result.run), is_interrupted=result.is_interrupted)
+        """Log the end of the search, and wait until the log is whole, for a bounded time.
+
+        Raises:
+            MachineError: If the tool has failed and nobody was told, or does not take the log in time.
+        """
+        best, files, is_interrupted = result.best, _files(result.run), result.is_interrupted
+        scores = {} if best is None else _scores(best, self._metric)
+        self._log_search(lambda search: search.end(scores, files, is_interrupted=is_interrupted))
+        seconds = _INTERRUPTED_SECONDS if is_interrupted else _END_SECONDS
+        try:
+            left = self._pool.finish(seconds)
+        finally:
+            self._pool.close()
+        self._raise_failed()
+        if left and not self._is_said:
+            raise MachineError(
+                f"{self._tracker.name} did not take the rest of the log within {seconds:.0f} s, and is not "
+                "waited for any longer; look at its server and at the network. The run folder has all"
+            )
+
+    def _log_search(self, act: Callable[[TrackedSearch], None]) -> None:
+        def log() -> None:
+            if self._search is not None:
+                act(self._search)
+
+        self._log(log)
+
+    def _log(self, act: Callable[[], None]) -> None:
+        """Have the thread do something, unless the tool has failed before."""
+
+        def log() -> None:
+            if self._failure is not None:
+                return
+            try:
+                act()
+            except Exception as error:  # each tool has errors of its own
+                self._failure = error
+
+        if self._failure is None:
+            self._pool.submit(log)
+
+    def _raise_failed(self) -> None:
+        if self._failure is None or self._is_said:
+            return
+        self._is_said = True
+        lines = str(self._failure).strip().splitlines()
+        raise MachineError(
+            f"nothing more is logged to {self._tracker.name}, which failed: "
+            f"{lines[0] if lines else type(self._failure).__name__}; look at its server, its settings and "
+            "the network. The run folder has all, and a resumed search is logged from there on"
+        ) from self._failure
 
 
 def _scores(record: TrialRecord, metric: str) -> Scalars:

@@ -95,6 +95,7 @@ def shares_text(shares: TimeShares) -> str:
 class _Trial:
     is_open: bool = False
     opening: float = 0.0  # seconds that count as features until the worker reports
+    helpers: int = 0  # other workers that train folds of it
 
 
 class WorkerTime:
@@ -172,6 +173,18 @@ class WorkerTime:
             self._training += trial.opening - waited - features
             trial.is_open = True
 
+    def helped(self, number: int, helpers: int) -> None:
+        """Note that so many other workers train folds of a trial from now on.
+
+        Args:
+            number: Trial number.
+            helpers: Their number.
+        """
+        with self._lock:
+            self._count()
+            if number in self._trials:
+                self._trials[number].helpers = helpers
+
     def ended(self, number: int) -> None:
         """Note that no worker runs a trial any more, however it ended."""
         with self._lock:
@@ -190,10 +203,11 @@ class WorkerTime:
             return
         now = self._clock()
         seconds, self._until = max(0.0, now - self._until), now
-        self._waiting += seconds * max(0, self.workers - len(self._trials))
+        busy = sum(1 + trial.helpers for trial in self._trials.values())
+        self._waiting += seconds * max(0, self.workers - busy)
         for trial in self._trials.values():
             if trial.is_open:
-                self._training += seconds
+                self._training += seconds * (1 + trial.helpers)
             else:
                 self._features += seconds
                 trial.opening += seconds

@@ -5,10 +5,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from orchestrator.simulation.portfolio import likely_merits
 from orchestrator.simulation.table import ResultTable
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import matching_numbers
 from search_spaces.image_classifier import LEARNING_RATES, tied_rate
+from search_spaces.learned import TriedElsewhere
 from search_spaces.registry import space_named
 from trainables.config.trial_config import decode
 
@@ -57,6 +59,18 @@ def ranges_of(tables: Sequence[ResultTable]) -> dict[str, tuple[float, float]]:
             inner = rounded(values[0] / MARGIN, math.floor), rounded(values[-1] * MARGIN, math.ceil)
             found[name] = max(low, inner[0]), min(high, inner[1])
     return found
+
+
+def tried_of(table: ResultTable) -> tuple[TriedElsewhere, ...]:
+    """Return the configurations of a table, and how good each is likely to be on a set, to four digits.
+
+    Args:
+        table: Results.
+    """
+    usual = likely_merits(table).mean(axis=0)
+    return tuple(
+        TriedElsewhere(own, round(float(merit), 4)) for own, merit in zip(table.settings, usual, strict=True)
+    )
 
 
 def rounded(value: float, rule: Any) -> float:

@@ -1,12 +1,14 @@
 """First points of a search, learned from a table of results."""
 
+import functools
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from orchestrator.simulation.distance import distances
 from orchestrator.simulation.table import ResultTable
+from search_spaces.distance import distance
 from trainables.common.types import FloatArray
 
 _SLOW_NETS: Final = frozenset({"vgg16"})  # a pass takes many times as long as that of EfficientNet-Lite0
@@ -88,6 +90,21 @@ def chosen_points(table: ResultTable, count: int) -> list[int]:
         chosen.append(int(near[np.argmin(cost[near])]))
         best = np.maximum(best, merit[:, chosen[-1]])
     return chosen
+
+
+def distances(table: ResultTable) -> FloatArray:
+    """Return the distances of all configurations of a table, shape (configurations, configurations)."""
+    return _distances(tuple(json.dumps(own, sort_keys=True) for own in table.settings))
+
+
+@functools.lru_cache(maxsize=4)
+def _distances(settings: tuple[str, ...]) -> FloatArray:
+    known: list[dict[str, Any]] = [json.loads(own) for own in settings]
+    found = np.zeros((len(known), len(known)))
+    for place, own in enumerate(known):
+        for before in range(place):
+            found[place, before] = found[before, place] = distance(own, known[before])
+    return found
 
 
 def _needs_slow_net(settings: Mapping[str, Any]) -> bool:

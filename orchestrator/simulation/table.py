@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,10 @@ class ResultTable:
         context: Facts that the conditions of the space depend on.
         folds: Number of folds.
         made: How the table was made: command and versions of packages.
+        fresh_stores: Configurations, as indices, before which the store of features was empty: the first one,
+            and each with which the table was extended later.
+        trained: Name of a set -> images that all folds of an epoch train on, counted once a fold. By them a
+            search with a time limit guesses what the training of a head takes; on other sets it guesses none.
     """
 
     settings: tuple[Mapping[str, Any], ...]
@@ -52,6 +56,8 @@ class ResultTable:
     context: Mapping[str, Any]
     folds: int
     made: Mapping[str, Any]
+    fresh_stores: tuple[int, ...] = (0,)
+    trained: Mapping[str, int] = field(default_factory=dict)
 
     def without(self, name: str) -> "ResultTable":
         """Return the table without a set."""
@@ -82,8 +88,10 @@ def write_table(table: ResultTable, path: Path) -> None:
         "space": table.space,
         "context": dict(table.context),
         "folds": table.folds,
+        "fresh_stores": list(table.fresh_stores),
         "settings": [dict(own) for own in table.settings],
         "sets": sets,
+        "trained": dict(table.trained),
     }
     write_atomically(path, gzip.compress(json.dumps(content, sort_keys=True).encode(), mtime=0))
 
@@ -100,7 +108,9 @@ def read_table(path: Path) -> ResultTable:
         for name, found in content["sets"].items()
     }
     settings, facts = tuple(content["settings"]), ("space", "context", "folds", "made")
-    return ResultTable(settings, sets, **{name: content[name] for name in facts})
+    fresh_stores = tuple(content.get("fresh_stores", (0,)))
+    own = {name: content[name] for name in facts}
+    return ResultTable(settings, sets, **own, fresh_stores=fresh_stores, trained=content.get("trained", {}))
 
 
 def packaged_table() -> ResultTable:

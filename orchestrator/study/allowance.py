@@ -4,18 +4,23 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Final
 
 from orchestrator.study.price import Pass, Pricing, free
 from results.run.records import TrialRecord
-from trainables.config.trial_config import TrialConfig
+from trainables.config.trial_config import TrialConfig, decode
 
 SHARE: Final = 1 / 8  # of the workers' time that is left; what costs more would stand for too many others
 BRIEF: Final = 1 / 8  # of that share: what costs less may come before what costs more
+# Up to so many columns a head takes about the same time, without components of them and with.
+_FEW_COLUMNS: Final = {False: 1_000, True: 10_000}
+BRIEF_BETWEEN: Final = 6  # proposals that must be brief before each trial that is not
 _OF_THE_CLOCK: Final = 0.8  # of the time on the clock that is left, or a trial may not end
 
 TimeLeft = Callable[[], float]
-_Head = tuple[str, str]  # its name, and how it pools: maps that are flattened take longer
+_Head = tuple[str, bool, bool]  # its name, and whether it sees scaled features, and components of them
+_Fits = dict[int, tuple[float, int]]  # columns -> seconds of the heads that read so many, and their number
 
 
 class Allowance:
@@ -30,12 +35,20 @@ class Allowance:
     Args:
         price: Estimates the time of a configuration on an empty store.
         stored: Passes whose features are stored.
+        brief_between: Proposals that must be brief before each trial that is not; 0 for none.
+
+    Attributes:
+        brief_between: As given.
     """
 
-    def __init__(self, price: Pricing = free, stored: Iterable[Pass] = ()) -> None:
+    def __init__(
+        self, price: Pricing = free, stored: Iterable[Pass] = (), *, brief_between: int = BRIEF_BETWEEN
+    ) -> None:
+        self.brief_between = brief_between
         self._price, self._made = price, set(stored)
         self._makers: dict[Pass, int] = {}  # passes that running trials make, each with its trial
-        self._fits: defaultdict[_Head, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds and heads
+        self._took, self._guessed = 0.0, 0.0  # seconds of the trained heads that have ended
+        self._fits: defaultdict[_Head, _Fits] = defaultdict(dict)
         self._seconds_left: TimeLeft | None = None
         self._workers: Callable[[], int] = lambda: 1
         self._factor = 1.0  # of the limit
@@ -82,9 +95,24 @@ class Allowance:
         new = sum(seconds for own, seconds in passes if own not in self._made or self._is_awaited(own))
         if price.training:
             return new + price.training
-        head = config.classical.name, config.model.head.pooling
-        seconds, heads = self._fits.get(head, (0.0, 0.0))
-        return new + (seconds / heads if heads else 0.0)
+        if price.head:
+            return new + price.head * (self._took / self._guessed if self._guessed else 1.0)
+        return new + self._head_seconds(config, price.columns)
+
+    def _head_seconds(self, config: TrialConfig, columns: int) -> float:
+        """Seconds of a head: of the same with the nearest number of columns, in proportion to that number.
+
+        Of one that was never tried those tell that differ in scaling alone, or else the median of all closed
+        ones, with components or without. The first trained head of which nothing is guessed costs nothing, or
+        it would never be tried.
+        """
+        head = _head_of(config)
+        if head in self._fits:
+            return _seconds_on(columns, self._fits[head], takes_components=head[2])
+        others = [own for own in self._fits if own[2] == head[2] and "none" not in (own[0], head[0])]
+        like = [own for own in others if own[0] == head[0]] or others
+        known = [_seconds_on(columns, self._fits[own], takes_components=head[2]) for own in like]
+        return median(known) if known else 0.0
 
     def awaits(self, config: TrialConfig) -> bool:
         """Tell whether a trial would spend more time in waiting for other trials' passes than on its own."""
@@ -114,7 +142,22 @@ class Allowance:
         settings, use = record.config, record.prefix
         if record.state != "complete" or use is None or settings.get("model.trained_stages"):
             return
-        name, pooling = settings.get("classical.name", "none"), settings.get("model.head.pooling", "gap")
-        sums = self._fits[str(name), str(pooling)]
-        sums[0] += max(0.0, record.wall_seconds - use.opening_seconds)
-        sums[1] += 1.0
+        config = decode(settings)
+        price, took = self._price(config), max(0.0, record.wall_seconds - use.opening_seconds)
+        if price.head:
+            self._took, self._guessed = self._took + took, self._guessed + price.head
+            return
+        fits = self._fits[_head_of(config)]
+        seconds, heads = fits.get(price.columns, (0.0, 0))
+        fits[price.columns] = seconds + took, heads + 1
+
+
+def _head_of(config: TrialConfig) -> _Head:
+    return config.classical.name, config.classical.standardize, bool(config.classical.pca)
+
+
+def _seconds_on(columns: int, fits: _Fits, *, takes_components: bool) -> float:
+    few = _FEW_COLUMNS[takes_components]
+    nearest = min(fits, key=lambda own: abs(math.log(max(own, few) / max(columns, few))))
+    seconds, heads = fits[nearest]
+    return max(columns, few) / max(nearest, few) * seconds / heads

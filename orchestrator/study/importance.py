@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from orchestrator.study.patience import Patience
 from orchestrator.study.storage import open_storage
 from orchestrator.study.study import MissingStudyError
+from results.run.origin import is_where_it_was_made
 from results.run.run_folder import RunFolder
 from results.run.storage_url import without_password
 
@@ -34,7 +35,7 @@ def parameter_importances(run: RunFolder) -> dict[str, float]:
         `FEWEST_TRIALS` complete trials, and where no parameter differs.
 
     Raises:
-        MissingStudyError: If the study cannot be read.
+        MissingStudyError: If the study cannot be read, or lies in a storage and the run was made elsewhere.
     """
     study = _opened(run)
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -50,6 +51,11 @@ def parameter_importances(run: RunFolder) -> dict[str, float]:
 def _opened(run: RunFolder) -> optuna.Study:
     search = run.search()
     url = search.request.study_storage
+    if url and not is_where_it_was_made(run, search):
+        raise MissingStudyError(
+            f"{run.path} was made elsewhere, and a storage that such a run names is not asked; make the "
+            f"report where the search was made, which has the study at {without_password(url)}"
+        )
     if not url and not run.study_file.is_file():
         raise MissingStudyError(f"{run.study_file} is not there; it is made again by: {run.resume_command}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from orchestrator.study.journal_lock import NameLock
 from orchestrator.study.optuna_private import ENDS_TRIAL, OPERATION, LongJournalFile
 from orchestrator.study.patience import Patience, disk_reason
+from trainables.common.appending import append_whole
 from trainables.common.files import free_name, write_atomically
 
 _FLUSH_SECONDS: Final = 1.0
@@ -80,29 +81,6 @@ class SharedJournal(LongJournalFile):
                 append_whole(file, _lines(logs), is_synced=True)
         finally:
             self._guard.release()
-
-
-def append_whole(file: FileIO, text: bytes, *, is_synced: bool) -> None:
-    """Append to an open file without buffer; if not all of it can be written, the file is as it was before.
-
-    Args:
-        file: The file, open for writing.
-        text: What to append.
-        is_synced: Wait until the disk has it.
-
-    Raises:
-        OSError: If the disk is full, or fails otherwise.
-    """
-    before = file.seek(0, os.SEEK_END)
-    try:
-        left = memoryview(text)
-        while left:
-            left = left[file.write(left) :]
-        if is_synced:
-            os.fsync(file.fileno())
-    except BaseException:
-        file.truncate(before)
-        raise
 
 
 def _lines(logs: list[dict[str, Any]]) -> bytes:

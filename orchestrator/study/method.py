@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from orchestrator.study.allowance import Allowance
+from orchestrator.study.experience import Experience
 from orchestrator.study.pruner import Pruner, PruningFacts
 from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
 from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
@@ -17,6 +18,7 @@ from orchestrator.study.unrepeated import Configure, UnrepeatedSampler
 from results.run.records import SearchRecord
 from results.run.search_request import SearchRequest
 from results.scores.ranking import Objectives, objectives_of
+from search_spaces.learned import TriedElsewhere, tried_digest, tried_elsewhere
 from trainables.common.errors import ConfigError
 
 
@@ -32,6 +34,8 @@ class SearchMethod:
         trials: Number of trials.
         epochs: Largest number of epochs of a trial.
         folds: Number of folds; 1 for a hold-out.
+        tried: What was tried on other sets, of which the search takes what looks promising here; empty for
+            nothing.
     """
 
     objectives: Objectives
@@ -41,6 +45,7 @@ class SearchMethod:
     trials: int
     epochs: int
     folds: int
+    tried: Sequence[TriedElsewhere] = ()
 
     def build_sampler(
         self,
@@ -49,6 +54,7 @@ class SearchMethod:
         drawn: int,
         configure: Configure,
         allowance: Allowance,
+        experience: Experience | None = None,
     ) -> BaseSampler:
         """Make the Optuna sampler.
 
@@ -61,6 +67,7 @@ class SearchMethod:
                 stream for each trial, and go on as if nothing had happened.
             configure: Returns the configuration of a point.
             allowance: What a trial may cost.
+            experience: Ranks what was tried on other sets; None for none.
 
         Raises:
             ConfigError: If the user's own function makes no sampler.
@@ -76,7 +83,14 @@ class SearchMethod:
         made: BaseSampler = _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
         if self.sampler.name not in sampler_names() or isinstance(made, FiniteSampler):
             return made
-        return UnrepeatedSampler(made, configure, allowance, seed=self.seed, learns=self.sampler.learns)
+        return UnrepeatedSampler(
+            made,
+            configure,
+            allowance,
+            seed=self.seed,
+            learns=self.sampler.learns,
+            experience=experience,
+        )
 
     def build_pruner(self) -> optuna.pruners.BasePruner:
         """Make the Optuna pruner.
@@ -114,6 +128,7 @@ def method_of(search: SearchRecord) -> SearchMethod:
         trials=request.trials,
         epochs=request.epochs,
         folds=search.folds,
+        tried=tried_elsewhere() if search.tried_elsewhere == tried_digest() else (),
     )
 
 

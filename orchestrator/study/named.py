@@ -56,5 +56,5 @@ class NamedFiles(Generic[Kind]):
                 return own
             return self._kind(name, own, f"a {self._what} of your own")  # type: ignore[call-arg]  # both begin so
         if name not in self.names():
-            raise UnknownNameError(self._what, name, self.names())
+            raise UnknownNameError(self._what, name, self.names(), own="MODULE:FUNCTION")
         return self.all[name]

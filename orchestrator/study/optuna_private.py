@@ -4,11 +4,15 @@ import copy
 import sys
 from collections.abc import Container, Generator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.samplers._tpe import sampler as tpe
 from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
@@ -186,6 +190,27 @@ def id_of(trial: FrozenTrial) -> int:
     return trial._trial_id
 
 
+def begun_trial(attributes: Mapping[str, Any] = MappingProxyType({})) -> FrozenTrial:
+    """Return a trial that starts now, as a storage makes it: it has no number yet, and no settings.
+
+    Args:
+        attributes: Attributes of the user.
+    """
+    return FrozenTrial(
+        number=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs=dict(attributes),
+        system_attrs={},
+        intermediate_values={},
+        trial_id=-1,
+    )
+
+
 def started_trial(
     study: optuna.Study, attributes: Mapping[str, Any], *, passes_queue: bool = False
 ) -> optuna.Trial:
@@ -201,20 +226,8 @@ def started_trial(
     """
     waiting = None if passes_queue else study._pop_waiting_trial_id()
     if waiting is None:
-        begun = FrozenTrial(
-            number=-1,
-            state=TrialState.RUNNING,
-            value=None,
-            datetime_start=datetime.now(),
-            datetime_complete=None,
-            params={},
-            distributions={},
-            user_attrs=dict(attributes),
-            system_attrs={},
-            intermediate_values={},
-            trial_id=-1,
-        )
-        return optuna.Trial(study, study._storage.create_new_trial(study._study_id, begun))
+        made = study._storage.create_new_trial(study._study_id, begun_trial(attributes))
+        return optuna.Trial(study, made)
     trial = optuna.Trial(study, waiting)
     for name, value in attributes.items():
         trial.set_user_attr(name, value)
@@ -231,6 +244,11 @@ def set_sampler_attr(study: optuna.Study, trial: FrozenTrial, name: str, value: 
     """Write what a sampler must know about a trial when the search goes on, as Optuna's own samplers do."""
     study._storage.set_trial_system_attr(trial._trial_id, name, value)
     trial.system_attrs[name] = value
+
+
+def sampler_attr(trial: optuna.Trial, name: str) -> Any:
+    """Read what `set_sampler_attr` has written; None for nothing."""
+    return trial.storage.get_trial(trial._trial_id).system_attrs.get(name)
 
 
 def shown_as(
@@ -289,6 +307,72 @@ def quick_gp(*, seed: int, startup_trials: int) -> optuna.samplers.GPSampler:
     return sampler
 
 
+class QuickTPESampler(optuna.samplers.TPESampler):
+    """Optuna's estimator over a `StudyView`, with the same proposals in less time.
+
+    For each group of settings Optuna sorts all trials into good and others, and asks what each of them drew;
+    and a sampler that is made anew for each trial finds the groups from all trials again. Here trials are
+    sorted once for a proposal, their settings are what the view shows, and trials with the same settings are
+    looked at once for the groups.
+
+    Args:
+        seed: Seed.
+        startup_trials: Number of trials that are drawn at random.
+    """
+
+    def __init__(self, *, seed: int, startup_trials: int) -> None:
+        super().__init__(
+            seed=seed,
+            n_startup_trials=startup_trials,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+        self._group_decomposed_search_space = _Groups(True)  # with those of pruned trials, as Optuna's own
+        tpe._split_trials = _split_once
+
+    def _get_internal_repr(
+        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: optuna.Study
+    ) -> dict[str, np.ndarray]:
+        names = search_space.keys()
+        drawn = [params for trial in trials if names <= (params := trial.params).keys()]
+        return {
+            name: np.asarray([own.to_internal_repr(params[name]) for params in drawn])
+            for name, own in search_space.items()
+        }
+
+
+class _Groups(_GroupDecomposedSearchSpace):
+    """Groups of settings that occur together; to add the same settings again changes none of them."""
+
+    def calculate(self, study: optuna.Study, use_cache: bool = False) -> _SearchSpaceGroup:
+        known = set[frozenset[str]]()
+        states = (TrialState.COMPLETE, *((TrialState.PRUNED,) if self._include_pruned else ()))
+        for trial in study._get_trials(deepcopy=False, states=states, use_cache=use_cache):
+            names = frozenset(trial.distributions)
+            if names not in known:
+                known.add(names)
+                self._search_space.add_distributions(trial.distributions)
+        return self._search_space
+
+
+_split_each_time = tpe._split_trials
+
+
+def _split_once(
+    study: Any, trials: list[FrozenTrial], n_below: int
+) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """Sort trials into good ones and others, once for a view, which shows the same trials to all groups."""
+    view = study if isinstance(study, StudyView) else None
+    asked = n_below, len(trials)
+    if view is not None and view.split is not None and view.split[0] == asked:
+        return view.split[1]
+    found = _split_each_time(study, trials, n_below)
+    if view is not None:
+        view.split = asked, found
+    return found
+
+
 class StudyView:
     """A study that shows some of its trials; everything else passes through to the study.
 
@@ -298,10 +382,14 @@ class StudyView:
     Args:
         study: The study.
         trials: Trials that are shown, in order of their numbers.
+
+    Attributes:
+        split: Numbers of good trials and of all that TPE asked for, and what it was told; None before.
     """
 
     def __init__(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
         self._study, self._trials = study, list(trials)
+        self.split: tuple[tuple[int, int], tuple[list[FrozenTrial], list[FrozenTrial]]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)

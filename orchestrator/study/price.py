@@ -31,11 +31,16 @@ class PointPrice:
 
     Attributes:
         passes: Seconds of each pass through frozen stages; other trials read their results too.
-        training: Seconds of training stages, if all epochs run; 0 for a head alone, which takes next to none.
+        training: Seconds of training stages, if all epochs run; 0 for a head alone, whose time is learned.
+        columns: Numbers that the head reads of each image, by which its time grows; 0 if nobody knows.
+        head: Guessed seconds of training a head alone, by its weights and steps, if all epochs run; 0 for
+            closed-form heads, and if nobody knows.
     """
 
     passes: Mapping[Pass, float]
     training: float
+    columns: int = 0
+    head: float = 0.0
 
     @property
     def pass_seconds(self) -> float:

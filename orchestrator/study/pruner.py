@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # names of pruners are listed without Optuna
 
 FOLD_VALUES: Final = "fold_values:"  # user attribute of a trial, followed by the epoch, for such a pruner
 NEVER_PRUNED: Final = 4  # first trials of a search that always finish, whatever the pruner
+CHEAP_SECONDS: Final = 3.0  # of training in all; about what a worker takes to be handed another trial, twice
 FIRST_COMPARISON: Final = 5  # epochs before the first comparison; a shorter trial is compared at its end
 
 
@@ -60,6 +61,19 @@ class Pruner:
     def compares_folds(self) -> bool:
         """True if it compares trials fold by fold; it is told the value of every fold then."""
         return self.fewest_folds > 1
+
+
+def is_cheap(epoch_seconds: float, epochs: int) -> bool:
+    """Tell whether a trial is finished whatever the pruner says: its result is worth more than its seconds.
+
+    Args:
+        epoch_seconds: Mean time of an epoch so far, in seconds.
+        epochs: Largest number of epochs of the trial.
+
+    >>> is_cheap(0.1, 12), is_cheap(1.0, 12)
+    (True, False)
+    """
+    return epoch_seconds * epochs < CHEAP_SECONDS
 
 
 def first_comparison(epochs: int) -> int:

@@ -21,6 +21,7 @@ from orchestrator.study.patience import Patience
 from orchestrator.study.shared import SharedTrials, begun_or_joined, check_facts
 from orchestrator.study.storage import open_storage
 from orchestrator.study.study import MissingStudyError, open_study, outcome_of
+from orchestrator.study.trial_spec import is_first_point
 from results.run.records import TrialRecord
 from results.scores.ranking import Direction, Objectives
 from search_spaces.context import SpaceContext
@@ -89,7 +90,7 @@ class TrialSource:
         """Distributions of a record's parameters, found by asking the space for its configuration again."""
         trial = FixedTrial(dict(record.params))
         with contextlib.suppress(Exception):  # the space may be the user's own, or have changed since
-            if record.recipe:
+            if is_first_point(record.recipe):
                 suggest_enqueued(self.space.function, self.context, decode(record.config), trial)
             else:
                 asked = FixedParamsTrial(trial, self.fixed_params)
@@ -196,6 +197,7 @@ class StudyPlace:
             directions=self.directions,
             is_new=is_new,
             patience=self.patience,
+            is_alone=not self.driver,
         )
 
     def begin(self) -> tuple[optuna.Study, bool]:

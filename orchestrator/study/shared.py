@@ -7,7 +7,6 @@ The study hands out the numbers, so that none is given twice, and `--trials` cou
 import hashlib
 import json
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,7 +15,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.optuna_private import started_trial
-from orchestrator.study.storage import TICKET
 from results.run.records import SearchRecord
 from trainables.common.errors import ConfigError
 
@@ -71,7 +69,7 @@ class SharedTrials:
         Args:
             limit: Number of trials of all drivers.
         """
-        trial = started_trial(self.study, {DRIVER: self.driver, TICKET: uuid.uuid4().hex})
+        trial = started_trial(self.study, {DRIVER: self.driver})
         if sum(other.number < trial.number for other in self.counted()) < limit:
             return trial
         trial.set_user_attr(_DISCARDED, True)

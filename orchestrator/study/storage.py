@@ -9,9 +9,9 @@ A database may be restarted, and a network may fail for a while: what is asked o
 answers, or the patience of the search is at its end.
 """
 
+import copy
 import errno
-import random
-import time
+import uuid
 import weakref
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -19,29 +19,18 @@ from typing import Any, Final, TypeVar
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event, exc, make_url
 
 from orchestrator.study.journal import SharedJournal
 from orchestrator.study.journal_lock import LOCKS
-from orchestrator.study.optuna_private import LongStudyStorage, id_of
+from orchestrator.study.optuna_private import LongStudyStorage, begun_trial, id_of
 from orchestrator.study.patience import Patience, disk_reason
 from results.run.storage_url import JOURNAL, journal_of, with_driver, with_password, without_password
 from trainables.common.errors import ConfigError
 
 TICKET: Final = "ticket"  # attribute of a new trial, by which it is found if its making was not answered
-_OPEN_AGAIN: Final = 10  # times: two that open an empty database at once both make its tables
-_OPEN_AGAIN_SECONDS: Final = (0.05, 0.25)  # between two of these tries, drawn so that they do not keep step
-_LOST_BETWEEN: Final = exc.PendingRollbackError  # a query after one whose connection was lost
-_PASSING: Final = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    exc.TimeoutError,
-    _LOST_BETWEEN,
-)
 # What a file server that was restarted leaves: files that it does not know any more, among them such as are
 # locked, which cannot be read or written until they are opened again.
 _RESTARTED: Final = (errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.EBADF)
@@ -49,12 +38,13 @@ _RESTARTED: Final = (errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.EBADF)
 _Found = TypeVar("_Found")
 
 
-def open_storage(url: str, patience: Patience) -> BaseStorage:
+def open_storage(url: str, patience: Patience, *, is_alone: bool = False) -> BaseStorage:
     """Open the storage of a URL.
 
     Args:
         url: URL as the user gave it; a password that is not in it comes from the environment.
         patience: Patience with a storage that does not answer later on; the first answer is not waited for.
+        is_alone: Nobody else starts trials of the studies that are asked for.
 
     Raises:
         ConfigError: If its driver is not installed, or the URL of a journal cannot be understood.
@@ -66,79 +56,26 @@ def open_storage(url: str, patience: Patience) -> BaseStorage:
             raise ConfigError(f"{url}: the lock of a journal is {' or '.join(LOCKS)}, found {lock!r}")
         place = Path(path).absolute()
         place.parent.mkdir(parents=True, exist_ok=True)
-        return PatientStorage(LongStudyStorage(SharedJournal(place, lock)), patience, url)
-    database = _database(with_driver(with_password(url)))
-    storage = PatientStorage(get_storage(database), patience, url)
+        return PatientStorage(LongStudyStorage(SharedJournal(place, lock)), patience, url, is_alone=is_alone)
+    from orchestrator.study.databases import open_database  # SQLAlchemy takes a third of a second
+
+    database = open_database(with_driver(with_password(url)))
+    storage = PatientStorage(get_storage(database), patience, url, is_alone=is_alone)
     weakref.finalize(storage, database.engine.dispose)  # closes its connections
     return storage
-
-
-def _database(url: str) -> RDBStorage:
-    """A database, with connections that notice when the other end is gone.
-
-    Two searches that open an empty database at once both make its tables; one of them is refused, and finds
-    them made at its next try.
-    """
-    options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": _connection(url)}
-    for left in reversed(range(_OPEN_AGAIN)):
-        try:
-            database = RDBStorage(url, engine_kwargs=options)
-            if make_url(url).drivername.startswith("sqlite"):
-                _exclude_others(database)
-            return database
-        except ImportError as error:
-            name = "mysql" if url.startswith("mysql") else "postgresql"
-            raise ConfigError(
-                f"the driver of {without_password(url)} is not installed: {error.__cause__ or error}; "
-                f"install it with: pip install 'breast-image-orchestrator[{name}]'"
-            ) from error
-        except (exc.ProgrammingError, exc.IntegrityError, exc.OperationalError) as error:
-            # SQLite and MySQL say so with the error that also stands for a storage which does not answer.
-            is_of_the_race = not isinstance(error, exc.OperationalError) or "already exists" in str(error)
-            if not left or not is_of_the_race:
-                raise
-            time.sleep(random.uniform(*_OPEN_AGAIN_SECONDS))  # the other makes a dozen tables meanwhile
-    raise AssertionError("the last try returns or raises")
-
-
-def _exclude_others(database: RDBStorage) -> None:
-    """Let a transaction of SQLite exclude all others from its first read on.
-
-    SQLite cannot lock a row, which Optuna asks for: two searches would both read that a point waits, and both
-    take it.
-    """
-
-    def leave_transactions_to_us(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # else Python's driver begins one at the first change
-
-    event.listen(database.engine, "connect", leave_transactions_to_us)
-    event.listen(database.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    database.engine.dispose()  # connections that were opened before
-
-
-def _connection(url: str) -> dict[str, Any]:
-    """Arguments of a connection: a server that vanished without a word is noticed within a minute."""
-    driver = make_url(url).drivername
-    if driver in ("postgresql+psycopg", "postgresql+psycopg2"):
-        alive = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
-        # The encoding: of a database without one, texts come as bytes, which SQLAlchemy does not expect.
-        return {"connect_timeout": 10, "tcp_user_timeout": 60_000, "client_encoding": "utf8", **alive}
-    if driver == "mysql+pymysql":
-        return {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
-    if driver.startswith("sqlite"):
-        return {"timeout": 60}  # while another search writes
-    return {}
 
 
 def what_was_said(error: BaseException) -> str:
     """Return the first line of what a database said with an error, without passwords.
 
+    >>> from sqlalchemy import exc
     >>> what_was_said(exc.OperationalError("SELECT 1", {}, Exception(1045, "Access denied for user 'me'")))
     "Access denied for user 'me'"
     """
-    driver = getattr(
-        error, "orig", None
-    )  # SQLAlchemy's errors hold the driver's; those of MySQL have a number
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__  # Optuna's own words suppose that data are invalid, whatever the cause is
+    # SQLAlchemy's errors hold the driver's; those of MySQL have a number.
+    driver = getattr(error, "orig", None)
     said = error if driver is None else driver
     has_number = driver is not None and len(said.args) == 2 and isinstance(said.args[0], int)
     text = without_password(str(said.args[1] if has_number else said).strip())
@@ -149,16 +86,20 @@ class PatientStorage(BaseStorage):
     """A storage that is asked again when it does not answer.
 
     What may have been done although no answer came is not done twice: a trial that was made is found by its
-    ticket, and one that was ended stays so.
+    ticket, which each gets here, and one that was ended stays so. One that waited and runs now was started by
+    the try before, if nobody else starts any; where several searches do, it may be another one's, and
+    `SharedTrials.release_lost` puts its point back if it is nobody's.
 
     Args:
         inner: The storage.
         patience: How long it is waited for.
         url: Its URL, for messages.
+        is_alone: Nobody else starts trials of the studies that are asked for.
     """
 
-    def __init__(self, inner: BaseStorage, patience: Patience, url: str) -> None:
+    def __init__(self, inner: BaseStorage, patience: Patience, url: str, *, is_alone: bool = False) -> None:
         self.inner, self.patience, self._shown = inner, patience, without_password(url)
+        self._is_alone = is_alone
 
     def _asked(self, act: Callable[[], _Found]) -> _Found:
         return self.patience.done(act, self._reason)
@@ -169,9 +110,11 @@ class PatientStorage(BaseStorage):
             return f"{self._shown}: {error.strerror}" if error.errno in _RESTARTED else disk_reason(error)
         if isinstance(error, StorageInternalError):
             cause = error.__cause__
-        if not isinstance(cause, _PASSING):
+        from orchestrator.study.databases import LOST_BETWEEN, PASSING
+
+        if not isinstance(cause, PASSING):
             return None
-        if isinstance(cause, _LOST_BETWEEN):  # Optuna has asked a second time on the connection that broke
+        if isinstance(cause, LOST_BETWEEN):  # Optuna has asked a second time on the connection that broke
             return f"the study's storage {self._shown} does not answer (the connection was lost)"
         return f"the study's storage {self._shown} does not answer ({what_was_said(cause)})"
 
@@ -217,17 +160,19 @@ class PatientStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Make a trial, once."""
-        ticket = None if template_trial is None else template_trial.user_attrs.get(TICKET)
+        made = begun_trial() if template_trial is None else copy.copy(template_trial)
+        ticket = uuid.uuid4().hex
+        made.user_attrs = {**made.user_attrs, TICKET: ticket}  # a trial that was copied has an old one
         tries = 0
 
         def act() -> int:
             nonlocal tries
             tries += 1
-            if tries > 1 and ticket is not None:
+            if tries > 1:
                 for trial in self.inner.get_all_trials(study_id, deepcopy=False):
                     if trial.user_attrs.get(TICKET) == ticket:
                         return id_of(trial)
-            return self.inner.create_new_trial(study_id, template_trial)
+            return self.inner.create_new_trial(study_id, made)
 
         return self._asked(act)
 
@@ -246,18 +191,25 @@ class PatientStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Start or end a trial; one that was ended by an earlier try stays as it is."""
+        """Start or end a trial; one that was ended by an earlier try stays as it is.
+
+        Returns:
+            False if the trial was to be started, and somebody else has.
+        """
         tries = 0
 
         def act() -> bool:
             nonlocal tries
             tries += 1
             try:
-                return self.inner.set_trial_state_values(trial_id, state, values)
+                is_set = self.inner.set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
                 if tries == 1 or not state.is_finished():
                     raise
                 return True
+            if is_set or tries == 1 or not self._is_alone:
+                return is_set
+            return self.inner.get_trial(trial_id).state is state  # the try before has started it
 
         return self._asked(act)
 

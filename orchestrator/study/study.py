@@ -16,21 +16,23 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.allowance import Allowance
 from orchestrator.study.drawn_points import settings_of
+from orchestrator.study.experience import Experience
 from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
-from orchestrator.study.optuna_private import LongStudyStorage, open_trial
+from orchestrator.study.neighbours import Draw
+from orchestrator.study.optuna_private import LongStudyStorage, open_trial, sampler_attr
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
-from orchestrator.study.trial_spec import InvalidPointError, TrialSpec
+from orchestrator.study.trial_spec import EXPERIENCE, InvalidPointError, TrialSpec
 from orchestrator.study.turns import Turns
-from orchestrator.study.unrepeated import PointTrial
+from orchestrator.study.unrepeated import KNOWN, PointTrial
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, without_password
 from results.scores.ranking import Direction, Objectives
@@ -89,7 +91,11 @@ class OptunaStudy:
         if driver:  # two drivers that start at once must not draw the same points
             drawn += zlib.crc32(driver.encode()) % 1_000_000
         study.sampler = method.build_sampler(
-            self._settings, drawn=drawn, configure=self._configured, allowance=self.allowance
+            self._settings,
+            drawn=drawn,
+            configure=self._configured,
+            allowance=self.allowance,
+            experience=Experience(method.tried, self._params_of, self._settings_of) if method.tried else None,
         )
         study.pruner = method.build_pruner()
         self._turns = Turns(study, self.allowance)
@@ -99,6 +105,23 @@ class OptunaStudy:
 
     def _configured(self, point: PointTrial) -> TrialConfig:
         return self.space.configure(point, self.context, self.fixed_params)  # type: ignore[arg-type]
+
+    def _params_of(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Parameters with which the space proposes what was tried elsewhere; empty where it cannot run."""
+        try:
+            point = InitialPoint("", settings).configure(self.fixed_params, epochs=self.context.epochs)
+        except ConfigError:
+            return {}
+        return matching_params(self.space.function, self.context, point)
+
+    def _settings_of(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        """Settings of a trial that are not their defaults; empty where it has none that can run."""
+        full = trial.user_attrs.get("settings")
+        try:
+            config = decode(full) if full else self._configured(PointTrial(_param_of(trial), trial.number))
+        except Exception:  # the space, which may be the user's own, of an earlier version
+            return {}
+        return flatten(config.model_dump(mode="json", exclude_defaults=True))
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
@@ -187,7 +210,7 @@ class OptunaStudy:
             trial.number,
             config,
             dict(trial.params),
-            trial.user_attrs.get("recipe", ""),
+            trial.user_attrs.get("recipe") or (EXPERIENCE if sampler_attr(trial, KNOWN) else ""),
             compared_at=self._comparisons(config.training.epochs),
         )
 
@@ -197,6 +220,10 @@ class OptunaStudy:
         trial = self._turns.next_trial(self.trials - self.handed_out)
         self._handed_out += 1
         return trial
+
+    def has_points(self) -> bool:
+        """Tell whether a point to try first has not been handed out yet."""
+        return self._turns.has_points()
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         """Return what is known of complete trials of other drivers that ended since the last call."""
@@ -304,6 +331,7 @@ def open_study(
     directions: Sequence[Direction] = ("maximize",),
     is_new: bool,
     patience: Patience | None = None,
+    is_alone: bool = False,
 ) -> optuna.Study:
     """Create the study of a run, or open it again.
 
@@ -315,6 +343,7 @@ def open_study(
         is_new: Create the study, which must not exist yet; else it must exist.
         patience: How long is waited for a storage that does not answer, or for room on its disk, once it is
             open; None for as long as the default.
+        is_alone: The study is of one search alone.
 
     Raises:
         MissingStudyError: If there is no such study to open again, or its journal cannot be understood.
@@ -328,7 +357,10 @@ def open_study(
     shown = without_password(storage) if storage else ""
     waits = patience or Patience()
     try:
-        place = open_storage(storage, waits) if storage else LongStudyStorage(RunJournal(journal, waits))
+        if storage:
+            place = open_storage(storage, waits, is_alone=is_alone)
+        else:
+            place = LongStudyStorage(RunJournal(journal, waits))
         if is_new:
             study = optuna.create_study(storage=place, study_name=name, directions=list(directions))
         else:
@@ -376,3 +408,7 @@ def _say_only_errors() -> None:
 def _said(directions: Sequence[str]) -> str:
     """Directions as a verb: `maximizes`, or `maximizes and minimizes` for two metrics."""
     return " and ".join(f"{direction}s" for direction in directions)
+
+
+def _param_of(trial: FrozenTrial) -> Draw:
+    return lambda name, own: trial.params[name]

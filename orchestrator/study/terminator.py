@@ -9,13 +9,14 @@ Source:
     (2003). Their bound of the gain needs a Gaussian process over a space without conditions; ours counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
+from orchestrator.study.trial_spec import is_first_point
 from results.run.records import SearchRecord, Termination, TrialRecord
-from results.scores.ranking import objectives_of
+from results.scores.ranking import Objective
 from trainables.common.types import FloatArray
 
 FEWEST_TRIALS: Final = 20  # complete ones; below, half as many again are too few to expect anything of
@@ -63,12 +64,12 @@ class Terminator:
     """Tells when a search of one metric has little left to gain.
 
     Args:
-        search: Request and facts of the search.
+        metric: Metric that the search optimises.
         records: Records of trials that have ended before, in any order.
     """
 
-    def __init__(self, search: SearchRecord, records: Sequence[TrialRecord] = ()) -> None:
-        self._main = objectives_of(search).main
+    def __init__(self, metric: Objective, records: Sequence[TrialRecord] = ()) -> None:
+        self._main = metric
         self._merits: list[float] = []
         self._best: FloatArray | None = None  # values of the best trial's folds
         for record in sorted(records, key=lambda record: record.finished_at):
@@ -83,8 +84,16 @@ class Terminator:
             self._best = np.array([own[metric] for own in record.fold_metrics if metric in own])
         self._merits.append(merit)
 
-    def verdict(self) -> Termination | None:
-        """Return why the search may end now; None as long as it should go on."""
+    def verdict(self, recipes: Iterable[str] = ()) -> Termination | None:
+        """Return why the search may end now; None as long as it should go on.
+
+        Args:
+            recipes: Recipe of the trial that has just ended, and of each that runs or is to run again.
+                Initial points are the reference for all others, so nothing is decided before they have all
+                ended; whoever asks makes sure that none is left to be handed out.
+        """
+        if any(map(is_first_point, recipes)):
+            return None
         if len(self._merits) < FEWEST_TRIALS or self._best is None or len(self._best) < 2:
             return None
         gain, noise = expected_gain(self._merits), fold_noise(self._best)

@@ -11,6 +11,8 @@ from trainables.config.trial_config import TrialConfig
 
 # How the record of a trial begins its remark that it was scored with less than it asked for.
 TIME_WAS_UP: Final = "the time was up before"
+# In the place of a recipe: the configuration was good on other sets (`orchestrator.study.experience`).
+EXPERIENCE: Final = "experience"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class TrialSpec:
         number: Trial number, which also names the trial's folder.
         config: Checked configuration.
         params: Parameters as the sampler chose them.
-        recipe: Name of the recipe that the configuration belongs to; empty for a proposal of the sampler.
+        recipe: Name of the recipe that the configuration belongs to; `experience` for what was good on other
+            sets, empty for a proposal of the sampler.
         compared_at: Epochs, 1-based and increasing, at which the pruner compares the trial with others.
         is_alone: No other trial may run at the same time, because this one ran out of memory once.
     """
@@ -34,6 +37,15 @@ class TrialSpec:
     is_alone: bool = False
 
 
+def is_first_point(recipe: str) -> bool:
+    """Tell whether the recipe of a trial is that of a point to try first, and not a proposal.
+
+    >>> is_first_point("portfolio"), is_first_point("experience"), is_first_point("")
+    (True, False, False)
+    """
+    return recipe not in ("", EXPERIENCE)
+
+
 @dataclass(frozen=True, slots=True)
 class TrialFailure:
     """Failure of a trial for a reason outside its configuration.
@@ -42,11 +54,13 @@ class TrialFailure:
         cause: `environment` or `lost_worker`.
         reason: What failed, in one line.
         is_disk_full: No trial can keep its results until there is room.
+        is_taken: A worker was asked to end, or its machine went, so that the trial has no part in it.
     """
 
     cause: Cause
     reason: str
     is_disk_full: bool = False
+    is_taken: bool = False
 
 
 class InvalidPointError(ConfigError):
@@ -98,6 +112,10 @@ class StoredStudy(Protocol):
     """
 
     patience: Patience
+
+    def has_points(self) -> bool:
+        """Tell whether a point to try first has not been handed out yet."""
+        ...
 
     def ended_elsewhere(self) -> Sequence[TrialRecord]:
         """Return what is known of complete trials of other searches that ended since the last call."""

@@ -15,8 +15,7 @@ from orchestrator.study.optuna_private import draw_together, started_trial
 from orchestrator.study.unrepeated import UnrepeatedSampler
 from trainables.config.trial_config import TrialConfig, decode
 
-_BRIEF_BETWEEN: Final = 6  # proposals that must be brief before each trial that is not,
-_FIRST_COMPLETE: Final = 4  # once so many trials are complete; beside fewer there is little to find
+_FIRST_COMPLETE: Final = 4  # trials before brief ones have a turn; beside fewer there is little to find
 
 
 class Turns:
@@ -38,6 +37,10 @@ class Turns:
     def enqueued(self) -> None:
         """Take note that points were put in the queue."""
         self._has_queue = True
+
+    def has_points(self) -> bool:
+        """Tell whether a point of the queue waits."""
+        return bool(self._waiting())
 
     def handed_out(self, config: TrialConfig) -> None:
         """Take note of the trial that was started, before the allowance does."""
@@ -86,7 +89,7 @@ class Turns:
     def _is_time_for_brief_ones(self) -> bool:
         sampler = self._study.sampler
         learns = isinstance(sampler, UnrepeatedSampler) and sampler.learns
-        if not learns or self._brief >= _BRIEF_BETWEEN:
+        if not learns or self._brief >= self._allowance.brief_between:
             return False
         if not self._knows_enough:  # complete trials stay so, and looking through all of them takes time
             complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -26,14 +26,18 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.allowance import Allowance
-from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best
+from orchestrator.study.experience import Experience
+from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best, unchanged
+from orchestrator.study.optuna_private import set_sampler_attr
 from orchestrator.study.seeded import seed_of_trial
 from trainables.config.same_model import model_of
-from trainables.config.trial_config import TrialConfig
+from trainables.config.trial_config import TrialConfig, decode
 
 DRAWS: Final = 6  # by the sampler, whose proposals cost much,
 NEIGHBOURS: Final = 8  # after each of them beside the best trials,
+KNOWN_DRAWS: Final = 24  # before all of them, of what was tried on other sets, where that has its turn
 RANDOM_DRAWS: Final = 128  # and then at random; if nothing is new then, little can be left
+KNOWN: Final = "tried on other sets"  # attribute of a trial
 _BESIDE: Final = "beside the best"  # names of the streams of random numbers of these draws
 _AT_RANDOM: Final = "at random"
 
@@ -49,12 +53,14 @@ class _Proposal:
         one_by_one: Draws the others.
         beside: The neighbour that the point is to be, if it is one.
         is_random: The point is mere chance.
+        is_known: It was good on other sets.
     """
 
     together: dict[str, Any]
     one_by_one: Draw
     beside: Neighbour | None = None
     is_random: bool = False
+    is_known: bool = False
 
 
 class PointTrial:
@@ -105,6 +111,7 @@ class UnrepeatedSampler(BaseSampler):
         allowance: What a trial may cost.
         seed: Random seed of the search, the same after a resume.
         learns: The sampler learns from trials, so that points beside the best ones may stand for its own.
+        experience: Ranks what was tried on other sets; None for none.
 
     Attributes:
         learns: As given.
@@ -118,9 +125,11 @@ class UnrepeatedSampler(BaseSampler):
         *,
         seed: int,
         learns: bool = True,
+        experience: Experience | None = None,
     ) -> None:
         self._sampler, self._configure, self._allowance, self._seed = sampler, configure, allowance, seed
         self.learns = learns
+        self._experience = experience if learns else None
         self._models = set[str]()  # of all earlier trials
         self._known = 0  # all trials before this number are among them,
         self._later = set[int]()  # and of the others these
@@ -144,7 +153,7 @@ class UnrepeatedSampler(BaseSampler):
         self._learn(study, but=trial.number)
         limit = self._allowance.limit
         first: dict[str, Any] | None = None
-        chosen: tuple[float, dict[str, Any], PointTrial] | None = None
+        chosen: tuple[float, _Proposal, PointTrial] | None = None
         for proposal in self._draws(study, trial, search_space):
             together = proposal.together
             first = together if first is None else first
@@ -161,15 +170,17 @@ class UnrepeatedSampler(BaseSampler):
             cost = self._allowance.cost(config) if limit < math.inf else 0.0
             # Where all is too dear, the cheapest that was not drawn at random is better than chance.
             if chosen is None or cost <= limit or (not proposal.is_random and cost < chosen[0]):
-                chosen = cost, together, point
+                chosen = cost, proposal, point
             if cost <= limit:
                 break
         if chosen is None:
             self._found_nothing_new = True
             return first or {}
-        _, together, point = chosen
+        _, proposal, point = chosen
         self._ahead = trial.number, point.params
-        return together
+        if proposal.is_known:
+            set_sampler_attr(study, trial, KNOWN, True)
+        return proposal.together
 
     def sample_independent(
         self,
@@ -187,7 +198,10 @@ class UnrepeatedSampler(BaseSampler):
     def _draws(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> Iterator[_Proposal]:
-        """Proposals of the sampler, each with some beside the best trials after it, and then of chance."""
+        """Proposals of the sampler, each with some beside the best trials after it, and then of chance.
+
+        Before them comes what other sets recommend, in the turns of experience.
+        """
 
         def by_sampler(name: str, own: BaseDistribution) -> Any:
             return self._sampler.sample_independent(study, trial, name, own)
@@ -198,6 +212,10 @@ class UnrepeatedSampler(BaseSampler):
             return at_random.sample_independent(study, trial, name, own)
 
         beside = beside_the_best(study, seed_of_trial(self._seed, trial.number, _BESIDE), randomly)
+        if self._experience is not None and self._experience.has_a_turn(trial.number):
+            for params in itertools.islice(self._experience.promising(study), KNOWN_DRAWS):
+                own = unchanged(params, randomly)
+                yield _Proposal({}, own.draw, beside=own, is_known=True)
         for _ in range(DRAWS):
             yield _Proposal(self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler)
             for own in itertools.islice(beside, NEIGHBOURS if self.learns else 0):
@@ -219,10 +237,12 @@ class UnrepeatedSampler(BaseSampler):
         self._sampler.reseed_rng()
 
     def _learn(self, study: optuna.Study, *, but: int) -> None:
-        """Take note of the models of trials that were handed out since the last proposal."""
+        """Take note of the models of trials that were handed out since the last proposal, or wait."""
         for trial in study.get_trials(deepcopy=False)[self._known :]:
             if trial.number in self._later or trial.number == but:
                 continue
+            if "settings" in trial.user_attrs:  # a point of the queue, which the space may not have just so
+                self._models.add(model_of(decode(trial.user_attrs["settings"])))
             config = None
             if trial.state is not TrialState.FAIL:  # its machine failed, not the model
                 with contextlib.suppress(Exception):  # values are missing: another process still draws them

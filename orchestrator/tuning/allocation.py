@@ -5,11 +5,11 @@ Pure bookkeeping: the Ray backend reports measurements here, and asks for an all
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from cluster.resources import Machine, slots_on
+from cluster.resources import WORKER_BYTES, Machine, slots_on
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
@@ -17,7 +17,7 @@ SHARES: Final = 8  # a GPU is given out in eighths
 _CAUTIOUS: Final = 4  # eighths for the first trial of a kind
 _MARGIN: Final = 1.15  # factor on the measured need: heads and augmentations differ within a kind
 _USABLE: Final = 0.9  # share of the memory; the rest is for the driver and other programs
-
+_UNKNOWN_HEAD_BYTES: Final = 1_600_000_000  # main memory of a worker, before a trial of its like was measured
 
 # Each report takes the driver some milliseconds: many workers report less often, at most 100 times a second.
 _REPORT_SECONDS_A_WORKER: Final = 0.01
@@ -44,6 +44,7 @@ class ResourceRequest:
         gpus: Number of GPUs: eighths of one, or the number that the user set.
         memory_bytes: Bytes of the machine's memory; 0 if memory need not be counted.
         nodes: Names of the machines that may run it; empty for any.
+        avoids: Names of machines that may not run it.
         lenders: Name of each machine that lends its features to that one, and the store on it.
     """
 
@@ -51,11 +52,33 @@ class ResourceRequest:
     gpus: float
     memory_bytes: int = 0
     nodes: tuple[str, ...] = ()
+    avoids: tuple[str, ...] = ()
     lenders: tuple[tuple[str, str], ...] = ()
 
     def is_larger_than(self, other: "ResourceRequest") -> bool:
         """Tell whether this takes more of anything than another request."""
         return self.cpus > other.cpus or self.gpus > other.gpus or self.memory_bytes > other.memory_bytes
+
+    def for_folds(self) -> "ResourceRequest":
+        """Return what another worker asks for, to train folds of this trial: whole GPUs, on any machine.
+
+        >>> ResourceRequest(1.0, 0.25).for_folds().gpus, ResourceRequest(1.0, 0.0).for_folds().gpus
+        (1.0, 0.0)
+        """
+        return replace(self, gpus=float(math.ceil(self.gpus)), nodes=(), lenders=())
+
+    def fits_in(self, available: Mapping[str, float]) -> int:
+        """Return how many times this fits into what a machine has left; 0 where nothing is asked for.
+
+        Args:
+            available: Ray's name of a resource -> amount.
+
+        >>> ResourceRequest(2.0, 1.0).fits_in({"CPU": 7.0, "GPU": 2.0, "memory": 1e9})
+        2
+        """
+        asked = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_bytes}
+        fits = [available.get(name, 0.0) / amount for name, amount in asked.items() if amount]
+        return math.floor(min(fits, default=0.0) + 1e-9)
 
 
 def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
@@ -146,9 +169,14 @@ class ResourceAllocator:
         shares_features: All machines reach the stored features, so that heads may train on machines without
             a GPU.
         lends_features: Machines lend each other what they have stored, with the same consequence.
+        fixed_backbones: Names of backbones without weights, whose features need no GPU.
+        bounds_memory: Every trial asks for the main memory that its worker needs, so that all that run at
+            once fit into what Ray gives out.
 
     Attributes:
         slots: Number of trials at once; it follows the machines.
+        apart: Names of machines that do not reach the features which the others share; they get no heads for
+            want of a GPU.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, the machines, and what the user set
@@ -163,12 +191,18 @@ class ResourceAllocator:
         workers: int | None = None,
         shares_features: bool = False,
         lends_features: bool = False,
+        fixed_backbones: Collection[str] = (),
+        bounds_memory: bool = False,
     ) -> None:
         self.cpus, self.gpus, self.machines = cpus, gpus, _working(machines)
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
         self.workers = workers
         self.shares_features, self.lends_features = shares_features, lends_features
+        self.fixed_backbones = frozenset(fixed_backbones)
+        self.bounds_memory = bounds_memory
+        self.apart: Collection[str] = ()
         self._needs: dict[Kind, float] = {}
+        self._residents: dict[Kind, int] = {}  # bytes of main memory of the largest worker of a kind
         self._stored: set[str] = set()  # names of features that a trial has opened
         self._holders: dict[str, dict[str, str]] = {}  # name of features -> machine -> its store
         self._add_slots_of_heads()
@@ -184,7 +218,7 @@ class ResourceAllocator:
         machines = _working(machines)
         before, now = self._names(self.machines), self._names(machines)
         gpus = 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
-        slots = slots_on(machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus, workers=self.workers)
+        slots = self._fitting(machines, gpus)
         if slots == 0 or before == now:
             return ""
         self.machines, earlier, self.slots = machines, self.slots, slots
@@ -201,25 +235,28 @@ class ResourceAllocator:
     @property
     def workers_expected(self) -> int:
         """Number of workers that the machines keep busy, heads on machines without a GPU included."""
-        found = slots_on(
-            self.machines, cpus_per_trial=self.cpus, gpus_per_trial=self.gpus, workers=self.workers
-        )
+        found = self._fitting(self.machines, self.gpus)
         heads = self._slots_of_heads()
         return found + heads if self.workers is None else min(self.workers, found + heads)
 
     def request(self, config: TrialConfig, *, heads: int = 0) -> ResourceRequest:
         """Return the resources of a trial that runs at the same time as others.
 
-        A head whose features are stored goes to a machine without a GPU as long as one has room, so that the
-        GPUs are left to trials that need them; else it shares a GPU as before.
+        A head whose features are stored, or need no net, goes to a machine without a GPU as long as one has
+        room, so that the GPUs are left to trials that need them; else it shares a GPU as before.
 
         Args:
             config: Configuration of the trial.
             heads: Number of trials that run on machines without a GPU now.
         """
+        asked = self._request(config, heads)
+        return replace(asked, memory_bytes=self._bounded(config)) if self.bounds_memory else asked
+
+    def _request(self, config: TrialConfig, heads: int) -> ResourceRequest:
         name = features_of(config)
         lenders = tuple(sorted(self._holders.get(name, {}).items())) if name is not None else ()
-        if heads < self._slots_of_heads() and (lenders or (self.shares_features and name in self._stored)):
+        is_reached = bool(lenders) or (self.shares_features and name in self._stored)
+        if heads < self._slots_of_heads() and (is_reached or (name is not None and self._has_no_net(config))):
             return ResourceRequest(self.cpus, 0.0, nodes=self._nodes_without_gpu(), lenders=lenders)
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
@@ -230,9 +267,19 @@ class ResourceAllocator:
         return ResourceRequest(self.cpus, eighths / SHARES)
 
     def alone(self) -> ResourceRequest:
-        """Return the resources of a trial that must run alone: the largest machine, a whole GPU if any."""
-        largest = max((machine.cpus for machine in self.machines), default=self.cpus)
-        return ResourceRequest(max(self.cpus, largest), max(1.0, self.gpus) if self.gpus > 0 else 0.0)
+        """Return the resources of a trial that must run alone: the largest machine that has its GPU."""
+        gpus = max(1.0, self.gpus) if self.gpus > 0 else 0.0
+        able = [machine for machine in self.machines if machine.gpus >= gpus]
+        return ResourceRequest(max([self.cpus, *(machine.cpus for machine in able)]), gpus)
+
+    def has_no_machine_for(self, request: ResourceRequest) -> bool:
+        """Tell whether no machine is as large as a request, so that it waits until one joins."""
+        return bool(self.machines) and not any(
+            machine.cpus >= request.cpus
+            and machine.gpus >= request.gpus
+            and (not request.nodes or machine.node_id in request.nodes)
+            for machine in self.machines
+        )
 
     def opened(self, config: TrialConfig) -> None:
         """Note that a trial has opened its features, so that from now on they are stored."""
@@ -264,11 +311,24 @@ class ResourceAllocator:
         need = _MARGIN * peak_bytes / (_USABLE * total_bytes)
         self._needs[kind] = max(need, self._needs.get(kind, 0.0))
 
+    def resident(self, config: TrialConfig, worker_bytes: int) -> None:
+        """Note the main memory that the worker of a trial took at most, in bytes; 0 if it is not known."""
+        kind = kind_of(config, self.folds)
+        if worker_bytes > 0:
+            self._residents[kind] = max(worker_bytes, self._residents.get(kind, 0))
+
     def ran_out(self, config: TrialConfig) -> None:
         """Note that a trial ran out of memory: its kind gets twice as much from now on."""
         kind = kind_of(config, self.folds)
+        if self.bounds_memory:
+            self._residents[kind] = 2 * self._resident(config)
         given = self._need(kind) or _CAUTIOUS / SHARES
         self._needs[kind] = min(1.0, 2 * given)
+
+    def _has_no_net(self, config: TrialConfig) -> bool:
+        """Tell whether all that a trial sees are statistics of pixels, or columns of a table."""
+        taps = (config.model.backbone, *(tap.rpartition("/")[0] for tap in config.model.also))
+        return self.fixed_backbones.issuperset(taps)
 
     def _slots_of_heads(self) -> int:
         """Number of trials that fit on machines without a GPU, where a search has any use for them.
@@ -278,8 +338,7 @@ class ResourceAllocator:
         reaches = self.shares_features or self.lends_features
         if self.gpus <= 0 or self.cpus <= 0 or not reaches or self._is_filled_by_gpus():
             return 0
-        those = [machine for machine in self.machines if machine.gpus == 0]
-        return slots_on(those, cpus_per_trial=self.cpus, gpus_per_trial=0.0, workers=self.workers)
+        return self._fitting(self._machines_of_heads(), 0.0)
 
     def _is_filled_by_gpus(self) -> bool:
         if self.workers is None:
@@ -287,12 +346,25 @@ class ResourceAllocator:
         gpus = 1 / SHARES if self.is_measured else self.gpus
         return slots_on(self.machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus) >= self.workers
 
+    def _fitting(self, machines: Sequence[Machine], gpus: float) -> int:
+        """Number of trials with so many GPUs each that fit on machines."""
+        return slots_on(
+            machines,
+            cpus_per_trial=self.cpus,
+            gpus_per_trial=gpus,
+            workers=self.workers,
+            memory_per_trial=WORKER_BYTES if self.bounds_memory else 0,
+        )
+
     def _add_slots_of_heads(self) -> None:
         more = self.slots + self._slots_of_heads()
         self.slots = more if self.workers is None else min(self.workers, more)
 
     def _nodes_without_gpu(self) -> tuple[str, ...]:
-        return tuple(sorted(one.node_id for one in self.machines if one.gpus == 0 and one.node_id))
+        return tuple(sorted(one.node_id for one in self._machines_of_heads() if one.node_id))
+
+    def _machines_of_heads(self) -> list[Machine]:
+        return [one for one in self.machines if one.gpus == 0 and one.node_id not in self.apart]
 
     @staticmethod
     def _names(machines: Sequence[Machine]) -> list[str]:
@@ -316,10 +388,50 @@ class ResourceAllocator:
 
     def _memory(self, need: float | None) -> int:
         """Bytes to ask for; 0 if the memory holds as many trials as may run at once anyway."""
-        smallest = min((machine.memory_bytes for machine in self.machines), default=0)
+        smallest = self._smallest_memory()
         if need is None or smallest == 0:
             return 0
         fit = max(1, math.floor(1.0 / need))
-        most_cpus = max(machine.cpus for machine in self.machines)
-        at_once = self.slots if self.cpus == 0 else min(self.slots, math.floor(most_cpus / self.cpus + 1e-9))
-        return 0 if fit >= at_once else smallest // fit
+        return 0 if fit >= self._at_once() else smallest // fit
+
+    def _bounded(self, config: TrialConfig) -> int:
+        """Bytes to ask for where memory is bounded: a whole part of it, as workers are kept for equal ones.
+
+        A trial that needs more than there is asks for all of it, and so runs alone.
+        """
+        smallest = self._smallest_memory()
+        if smallest == 0:
+            return 0
+        fit = math.floor(smallest / (_MARGIN * self._resident(config)))
+        return smallest // max(1, min(fit, self._at_once()))
+
+    def _resident(self, config: TrialConfig) -> int:
+        """Bytes of main memory of a trial's worker: as measured of its kind, else of its like, else a guess.
+
+        Of trials that train a net on a CPU the first get half of the memory; heads hold features only, and
+        what is trained on a GPU lies there.
+        """
+        kind = kind_of(config, self.folds)
+        if kind in self._residents:
+            return self._residents[kind]
+        like = [
+            taken
+            for other, taken in self._residents.items()
+            if (other.trained_stages == 0) == (kind.trained_stages == 0) and other.models >= kind.models
+        ]
+        if like:
+            return max(like)
+        is_small = kind.trained_stages == 0 or self.gpus > 0
+        half = math.floor(self._smallest_memory() / 2 / _MARGIN)
+        return min(_UNKNOWN_HEAD_BYTES, half) if is_small else half
+
+    def _smallest_memory(self) -> int:
+        """Bytes of memory of the machine that has the least."""
+        return min((machine.memory_bytes for machine in self.machines), default=0)
+
+    def _at_once(self) -> int:
+        """Number of trials that may run on one machine at once, by its cores."""
+        most_cpus = max((machine.cpus for machine in self.machines), default=self.cpus)
+        if self.cpus == 0:
+            return self.slots
+        return max(1, min(self.slots, math.floor(most_cpus / self.cpus + 1e-9)))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.study.patience import Patience, disk_reason
-from orchestrator.tuning.room import disk_usage, trials_of_ensembles
+from orchestrator.tuning.disk_usage import disk_usage
+from orchestrator.tuning.room import trials_of_ensembles
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of

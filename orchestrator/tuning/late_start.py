@@ -75,7 +75,7 @@ def start_late(
         raise error
     forms = [*smaller_forms(config)] or [config]
     now = limit.clock()
-    nothing = FillLimit(at=now, clock=limit.clock)
+    nothing = FillLimit(at=now, is_needed=limit.is_needed, clock=limit.clock)
     soon = replace(limit, at=now + _LOOK_SECONDS, grace_seconds=limit.at + LAST_SECONDS - now - _LOOK_SECONDS)
     for own in (nothing, soon):
         for form in forms:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster.connect import probe
+from cluster.control_service import probe
 
 LOST: Final = 1  # exit code of a search that its Ray has left
 _LOOK_SECONDS: Final = 5.0

@@ -5,8 +5,11 @@ from typing import Final
 
 DIED_AGAIN: Final = 2  # times that a trial is handed out again after its worker died
 TAKEN_AGAIN: Final = 10  # times after its worker was asked to end, or its machine went
-_DIED: Final = "its worker died; it is run again"
-_TAKEN: Final = "its worker was taken away; it goes on elsewhere, from its last checkpoint if it has one"
+_DIED: Final = "its worker died", "it is run again"
+_TAKEN: Final = (
+    "its worker was taken away",
+    "it goes on elsewhere, from its last checkpoint if it has one",
+)
 
 
 class Losses:
@@ -19,8 +22,8 @@ class Losses:
         self._died: Counter[int] = Counter()
         self._taken: Counter[int] = Counter()
 
-    def reason_to_go_on(self, number: int, *, is_taken: bool) -> str:
-        """Count a loss; returns why the trial is handed out again, or nothing if it is given up.
+    def reason_to_go_on(self, number: int, *, is_taken: bool) -> tuple[str, str] | None:
+        """Count a loss; returns what happened and how the trial goes on, or None if it is given up.
 
         Args:
             number: Trial number.
@@ -30,4 +33,4 @@ class Losses:
             (self._taken, TAKEN_AGAIN, _TAKEN) if is_taken else (self._died, DIED_AGAIN, _DIED)
         )
         counts[number] += 1
-        return reason if counts[number] <= most else ""
+        return reason if counts[number] <= most else None

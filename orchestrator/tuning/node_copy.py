@@ -17,11 +17,13 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from orchestrator.tuning.depot import SOURCES
+from orchestrator.tuning.disk_usage import disk_usage, write_feature_limit
 from orchestrator.tuning.invoice import DepotClient, Invoice
 from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial
@@ -30,11 +32,15 @@ from trainables.common.errors import MachineError, WeightsError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.common.plain_yaml import load_yaml
 from trainables.common.progress import worked
+from trainables.common.remarks import remark_once
 from trainables.data.set_copy import SetFile, copy_set, has_set
+from trainables.features.budget import GB
 from trainables.features.locks import held, share, unread
 
 OWN_FOLDER: Final = "ORCHESTRATE_NODE_FOLDER"
 _PRIVATE: Final = 0o700
+_LOOK_SECONDS: Final = 10.0  # between two measurements of what a machine keeps
+_SHARE_OF_LOOKING: Final = 0.02  # of the time at most, where it keeps very many files
 
 
 def sees(run: RunFolder, mark: str) -> bool:
@@ -117,6 +123,9 @@ class NodeCopy:
         with held(self.own / "runs" / f"{self.mark}.filling", may_wait=True):
             if not self.run.search_file.exists():
                 self._fill(depot)
+        with held(self.own / "runs" / f"{self.mark}.measuring", may_wait=False) as is_ours:
+            if is_ours:
+                self._keep_budget()
         modules = str(self.run.path / "modules")
         if Path(modules).is_dir() and modules not in sys.path:
             sys.path.insert(0, modules)
@@ -136,6 +145,25 @@ class NodeCopy:
         write_atomically(self.run.split_file, invoice.split)
         weights = self._weights(depot, search, invoice)
         self.run.write_search(_of_this_machine(search, store, weights, self.run.path / "sources"))
+
+    def _keep_budget(self) -> None:
+        """Hold what this machine keeps below the disk budget of the search, which is that of each machine.
+
+        Patch sets, weights and the copy must be here, so it is stored features that have what is left. One
+        worker of the machine looks for all, and no more often than it is worth.
+        """
+        search, note = self.run.search(), self.run.path / ".measured"
+        if search.request.disk_gb is None or not _is_due(note):
+            return
+        began, budget, store = time.monotonic(), round(search.request.disk_gb * GB), Path(search.store)
+        taken = disk_usage([self.own, store])
+        write_feature_limit(self.run, store, budget=budget, taken=taken)
+        if self.run.store_limit() == 0:
+            remark_once(
+                f"what trials must have here takes all of the {budget / GB:.3g} GB of --disk-gb; features "
+                "are computed again for each trial"
+            )
+        write_atomically(note, f"{time.monotonic() - began}")
 
     def _weights(self, depot: DepotClient, search: SearchRecord, invoice: Invoice) -> Path | None:
         """Folder with the weights of all backbones of the search; None if they need none."""
@@ -205,6 +233,15 @@ def _inside(name: str) -> Path:
     return path
 
 
+def _is_due(note: Path) -> bool:
+    """True if what a machine keeps is to be measured; the last measurement left a note of its cost."""
+    try:
+        age, seconds = time.time() - note.stat().st_mtime, float(note.read_text())
+    except (OSError, ValueError):
+        return True
+    return not 0.0 <= age < max(_LOOK_SECONDS, seconds / _SHARE_OF_LOOKING)
+
+
 def _remove_unread(runs: Path, *, but: str) -> None:
     """Remove the copies that no process of this machine uses."""
     for lock in runs.glob("*.lock"):
@@ -213,5 +250,5 @@ def _remove_unread(runs: Path, *, but: str) -> None:
         with unread(lock) as is_unread:
             if is_unread:
                 shutil.rmtree(runs / lock.stem, ignore_errors=True)
-                for path in (runs / f"{lock.stem}.filling", lock):
+                for path in (runs / f"{lock.stem}.filling", runs / f"{lock.stem}.measuring", lock):
                     path.unlink(missing_ok=True)

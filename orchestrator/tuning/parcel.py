@@ -4,7 +4,9 @@ A worker there keeps the files of its trial in memory, and hands them over with 
 alone writes the run folder, in the order in which the worker kept them: predictions, weights, record.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +19,7 @@ from orchestrator.tuning.choices import FOLDER, is_choice, keep_choices
 from results.errors import RecordExistsError, RunError
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
-from trainables.common.files import write_atomically
+from trainables.common.files import is_disk_full, write_atomically
 
 PREDICTIONS: Final = "oof.npz"
 RECORD: Final = "record.json"
@@ -54,28 +56,28 @@ class Parcel:
 
 
 def deliver(parcel: Parcel, run: RunFolder) -> None:
-    """Write the files of a trial into its run folder, and leave the parcel empty.
+    """Write the files of a trial into its run folder, and leave the parcel empty once all are there.
 
-    Choices that were measured elsewhere go to the store of the search, where it has none of that name. A
-    trial that has a record has ended: what a worker that was given up as lost sends of it is dropped.
+    It can be called again for a parcel that could not be written. What a trial can do without, a checkpoint
+    and choices, is left out where there is no room for it. Choices that were measured elsewhere go to the
+    store of the search, where it has none of that name. A trial that has a record has ended: what a worker
+    that was given up as lost sends of it is dropped.
 
     Raises:
         RunError: If the parcel holds what no trial writes.
         OSError: If the folder cannot be written.
     """
-    files, parcel.files = parcel.files, []
     choices: dict[str, bytes] = {}
-    for name, content in files:
+    for name, content in parcel.files:
         folder, _, last = name.partition("/")
         if folder == FOLDER and is_choice(last) and content is not None:
             choices[last] = content.tobytes()
         elif name not in (PREDICTIONS, RECORD, CHECKPOINT) and not _WEIGHTS.fullmatch(name):
             raise RunError(f"a worker of trial {parcel.number} sent {name!r}, which no trial writes")
     if choices:
-        keep_choices(choices, Path(run.search().store))
-    if run.has_record(parcel.number):
-        return
-    for name, content in files:
+        with _where_there_is_room():
+            keep_choices(choices, Path(run.search().store))
+    for name, content in () if run.has_record(parcel.number) else parcel.files:
         path = run.trial(parcel.number) / name
         if name.startswith(f"{FOLDER}/"):
             continue
@@ -84,7 +86,18 @@ def deliver(parcel: Parcel, run: RunFolder) -> None:
         elif name == RECORD:
             _add_record(parcel.number, content, run)
         else:
-            write_atomically(path, content.data)
+            with _where_there_is_room() if name == CHECKPOINT else contextlib.nullcontext():
+                write_atomically(path, content.data)
+    parcel.files = []
+
+
+@contextlib.contextmanager
+def _where_there_is_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
 
 
 def _add_record(number: int, content: Any, run: RunFolder) -> None:

@@ -6,6 +6,7 @@ opens its data has nothing to keep, and its worker ends at once. Knows nothing o
 SIGTERM ends the worker, and tells the search why.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -37,6 +38,8 @@ class Departure:
 
     Attributes:
         is_asked: The process has been asked to end.
+        say: Tells others so, when it is asked and for each trial that it turns to after that. Ray's own words
+            for the end of a process depend on what it does at that moment.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Departure:
         make_timer: Callable[[float, Callable[[], None]], Any] = threading.Timer,
     ) -> None:
         self.is_asked = False
+        self.say: Callable[[], None] = lambda: None
         self._kill, self._make_timer = kill, make_timer
         self._ends: Handler | None = None
         self._depth = 0  # of calls that must not be broken off
@@ -63,6 +67,7 @@ class Departure:
     def ask(self) -> None:
         """Ask the process to end: now, after a checkpoint, or after what must not be broken off."""
         self.is_asked = True
+        self._say()
         if self._depth:
             self._end_after(GRACE_SECONDS)
         else:
@@ -71,6 +76,12 @@ class Departure:
     def begun(self) -> None:
         """Note that this process has turned to another trial, which has nothing to keep yet."""
         self._trial = None
+        if self.is_asked:
+            self._say()
+
+    def _say(self) -> None:
+        with contextlib.suppress(Exception):  # nobody listens; the process ends all the same
+            self.say()
 
     def finish(self, trial: Keeps, work: Callable[[], bool]) -> bool:
         """Call a function that a request to end waits for, and then end the process if it was asked to.
@@ -95,10 +106,12 @@ class Departure:
     def _leave(self) -> None:
         trial, self._trial = self._trial, None
         self._end_after(GRACE_SECONDS)  # a disk may not answer
-        if trial is not None:
-            trial.keep_progress()
-        if self._ends is not None:
-            self._ends(signal.SIGTERM, None)
+        try:
+            if trial is not None:
+                trial.keep_progress()
+        finally:
+            if self._ends is not None:
+                self._ends(signal.SIGTERM, None)
 
     def _end_after(self, seconds: float) -> None:
         timer = self._make_timer(seconds, self._kill)

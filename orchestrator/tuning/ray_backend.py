@@ -19,7 +19,6 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, report_seconds
@@ -34,9 +33,12 @@ from orchestrator.tuning.ray_private import (
     KeyValueBoard,
     NoTrialProgress,
     forget_ended,
+    release_workers,
+    selected_machines,
     survive_out_of_memory,
     take_waiting_workers,
 )
+from orchestrator.tuning.ray_shared_store import Newcomers
 from orchestrator.tuning.ray_worker import Runner, Worker
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.time_limit import time_left
@@ -76,6 +78,10 @@ class Resources:
         workers: Largest number of trials at once that the user wants; None for no limit.
         shares_features: All machines reach the stored features: heads may train where there is no GPU.
         lends_features: Machines lend each other what they have stored, with the same consequence.
+        fixed_backbones: Names of backbones without weights, whose features need no GPU.
+        bounds_memory: All trials that run at once fit into the main memory that Ray gives out.
+        shared_store: Folder that all `machines` are known to see, and those that join are asked for; None
+            without one.
     """
 
     cpus: float
@@ -86,6 +92,9 @@ class Resources:
     workers: int | None = None
     shares_features: bool = False
     lends_features: bool = False
+    fixed_backbones: frozenset[str] = frozenset()
+    bounds_memory: bool = False
+    shared_store: Path | None = None
 
 
 class _Searcher(NotPickled, Searcher):
@@ -138,6 +147,7 @@ class _Searcher(NotPickled, Searcher):
             "number": spec.number,
             "config": spec.config.model_dump(),
             "params": spec.params,
+            "recipe": spec.recipe,
             "compared_at": spec.compared_at,
             "request": request,
             "time_left": time_left(state.manager.deadline, state.manager.clock()),
@@ -177,6 +187,8 @@ class _Scheduler(NotPickled, FIFOScheduler):
         """
         for trial_id in forget_ended(tune_controller):
             self._state.numbers.pop(trial_id, None)
+        if self._state.shares_idle:
+            release_workers(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number, cause = self._state.numbers[trial.trial_id], None
@@ -199,7 +211,8 @@ class _Scheduler(NotPickled, FIFOScheduler):
             return
         self._follow(number, step)
         if step.failure is not None:
-            state.manager.on_failure(number, step.failure)
+            if not state.runs_elsewhere(number, step.failure):
+                state.manager.on_failure(number, step.failure)
             return
         state.manager.on_end(number)
         if state.manager.is_postponed(number):
@@ -217,6 +230,7 @@ class _Scheduler(NotPickled, FIFOScheduler):
             state.manager.on_memory(number, step.memory.peak_bytes)
             if number not in state.heads:  # the memory of a machine says nothing about that of a GPU
                 state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
+            state.allocator.resident(config, step.memory.worker_bytes)
         if step.waits_for:
             state.manager.on_waiting(number, step.waits_for)
         for report in step.epochs:
@@ -284,7 +298,15 @@ def run_trials(
     scratch, mark = run.path / ".ray", uuid.uuid4().hex
     depot = DepotKeeper(run, mark) if make_runner is None else None
     servers = FeatureServers(mark) if resources.lends_features else None
-    state = SharedState(manager, _allocator(manager, resources), {}, {}, depot=depot, servers=servers)
+    state = SharedState(
+        manager,
+        _allocator(manager, resources),
+        {},
+        {},
+        depot=depot,
+        servers=servers,
+        newcomers=_newcomers(resources),
+    )
     if resources.shares_features or resources.lends_features:
         manager.worker_time.resize(state.allocator.workers_expected)
     board = KeyValueBoard()
@@ -303,7 +325,7 @@ def run_trials(
             storage_path=str(scratch.resolve()),
             verbose=0,
             stop=_TimeIsUp(manager),
-            callbacks=[FollowedWorkers(state, ear), NoTrialProgress()],
+            callbacks=[FollowedWorkers(state, ear, board), NoTrialProgress()],
             progress_reporter=_NoReporter(),
             # The trial manager hands out the trials of dead workers again, with the resources they need.
             failure_config=tune.FailureConfig(max_failures=0),
@@ -338,7 +360,11 @@ def run_trials(
                 depot.close()
             if servers is not None:
                 servers.close()
+            if state.newcomers is not None:
+                state.newcomers.close()
             board.wipe()
+        if manager.fault is not None:  # after Tune's last step, by another thread
+            raise explained(manager.fault, run)
         if not manager.is_stopping:
             manager.end_late_trials()
 
@@ -354,17 +380,28 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
         workers=resources.workers,
         shares_features=resources.shares_features,
         lends_features=resources.lends_features,
+        fixed_backbones=resources.fixed_backbones,
+        bounds_memory=resources.bounds_memory,
     )
+
+
+def _newcomers(resources: Resources) -> Newcomers | None:
+    if resources.shared_store is None:
+        return None
+    return Newcomers(resources.shared_store, [machine.node_id for machine in resources.machines])
 
 
 def _trainable(make_runner: Callable[..., Runner] | None) -> Any:
     """The worker class; each trial asks for the resources in its own configuration."""
+    given: dict[str, Any] = {"registered_objects": packed()}
     if make_runner is None:
+        from orchestrator.tuning.ray_folds import FoldWorkers
         from orchestrator.tuning.trial_runner import TrialRunner
 
         make_runner = TrialRunner
+        given["make_helpers"] = FoldWorkers
     # Tune makes the workers itself and gives them a configuration only, so the runner is part of the class.
-    given = {"make_runner": staticmethod(make_runner), "registered_objects": packed()}
+    given["make_runner"] = staticmethod(make_runner)
     own = type("_Trainable", (Worker,), given)
     return tune.with_resources(own, lambda config: _as_placement(config["request"]))
 
@@ -372,11 +409,8 @@ def _trainable(make_runner: Callable[..., Runner] | None) -> Any:
 def _as_placement(request: ResourceRequest) -> PlacementGroupFactory:
     asked = {"CPU": request.cpus, "GPU": request.gpus, "memory": request.memory_bytes}
     bundle = {name: amount for name, amount in asked.items() if amount or name == "CPU"}
-    if not request.nodes:
-        return PlacementGroupFactory([bundle])
-    # Ray would place a trial without a GPU on a machine with GPUs as well.
-    those = {NODE_ID_LABEL_KEY: f"in({','.join(request.nodes)})"}
-    return PlacementGroupFactory([bundle], bundle_label_selector=[those])
+    those = selected_machines(request)
+    return PlacementGroupFactory([bundle], bundle_label_selector=[those] if those else None)
 
 
 def _last_moment(manager: TrialManager) -> float | None:

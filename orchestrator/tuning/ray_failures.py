@@ -32,14 +32,25 @@ def was_taken_away(message: str) -> bool:
 
 
 def last_words(trial: Any) -> str:
-    """Ray's message about the last death of a trial's worker, without the list of all processes."""
+    """Ray's message about the last death of a trial's worker, without the list of all processes.
+
+    Ray puts class, ids and address of the worker between the lines, each indented; what ended it comes after.
+    """
     try:
         text = Path(trial.error_file).read_text()
     except (OSError, TypeError):
         return "the worker process died"
     last = text.rpartition("Failure # ")[2]
-    lines = last.partition("\n")[2].strip().splitlines()
-    return "\n".join(lines[:3])[:1000] or "the worker process died"
+    return "\n".join(own_lines("\n".join(last.splitlines()[1:]))[:3])[:1000] or "the worker process died"
+
+
+def own_lines(message: str) -> list[str]:
+    """Return the lines of an error of Ray that say what happened; ids and addresses are indented.
+
+    >>> own_lines("The actor died.\\n\\tactor_id: 1\\nThe actor died because its node has died.")
+    ['The actor died.', 'The actor died because its node has died.']
+    """
+    return [line for line in message.splitlines() if line and not line[0].isspace()]
 
 
 def explained(error: Exception, run: RunFolder) -> Exception:

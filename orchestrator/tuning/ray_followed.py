@@ -1,5 +1,6 @@
 """What Tune says of the workers: when they start, die or hang, and which machines have joined or left."""
 
+import contextlib
 import time
 from typing import Any, Final
 
@@ -9,8 +10,15 @@ from ray import tune
 from cluster.resources import machines_of
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.heartbeat import Ear
+from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
-from orchestrator.tuning.ray_private import end_worker, nodes_that_leave
+from orchestrator.tuning.ray_private import (
+    KeyValueBoard,
+    end_worker,
+    free_resources,
+    has_worker,
+    nodes_that_leave,
+)
 from orchestrator.tuning.shared_state import SharedState
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
@@ -36,9 +44,10 @@ class NotPickled:
 class FollowedWorkers(NotPickled, tune.Callback):
     """Notes the start of workers, reports dead ones to the trial manager, and ends those that hang."""
 
-    def __init__(self, state: SharedState, ear: Ear) -> None:
-        self._state, self._ear, self._looked_at = state, ear, time.monotonic()
-        self._followed_at = self._looked_at
+    def __init__(self, state: SharedState, ear: Ear, board: KeyValueBoard) -> None:
+        self._state, self._ear, self._board = state, ear, board
+        self._looked_at = self._followed_at = time.monotonic()
+        self._named = set[int]()  # trials that wait for a machine that is not there
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._state.asking_ends = time.monotonic() + _ASKING_SECONDS
@@ -51,14 +60,20 @@ class FollowedWorkers(NotPickled, tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state, number = self._state, self._state.numbers[trial.trial_id]
         state.waiting.pop(number, None)
+        state.note_helpers(number, 0)
         config = state.config_of(number)
         if config is not None:
             message = last_words(trial)
             with state.noting_errors():
-                cause, is_taken = cause_of_loss(message), was_taken_away(message)
+                cause, is_taken = cause_of_loss(message), was_taken_away(message) or self._has_left(number)
                 state.manager.on_worker_lost(number, cause, message, is_taken=is_taken)
             if state.manager.is_postponed(number):
                 state.allocator.ran_out(config)
+
+    def _has_left(self, number: int) -> bool:
+        with contextlib.suppress(Exception):  # Ray's control process is away
+            return self._board.has_left(number)
+        return False
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Stop the search if something is wrong with it; end workers that hang."""
@@ -72,18 +87,61 @@ class FollowedWorkers(NotPickled, tune.Callback):
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
+            self._watch_handed_over(trials)
             hung = [] if self._ear.is_deaf else state.manager.hung(self._ear.heard())
             for trial in trials if hung else ():
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
-        if now - self._followed_at >= _CLUSTER_SECONDS and state.allocator.machines:
+        if now - self._followed_at >= _CLUSTER_SECONDS:
             self._followed_at = now
-            self._follow_machines()
+            if state.allocator.machines:
+                self._follow_machines()
+            self._share_idle_workers()
+
+    def _watch_handed_over(self, trials: list[Any]) -> None:
+        """Watch workers that are being handed a trial: one that hangs just then would never start it."""
+        state = self._state
+        for trial in trials:
+            number = state.numbers.get(trial.trial_id)
+            if number in state.manager.running and not trial.is_finished() and has_worker(trial):
+                state.manager.watchdog.handed_over(number)
 
     def _follow_machines(self) -> None:
         """Let the number of trials at once follow the machines that have joined or left."""
         manager, allocator = self._state.manager, self._state.allocator
-        said = allocator.follow(machines_of(ray.nodes(), leaving=nodes_that_leave()))
+        machines = machines_of(ray.nodes(), leaving=nodes_that_leave() | self._state.faults.unfit)
+        if (newcomers := self._state.newcomers) is not None:
+            machines = newcomers.known_of(machines)
+            allocator.apart = newcomers.apart
+            for text in newcomers.take_remarks():
+                manager.say(text)
+        said = allocator.follow(machines)
         if said:
             manager.say(said)
             manager.worker_time.resize(allocator.workers_expected)
+        for number, request in self._state.waiting.items():
+            if allocator.has_no_machine_for(request) and number not in self._named:
+                self._named.add(number)
+                manager.say(
+                    f"trial {number} waits for a machine with {request.cpus:g} CPUs and {request.gpus:g} "
+                    "GPUs, since the one that it was to run on has left"
+                )
+
+    def _share_idle_workers(self) -> None:
+        """Offer idle workers to trials that run on for long once nothing else is left; or want them back."""
+        state = self._state
+        left = state.seconds_left()
+        state.shares_idle = max(left.values(), default=0.0) >= LONG_SECONDS
+        found = {number: count for number, count in state.offers.items() if number in left}
+        with contextlib.suppress(Exception):  # Ray's control process is away; the next look tries again
+            if state.shares_idle:
+                last = max(left, key=left.__getitem__)
+                request = state.request_for_folds(last)
+                room = sum(request.fits_in(free) for free in free_resources(state.faults.unfit))
+                found = offers(left, found, idle=state.unoffered(room), folds=state.manager.search.folds)
+            for number in state.offers.keys() | found.keys():
+                if state.offers.get(number, 0) != found.get(number, 0):
+                    self._board.offer(number, found.get(number, 0))
+            if found and len(state.allocator.machines) > 1 and state.depot is not None:
+                state.depot.open()  # for a machine that has had no trial yet
+            state.offers = found

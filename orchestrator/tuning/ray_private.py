@@ -1,12 +1,12 @@
 """The private parts of Ray that we use, here and nowhere else.
 
 They are two modules that look up `RayActorError`, the environment and the handle of a trial's worker, what
-Tune keeps of a trial, the nodes that are about to be taken away, and the key-value store of the control
-process.
+Tune keeps of a trial, what nodes have left and which are about to be taken away, and the key-value store of
+the control process.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import ray
@@ -16,8 +16,13 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.experimental import internal_kv
 from ray.tune.execution import class_cache, tune_controller
 from ray.tune.progress_reporter import TrialProgressCallback
+from ray.util.placement_group import NODE_ID_LABEL_KEY
+
+from orchestrator.tuning.allocation import ResourceRequest
 
 _NAMESPACE: Final = b"orchestrate-heartbeats"
+_OFFERS: Final = b"orchestrate-offers"
+_LEAVERS: Final = b"orchestrate-leavers"
 _BOARD_SECONDS: Final = 10.0  # for the control process to answer
 
 # Where Tune's controller keeps trials that have ended: a list, sets, and dicts by the id of a trial.
@@ -48,6 +53,11 @@ def take_waiting_workers() -> None:
     their own are started anew, in a Ray of our own some seconds after the search could have begun.
     """
     class_cache.DEFAULT_ENV_VARS.clear()
+
+
+def has_worker(trial: Any) -> bool:
+    """Tell whether one of Tune's trials has a worker, even one that has not taken it over yet."""
+    return trial.temporary_state.ray_actor is not None
 
 
 def end_worker(trial: Any) -> None:
@@ -89,6 +99,18 @@ def forget_ended(controller: Any) -> list[str]:
     return names
 
 
+def release_workers(controller: Any) -> None:
+    """End the workers that Tune keeps without a trial, so that others may have what they hold.
+
+    Args:
+        controller: Tune's controller of a search, or the wrapper in which schedulers get it. Another version
+            of Ray may keep workers in another way: nothing is ended then.
+    """
+    own = getattr(controller, "_tune_controller", controller)
+    if hasattr(own, "_cleanup_cached_actors"):
+        own._cleanup_cached_actors(force_all=True)
+
+
 class NoTrialProgress(TrialProgressCallback):
     """Prints nothing of trials and keeps none; Tune adds one that keeps them all where it is given none."""
 
@@ -110,16 +132,29 @@ def nodes_that_leave() -> frozenset[str]:
     return frozenset(cluster_state.get_draining_nodes())
 
 
-def is_leaving() -> bool:
-    """True if the node of this worker is about to be taken away."""
-    return ray.get_runtime_context().get_node_id() in nodes_that_leave()
+def selected_machines(request: ResourceRequest) -> dict[str, str]:
+    """Return Ray's selector of the machines that may run something; empty if all may."""
+    if request.nodes:  # else Ray would place a trial without a GPU on a machine with GPUs as well
+        return {NODE_ID_LABEL_KEY: f"in({','.join(request.nodes)})"}
+    return {NODE_ID_LABEL_KEY: f"!in({','.join(request.avoids)})"} if request.avoids else {}
+
+
+def free_resources(but: Collection[str]) -> list[dict[str, float]]:
+    """Return what each node has left, as Ray's name of a resource -> amount.
+
+    Args:
+        but: Names of nodes to leave out, as those that leave are.
+    """
+    without = nodes_that_leave().union(but)
+    free = cluster_state.available_resources_per_node()
+    return [own for node, own in free.items() if node not in without]
 
 
 class KeyValueBoard:
-    """The board of heartbeats in the key-value store of Ray's control process, which every node reaches.
+    """The board in the key-value store of Ray's control process: heartbeats, offers and departures.
 
-    Keys hold the job, so that searches on one cluster do not read each other's. Nothing of it lasts longer
-    than the cluster, and a key is a few bytes.
+    Every node reaches it. Keys hold the job, so that searches on one cluster do not read each other's.
+    Nothing of it lasts longer than the cluster, and a key is a few bytes.
     """
 
     def __init__(self) -> None:
@@ -136,10 +171,31 @@ class KeyValueBoard:
         found = client.internal_kv_multi_get([*keys], namespace=_NAMESPACE, timeout=_BOARD_SECONDS)
         return {keys[key]: int(value) for key, value in found.items()}
 
+    def offer(self, number: int, workers: int) -> None:
+        """Put to how many idle workers a trial may give folds; may fail if the control process is away."""
+        internal_kv._internal_kv_put(self._key(number), str(workers).encode(), namespace=_OFFERS)
+
+    def offered(self, number: int) -> int:
+        """Return to how many idle workers a trial may give folds; may fail as `offer` may."""
+        found = internal_kv._internal_kv_get(self._key(number), namespace=_OFFERS)
+        return 0 if found is None else int(found)
+
+    def leave(self, number: int) -> None:
+        """Put that the worker of a trial was asked to end; may fail if the control process is away."""
+        internal_kv._internal_kv_put(self._key(number), b"1", namespace=_LEAVERS)
+
+    def has_left(self, number: int) -> bool:
+        """Tell whether the worker of a trial has put that since the last look; may fail as `leave` may."""
+        found = internal_kv._internal_kv_get(self._key(number), namespace=_LEAVERS)
+        if found is not None:
+            internal_kv._internal_kv_del(self._key(number), namespace=_LEAVERS)
+        return found is not None
+
     def wipe(self) -> None:
         """Take everything of this job off the board."""
-        with contextlib.suppress(Exception):  # the control process may be gone
-            internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True, namespace=_NAMESPACE)
+        for namespace in (_NAMESPACE, _OFFERS, _LEAVERS):
+            with contextlib.suppress(Exception):  # the control process may be gone
+                internal_kv._internal_kv_del(self._prefix.encode(), del_by_prefix=True, namespace=namespace)
 
     def _key(self, number: int) -> bytes:
         return f"{self._prefix}{number}".encode()

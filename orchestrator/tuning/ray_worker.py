@@ -1,41 +1,57 @@
 """The worker of Ray Tune: one process that runs one trial after another, on whichever machine it is."""
 
+import contextlib
 import functools
 import logging
 import socket
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ray import tune
 
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.heartbeat import Heart
-from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import Parcel
 from orchestrator.tuning.preemption import DEPARTURE
-from orchestrator.tuning.ray_depot import find_depot, this_node
+from orchestrator.tuning.ray_depot import this_node
 from orchestrator.tuning.ray_features import RayLender
-from orchestrator.tuning.ray_private import KeyValueBoard, is_leaving
+from orchestrator.tuning.ray_private import KeyValueBoard, nodes_that_leave
+from orchestrator.tuning.ray_run import RunHere
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.time_limit import deadline_here
 from results.run.run_folder import RunFolder
 from trainables.common.progress import work_done
 from trainables.common.registered import unpack
+from trainables.common.remarks import take_remarks
 from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
     from orchestrator.tuning.trial_runner import WorkerReport
 
 _LOOK_SECONDS: Final = 0.2  # until the depot has been started
-_CLUSTER_SECONDS: Final = 5.0  # between two looks of a worker at its own machine
+_CLUSTER_SECONDS: Final = 5.0  # between two looks of a worker at its own machine, and at offers of others
+_SHORT_SECONDS: Final = 15.0  # that a trial runs before its worker asks for idle ones
 
 
 class Runner(Protocol):
     """Runs one trial step by step, in a worker; `TrialRunner` in a search."""
 
     def step(self) -> "WorkerReport": ...
+
+
+class FoldHelpers(Protocol):
+    """Idle workers that train folds of a trial; `FoldWorkers` in a search.
+
+    Attributes:
+        offered: Number of them that the trial may have.
+        leaving: Ray's names of the machines that are about to be taken away.
+    """
+
+    offered: int
+    leaving: Collection[str]
+
+    def close(self) -> None: ...
 
 
 class Worker(tune.Trainable):
@@ -46,17 +62,20 @@ class Worker(tune.Trainable):
     """
 
     make_runner: Callable[..., Runner]
+    make_helpers: Callable[[dict[str, Any]], FoldHelpers] | None = None
     registered_objects: bytes = b""  # what the program that started the search has registered
 
     def setup(self, config: dict[str, Any]) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
         if self.registered_objects:
             unpack(self.registered_objects)
-        self._copy: NodeCopy | None = None
-        self._has_seen = False  # it is the same folder for all trials of a worker
+        self._here = RunHere(config["run"], config.get("mark", ""), config.get("node", ""))
+        self._board = KeyValueBoard()
+        DEPARTURE.say = lambda: self._board.leave(self._config["number"])
         DEPARTURE.listen()
-        self._heart = Heart(KeyValueBoard(), work_done)
+        self._heart = Heart(self._board, work_done)
         self._looked_at = time.monotonic()
+        self._helpers: FoldHelpers | None = None
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -66,33 +85,45 @@ class Worker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         if time.monotonic() - self._looked_at >= _CLUSTER_SECONDS:
             self._looked_at = time.monotonic()
-            if is_leaving():
+            leaving = nodes_that_leave()
+            if this_node() in leaving:
                 DEPARTURE.ask()
+            self._look_for_helpers(leaving)
         step = self._step()
+        if step.is_end:
+            self._end_helpers()
         parcel = None if self._away is None else self._away.leave()
-        return result_of(step, parcel, self._holder(step))
+        place = this_node() if step.is_end else None
+        return result_of(step, parcel, self._holder(step), _remarks(_host()), place)
 
     def cleanup(self) -> None:
         self._heart.stop()
-        if self._copy is not None:
-            self._copy.close()
+        self._end_helpers()
+        self._here.close()
 
     def _start(self, config: dict[str, Any]) -> None:
+        self._config, self._started_at = config, time.monotonic()
         DEPARTURE.begun()
         self._heart.beats_for(config["number"])
-        self._config = config
+        self._end_helpers()
+        make = type(self).make_helpers
+        self._helpers = None if make is None else make(config)
         self._away: RunCopy | None = None
         self._run: RunFolder | RunCopy | None = None
         self.runner: Runner | None = None
-        run = RunFolder(Path(config["run"]))
-        self._has_seen = self._has_seen or (self._copy is None and self._sees(run))
-        if self._has_seen:
+        if (run := self._here.seen()) is not None:
             self.runner = self._runner(run)
 
-    def _sees(self, run: RunFolder) -> bool:
-        """Tell whether this worker sees the run folder; on the machine of its owner nobody looks."""
-        mark, node = self._config.get("mark", ""), self._config.get("node", "")
-        return not mark or this_node() == node or sees(run, mark)
+    def _look_for_helpers(self, leaving: Collection[str]) -> None:
+        is_short = self._looked_at - self._started_at < _SHORT_SECONDS
+        if self._helpers is not None and not is_short:
+            with contextlib.suppress(Exception):  # Ray's control process is away; the next look tries again
+                self._helpers.offered = self._board.offered(self._config["number"])
+                self._helpers.leaving = leaving
+
+    def _end_helpers(self) -> None:
+        if self._helpers is not None:
+            self._helpers.close()
 
     def _holder(self, step: "WorkerReport") -> tuple[str, str] | None:
         """This machine and its store, if the trial has just opened features that may be lent from there."""
@@ -108,12 +139,14 @@ class Worker(tune.Trainable):
             config["number"],
             TrialConfig.model_validate(config["config"]),
             config["params"],
+            recipe=config["recipe"],
             compared_at=config["compared_at"],
             gpus=config["request"].gpus,
             cpus=config["request"].cpus,
             deadline=deadline_here(config["time_left"]),
             report_seconds=config["report_seconds"],
             lender=RayLender(lenders) if lenders else None,
+            helpers=self._helpers,
         )
 
     def _step(self) -> "WorkerReport":
@@ -133,22 +166,31 @@ class Worker(tune.Trainable):
         """Fill this machine, then go on as a worker that sees the folder does."""
         from orchestrator.tuning.trial_runner import WorkerReport
 
-        depot = find_depot(self._config["mark"])
-        if depot is None:
+        self._away = self._here.filled(self._config["number"])
+        if self._away is None:
             time.sleep(_LOOK_SECONDS)
             return WorkerReport(needs_depot=True)
-        if self._copy is None:
-            self._copy = NodeCopy(self._config["mark"], own_folder())
-        self._away = RunCopy(self._copy.fill(depot), self._config["number"], depot)
         self.runner = self._runner(self._away)
         return WorkerReport()
 
 
 def result_of(
-    step: "WorkerReport", parcel: Parcel | None = None, holder: tuple[str, str] | None = None
+    step: "WorkerReport",
+    parcel: Parcel | None = None,
+    holder: tuple[str, str] | None = None,
+    remarks: tuple[str, ...] | None = None,
+    place: str | None = None,
 ) -> dict[str, Any]:
-    """Return a report as Tune takes it, with what the trial leaves and who holds its features, if any."""
-    also = {"parcel": parcel, "holder": holder}
+    """Return a report as Tune takes it.
+
+    Args:
+        step: The report.
+        parcel: What a trial leaves for the owner of the run folder.
+        holder: Who holds its features.
+        remarks: What the worker has remarked.
+        place: Ray's name of the machine, of a trial that has ended.
+    """
+    also = {"parcel": parcel, "holder": holder, "remarks": remarks or None, "place": place}
     found = {name: value for name, value in also.items() if value is not None}
     return {"step": step, "done": step.is_end, **found}
 
@@ -156,6 +198,11 @@ def result_of(
 @functools.cache
 def _host() -> str:
     return socket.gethostname()
+
+
+def _remarks(host: str) -> tuple[str, ...]:
+    """What this worker has remarked on its machine since its last report, for a user at another."""
+    return tuple(f"{text} (on {host})" for text in take_remarks())
 
 
 def _named(report: "WorkerReport", *, is_away: bool) -> "WorkerReport":

@@ -1,13 +1,12 @@
-"""What is remarked of trials that did not run as they were asked to, and how it is said."""
+"""What is remarked of trials that ran otherwise than asked, and of their machines, and how it is said."""
 
 import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.study.trial_spec import TIME_WAS_UP, TrialSpec
 from results.run.records import TrialRecord
-from trainables.config.trial_config import flatten
 
+MOST_SAID: Final = 20  # remarks of workers in one session of a search
 RUN_ALONE: Final = "ran out of memory beside other trials and was run again alone"
 
 
@@ -21,10 +20,25 @@ def without_terminal(say: Callable[[str], None]) -> Callable[[str], None]:
     return say_if_possible
 
 
-def is_smaller(record: TrialRecord, spec: TrialSpec) -> bool:
-    """True if a trial was scored with less than its recipe says, since the time was up."""
-    is_remarked = (record.error or "").startswith(TIME_WAS_UP)
-    return is_remarked and record.config != flatten(spec.config.model_dump(mode="json"))
+class WorkerRemarks:
+    """Says what workers remark on their machines: each text once, and no more than `MOST_SAID` of them.
+
+    Args:
+        say: Function called with messages for the user.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._said = say, set[str]()
+
+    def add(self, text: str) -> None:
+        """Say what a worker remarked, unless another one has remarked the same."""
+        if text in self._said or len(self._said) > MOST_SAID:
+            return
+        self._said.add(text)
+        if len(self._said) > MOST_SAID:
+            self._say("workers remark more on their machines, which is not shown; it is in Ray's logs")
+        else:
+            self._say(text)
 
 
 def as_run_alone(record: TrialRecord) -> TrialRecord:

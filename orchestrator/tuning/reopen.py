@@ -13,17 +13,22 @@ from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of
 from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning.elsewhere import NOTHING_SAID, SaidPlaces, check_study_storage
 from orchestrator.tuning.rebuild import mend_split, read_points
+from orchestrator.tuning.room import trials_of_ensembles
 from orchestrator.tuning.setup import Prepared, allowance_of, study_place
+from orchestrator.tuning.shared_store import check_shared_store
+from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
+from search_spaces.learned import tried_digest
 from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, count_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import read_split
 
@@ -39,19 +44,26 @@ class ResumeOptions:
         space: Name of the search space, said again by the user; None if it was not.
         sampler: Name of the sampler, likewise.
         pruner: Name of the pruner, likewise.
+        places: Storages and trackers, likewise.
     """
 
     retry: Collection[str] = RETRIED
     space: str | None = None
     sampler: str | None = None
     pruner: str | None = None
+    places: SaidPlaces = NOTHING_SAID
 
 
 DEFAULT_OPTIONS: Final = ResumeOptions()
 
 
 def resume_options(
-    retry: Sequence[str] | None, space: str | None, sampler: str | None = None, pruner: str | None = None
+    retry: Sequence[str] | None,
+    space: str | None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    *,
+    places: SaidPlaces = NOTHING_SAID,
 ) -> ResumeOptions:
     """Return the choices of a user, checked.
 
@@ -60,17 +72,18 @@ def resume_options(
         space: Name of the search space; None if it was not said.
         sampler: Name of the sampler; None if it was not said.
         pruner: Name of the pruner; None if it was not said.
+        places: Storages and trackers that were said.
 
     Raises:
         UnknownNameError: If there is no such cause.
     """
     if retry is None:
-        return ResumeOptions(RETRIED, space, sampler, pruner)
+        return ResumeOptions(RETRIED, space, sampler, pruner, places)
     causes = [cause for text in retry for cause in text.split(",") if cause]
     for cause in causes:
         if cause not in get_args(Cause):
             raise UnknownNameError("cause", cause, get_args(Cause))
-    return ResumeOptions(frozenset(causes), space, sampler, pruner)
+    return ResumeOptions(frozenset(causes), space, sampler, pruner, places)
 
 
 def reopen_search(
@@ -96,12 +109,14 @@ def reopen_search(
     """
     before = run.search()
     record = before if record is None else record
-    for message in _other_versions(record):
+    check_study_storage(run, record, options.places)
+    for message in (*_other_versions(record), *_other_experience(record)):
         notify(message)
     space = checked_space(run, record, notify, options)
     method = method_of(record)
     again = Counter[str]()
     again["with damaged files"] = _set_damaged_aside(run, notify)
+    _let_damaged_weights_go(run, notify)
     for cause, count in _set_failed_aside(run, options.retry).items():
         again[f"that failed ({cause})"] = count
     place = study_place(run, record)
@@ -123,7 +138,10 @@ def reopen_search(
     records = {trial.number: trial for trial in run.records()}
     running = study.adopt(records)
     notify(_said(len(records), record.request.trials, running, again))
-    slots = slots_for(record.request, record.gpus_per_trial, connect()) if study.has_more else 0
+    slots = 0
+    if study.has_more:
+        slots = slots_for(record.request, record.gpus_per_trial, connect())
+        check_shared_store(record.request, connect)
     if record != before:
         run.write_search(record)
     return Prepared(run, record, study, slots)
@@ -192,6 +210,15 @@ def _other_versions(record: SearchRecord) -> list[str]:
     ]
 
 
+def _other_experience(record: SearchRecord) -> list[str]:
+    """One sentence where other sets have taught something else since the search was started."""
+    if record.tried_elsewhere in ("", tried_digest()):
+        return []
+    return [
+        "what configurations did on other sets has changed since this search was started: it goes on without"
+    ]
+
+
 def _space(run: RunFolder, record: SearchRecord, said: str | None, notify: Notify) -> Space:
     """The space of the search; code from the working folder only if the user means it.
 
@@ -203,7 +230,7 @@ def _space(run: RunFolder, record: SearchRecord, said: str | None, notify: Notif
     if said is not None and said != name:
         raise ConfigError(f"--space {said}: this search has the space {name}, and keeps it")
     file = file_in_working_folder(name)
-    if file is not None and said is None and not _is_where_it_was_made(run, record):
+    if file is not None and said is None and not is_where_it_was_made(run, record):
         raise ConfigError(
             f"{run.path} was made elsewhere, and its space {name} is code in {file}, which would be run. "
             f"Look at that file; to go on with it, add --space {name}"
@@ -224,16 +251,11 @@ def _check_own_code(run: RunFolder, record: SearchRecord, options: ResumeOptions
         if said is not None and said != name:
             raise ConfigError(f"--{kind} {said}: this search has the {kind} {name}, and keeps it")
         file = file_in_working_folder(name)
-        if file is not None and said is None and not _is_where_it_was_made(run, record):
+        if file is not None and said is None and not is_where_it_was_made(run, record):
             raise ConfigError(
                 f"{run.path} was made elsewhere, and its {kind} {name} is code in {file}, which would be "
                 f"run. Look at that file; to go on with it, add --{kind} {name}"
             )
-
-
-def _is_where_it_was_made(run: RunFolder, record: SearchRecord) -> bool:
-    made = record.request.runs / record.task / record.name
-    return made.is_absolute() and run.path.resolve() == made
 
 
 def _set_damaged_aside(run: RunFolder, notify: Notify) -> int:
@@ -243,6 +265,20 @@ def _set_damaged_aside(run: RunFolder, notify: Notify) -> int:
         notify(f"{str(error).partition(';')[0]}; trial {number} is run again")
         set_aside(run.record_file(number), "damaged")
     return len(damage)
+
+
+def _let_damaged_weights_go(run: RunFolder, notify: Notify) -> None:
+    """Remove the weights of trials whose files are damaged, as if they had been of losing trials."""
+    damage = run.damaged_weights()
+    for number, error in damage.items():
+        run.discard_weights(number)
+        notify(f"{str(error).partition(';')[0]}; trial {number} goes on without weights")
+    unable = {record.number for record in run.records() if damage and not record.can_predict}
+    if lost := trials_of_ensembles(run) & damage.keys() & unable:
+        notify(
+            f"an ensemble holds {count_text(len(lost), 'trial')} whose weights are gone; build it again: "
+            f"{run.command('ensemble')}"
+        )
 
 
 def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:

@@ -8,21 +8,21 @@ features, which are computed again.
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from orchestrator.study.patience import OutOfPatienceError, Patience
+from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reason
+from orchestrator.tuning.disk_usage import disk_usage, write_feature_limit
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from trainables.common.files import is_disk_full, write_atomically
+from trainables.common.files import is_disk_full
 from trainables.features.budget import GB, DiskBudget, evict
 
 _LOOK_SECONDS: Final = 10.0
 _SHARE_OF_LOOKING: Final = 0.02  # of the time at most, where a run folder has very many files
 _LEAST_BYTES: Final = 16_000_000
 _MOST_LOSSES: Final = 6  # of trials in a row: there is room here, and it is another disk that is full
-_BLOCK_BYTES: Final = 512  # unit of `st_blocks`
 
 
 class NoRoomError(Exception):
@@ -93,8 +93,13 @@ class RoomKeeper:
         if self._clock() - self._measured_at < self._pause:
             return self._full or self._short
         begun = time.monotonic()
-        self._short = self._over_budget()
-        self._full = self._still_full()
+        try:
+            self._short = self._over_budget()
+            self._full = self._still_full()
+        except OSError as error:
+            if (reason := disk_reason(error)) is None:
+                raise
+            self._full = reason  # not even what makes room could be noted
         self._pause = max(_LOOK_SECONDS, (time.monotonic() - begun) / _SHARE_OF_LOOKING)
         self._measured_at = self._clock()
         return self._full or self._short
@@ -136,8 +141,7 @@ class RoomKeeper:
             taken -= self._free_weights(taken - self._budget)
         if taken > self._budget:
             taken -= self._free_features(taken - self._budget)
-        features = disk_usage([self._store / "prefix"])
-        _write_limit(self.run, max(0, self._budget - taken + features))
+        write_feature_limit(self.run, self._store, budget=self._budget, taken=taken)
         if taken <= self._budget:
             return None
         return (
@@ -182,23 +186,6 @@ class RoomKeeper:
         return freed
 
 
-def disk_usage(folders: Iterable[Path]) -> int:
-    """Return the bytes that folders take on their disks; a file that is reached twice counts once."""
-    seen = set[tuple[int, int]]()
-    total = 0
-    for folder in folders:
-        for place, _, names in os.walk(folder):
-            for name in names:
-                try:
-                    found = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a Path each takes most time
-                except OSError:  # removed meanwhile
-                    continue
-                if (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    total += found.st_blocks * _BLOCK_BYTES
-    return total
-
-
 def trials_of_ensembles(run: RunFolder) -> set[int]:
     """Return the numbers of all trials that a built ensemble of a run needs."""
     found = set[int]()
@@ -208,10 +195,3 @@ def trials_of_ensembles(run: RunFolder) -> set[int]:
         except (OSError, ValueError, KeyError, TypeError):  # damaged: those who use it will say so
             continue
     return found
-
-
-def _write_limit(run: RunFolder, limit: int) -> None:
-    """Tell the workers how much their features may take."""
-    before = run.store_limit()
-    if before is None or abs(before - limit) > limit // 50:
-        write_atomically(run.store_limit_file, f"{limit}\n")

@@ -11,8 +11,9 @@ from orchestrator.tuning.choices import FOLDER, choices_in, keep_choices
 from orchestrator.tuning.invoice import DepotClient
 from orchestrator.tuning.parcel import CHECKPOINT, PREDICTIONS, RECORD, Parcel
 from results.errors import RecordExistsError
+from results.run.predictions_file import packed_predictions
 from results.run.records import OutOfFold, TrialRecord
-from results.run.run_folder import RunFolder, packed_predictions
+from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
 
 _ASK_AGAIN_SECONDS: Final = 2.0  # the depot is asked whether there is a score no more often than that

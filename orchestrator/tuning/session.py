@@ -8,18 +8,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.background import BackgroundConnection, Connector
-from cluster.connect import PlannedConnection, plan_connection
-from cluster.resources import Machine, trial_slots
+from cluster.connect import Connection, PlannedConnection, plan_connection
+from cluster.resources import WORKER_BYTES, Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.setting_columns import setting_columns
-from orchestrator.reporting.tensorboard import TensorBoardLog
 from orchestrator.reporting.worker_time import TimeShares, WorkerTime
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.allocation import SHARES, idle_free_cpus
+from orchestrator.tuning.reference import keep_reference
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.setup import Prepared, deadline_of, prepare_search
+from orchestrator.tuning.shared_store import shared_folder
 from orchestrator.tuning.trial_manager import TrialManager
+from results.run.lease import Lease
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.sessions import SessionTime, add_session
@@ -27,9 +29,11 @@ from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.models.registry import fixed_backbones
 from trainables.runtime.devices import kept_threads
 
-if TYPE_CHECKING:  # the backend imports Ray
+if TYPE_CHECKING:  # the backend imports Ray, and TensorBoard imports clients of storages
+    from orchestrator.reporting.tensorboard import TensorBoardLog
     from orchestrator.tuning.ray_backend import Resources
 
 
@@ -37,11 +41,14 @@ if TYPE_CHECKING:  # the backend imports Ray
 OpenView = Callable[[Prepared], AbstractContextManager[SearchView]]
 
 
-# What the first trials import, most of it slow: workers do so while the search is still being prepared.
-_PRELOADS: Final = ("orchestrator.tuning.trial_runner", "sklearn.linear_model", "torchvision.models", "timm")
+_PRELOADED: Final = "orchestrator.tuning.preloaded"
 _BACKEND: Final = "orchestrator.tuning.ray_backend"
+_CURVES: Final = "orchestrator.reporting.tensorboard"
 # Tune counts callbacks by importing its integrations, and so MLflow where it is installed.
 _COUNTED: Final = "ray.air.integrations.mlflow"
+_NOTHING_TO_RESUME: Final = (
+    "interrupted before there was a run, so that there is nothing to resume: start the search again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +122,13 @@ def run_search(request: SearchRequest, surroundings: Surroundings, *, command: s
     """
 
     def prepare(connect: Connector) -> Prepared:
-        return prepare_search(request, connect, surroundings.notify, command=command)
+        try:
+            return prepare_search(request, connect, surroundings.notify, command=command)
+        except KeyboardInterrupt:
+            surroundings.notify(_NOTHING_TO_RESUME)
+            raise
 
-    return _run(prepare, surroundings, resumed=None, is_nice=request.nice)
+    return _run(prepare, surroundings, resumed=None, request=request)
 
 
 def resume_search(
@@ -155,38 +166,65 @@ def resume_search(
     def prepare(connect: Connector) -> Prepared:
         return reopen_search(run, connect, surroundings.notify, options, record=changed)
 
-    return _run(prepare, surroundings, resumed=run, is_nice=changed.request.nice)
+    return _run(prepare, surroundings, resumed=run, request=changed.request)
 
 
 def run_each(
-    searches: Iterable[Begin], surroundings: Surroundings, *, is_nice: bool
+    searches: Iterable[Begin], surroundings: Surroundings, *, request: SearchRequest
 ) -> Generator[SearchOutcome, None, None]:
     """Run several searches in one Ray session, one after the other, each when its outcome is asked for.
 
     Args:
         searches: Searches to begin or to go on with.
         surroundings: What they run on, and who follows them.
-        is_nice: Workers of an own Ray leave the CPUs to other programs.
+        request: Options that a Ray of their own follows: `nice` and `memory_gb`.
 
     Raises:
         OrchestrateError: Whatever makes a search impossible.
     """
-    with kept_threads(), _connector(surroundings, is_nice=is_nice) as connect:
+    with kept_threads(), _connector(surroundings, request) as connect:
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
-                    stack.enter_context(begin.resumed.exclusive(surroundings.notify))
+                    lease = stack.enter_context(begin.resumed.exclusive(surroundings.notify))
                 prepared = begin.prepare(connect)
                 if begin.resumed is None:
-                    stack.enter_context(prepared.run.exclusive())
-                is_interrupted = prepared.has_more and _run_trials(prepared, surroundings, connect().machines)
+                    lease = stack.enter_context(prepared.run.exclusive())
+                begun, is_interrupted = time.monotonic(), _is_interrupted_at_first(prepared, surroundings)
+                if prepared.has_more and not is_interrupted:
+                    spent = time.monotonic() - begun
+                    machines = connect().machines
+                    is_interrupted = _run_trials(prepared, surroundings, machines, lease, spent=spent)
+                records = tuple(prepared.run.records())
+                if not is_interrupted:
+                    _keep_last_reference(prepared, records, surroundings)
             yield SearchOutcome(
                 prepared.run,
                 prepared.record,
-                tuple(prepared.run.records()),
+                records,
                 is_interrupted,
                 prepared.worker_time.shares(),
             )
+
+
+def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings) -> bool:
+    """Score the reference before the first trial; returns True if the user interrupts it."""
+    try:
+        keep_reference(prepared.run, prepared.record, surroundings.notify)
+    except KeyboardInterrupt:
+        surroundings.notify(f"interrupted before the first trial; go on with: {prepared.run.resume_command}")
+        return True
+    return False
+
+
+def _keep_last_reference(
+    prepared: Prepared, records: Sequence[TrialRecord], surroundings: Surroundings
+) -> None:
+    """Score the reference after the last trial; an interrupt ends nothing else, as all trials have ended."""
+    try:
+        keep_reference(prepared.run, prepared.record, surroundings.notify, has_begun=True, records=records)
+    except KeyboardInterrupt:
+        surroundings.notify("the reference on colour and intensity is left to `orchestrate resume`")
 
 
 def _run(
@@ -194,9 +232,9 @@ def _run(
     surroundings: Surroundings,
     *,
     resumed: RunFolder | None,
-    is_nice: bool,
+    request: SearchRequest,
 ) -> SearchOutcome:
-    with closing(run_each([Begin(prepare, resumed)], surroundings, is_nice=is_nice)) as outcomes:
+    with closing(run_each([Begin(prepare, resumed)], surroundings, request=request)) as outcomes:
         return next(outcomes)
 
 
@@ -231,23 +269,52 @@ def _draw(outcome: SearchOutcome) -> None:
 
 
 @contextmanager
-def _connector(surroundings: Surroundings, *, is_nice: bool) -> Iterator[BackgroundConnection]:
+def _connector(surroundings: Surroundings, request: SearchRequest) -> Iterator[BackgroundConnection]:
     """Yield what connects to Ray; disconnect at the end."""
 
     def plan() -> PlannedConnection:
-        return plan_connection(surroundings.address, is_nice=is_nice, preloads=_PRELOADS)
+        return plan_connection(
+            surroundings.address,
+            memory_bytes=request.memory_bytes,
+            is_nice=request.nice,
+            preloads=[_PRELOADED],
+        )
 
-    connection = BackgroundConnection(
-        plan, lambda found: surroundings.notify(found.message), needed=[_BACKEND, _COUNTED]
-    )
+    def say(found: Connection) -> None:
+        surroundings.notify(found.message)
+        if request.memory_gb is not None and not found.is_own:
+            surroundings.notify(
+                f"--memory-gb {request.memory_gb:g} is for a Ray of the search's own: here trials share what "
+                "`ray start --memory` says on each machine"
+            )
+        if found.warning:
+            surroundings.notify(f"WARNING: {found.warning}")
+
+    connection = BackgroundConnection(plan, say, needed=[_BACKEND, _COUNTED, _CURVES])
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[Machine, ...]) -> bool:
-    """Run the trials; returns True if the user ended them."""
+def _run_trials(
+    prepared: Prepared,
+    surroundings: Surroundings,
+    machines: tuple[Machine, ...],
+    lease: Lease,
+    *,
+    spent: float,
+) -> bool:
+    """Run the trials; returns True if the user ended them.
+
+    Args:
+        prepared: The search.
+        surroundings: What it runs on, and who follows it.
+        machines: Machines of the cluster.
+        lease: Claim of this process to the run folder; the search ends when another process takes it over.
+        spent: Seconds of the time of the search that are gone already.
+    """
+    from orchestrator.reporting.tensorboard import TensorBoardLog
     from orchestrator.tuning.ray_backend import run_trials
 
     record, run = prepared.record, prepared.run
@@ -261,10 +328,11 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
             record,
             prepared.study,
             (view, *([log] if surroundings.has_curves else []), *surroundings.callbacks),
-            deadline=deadline_of(record, time.monotonic()),
+            deadline=deadline_of(record, time.monotonic() - spent),
             clock=time.monotonic,  # the wall clock may be set back meanwhile
             say=view.note,
         )
+        lease.when_taken(manager.stop)
         manager.worker_time = prepared.worker_time
         if manager.deadline is not None:
             until = manager.deadline
@@ -281,6 +349,7 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
         try:
             if not manager.is_stopping:
                 run_trials(manager, run, resources, ends_process=surroundings.ends_process)
+                manager.show_ended()
         finally:
             prepared.worker_time.end()
             _note_session(run, prepared.worker_time, began, view.note)
@@ -297,7 +366,7 @@ def _run_trials(prepared: Prepared, surroundings: Surroundings, machines: tuple[
     return manager.is_stopping
 
 
-def _begin_log(log: TensorBoardLog, record: SearchRecord, notify: Notify) -> None:
+def _begin_log(log: "TensorBoardLog", record: SearchRecord, notify: Notify) -> None:
     try:
         log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     except OSError as error:
@@ -321,7 +390,7 @@ def _note_session(run: RunFolder, worker_time: WorkerTime, began: datetime, noti
         notify(f"the report will not show how busy the workers were: {error}")
 
 
-def _log_time(log: TensorBoardLog, shares: TimeShares, notify: Notify) -> None:
+def _log_time(log: "TensorBoardLog", shares: TimeShares, notify: Notify) -> None:
     try:
         log.write_time(shares)
     except OSError as error:
@@ -348,6 +417,7 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> 
             gpus_per_trial=1 / SHARES,  # the smallest share that the allocator gives
             workers=record.request.workers,
             machines=machines,
+            memory_per_trial=0 if record.request.memory_gb is None else WORKER_BYTES,
         )
     if record.request.cpus_per_trial is None:
         cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
@@ -358,14 +428,12 @@ def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> 
         machines=machines,
         is_measured=is_measured,
         workers=record.request.workers,
-        shares_features=len(machines) > 1 and _shares_features(record),
+        shares_features=len(machines) > 1 and shared_folder(record.request) is not None,
+        shared_store=shared_folder(record.request),
         lends_features=len(machines) > 1 and _lends_features(record),
+        fixed_backbones=frozenset(fixed_backbones()),
+        bounds_memory=record.request.memory_gb is not None,
     )
-
-
-def _shares_features(record: SearchRecord) -> bool:
-    """True if a machine reads in a folder what another one has computed."""
-    return record.request.features != "off" and record.request.shared_store is not None
 
 
 def _lends_features(record: SearchRecord) -> bool:

@@ -19,15 +19,17 @@ from orchestrator.study.patience import Patience
 from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.shared import facts_of
 from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning.shared_store import check_shared_store
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
-from results.scores.ranking import objectives_of
+from results.scores.ranking import Objectives, objectives_of
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.learned import tried_digest, tried_space
 from search_spaces.registry import Space
 from trainables.common.files import folder_in_progress, make_private
 from trainables.common.registered import names_in_use
@@ -76,6 +78,7 @@ def prepare_search(
     """
     run = check_request(request)
     preflight = run_preflight(request, connect, notify)
+    check_shared_store(request, connect)
     record = _search_record(preflight, run.path.name, command)
     study = write_run(
         run,
@@ -211,7 +214,13 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         started_at=datetime.now(UTC),
         driver=uuid.uuid4().hex[:12] if request.study else "",
         audit=None if preflight.audit is None else preflight.audit.without_names(),
+        tried_elsewhere=_experience(preflight.space, objectives),
     )
+
+
+def _experience(space: Space, objectives: Objectives) -> str:
+    """Digest of what was tried on other sets in the search's own space; empty where it is of no use."""
+    return tried_digest() if space.name == tried_space() and len(objectives.metrics) == 1 else ""
 
 
 def _range(metric: Metric) -> tuple[float | None, float | None]:

@@ -3,15 +3,20 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.study.trial_spec import TrialSpec
+from orchestrator.study.patience import disk_reason
+from orchestrator.study.trial_spec import TrialFailure, TrialSpec
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.idle_workers import EPOCH_SECONDS
 from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.ray_depot import DepotKeeper
 from orchestrator.tuning.ray_features import FeatureServers
+from orchestrator.tuning.ray_shared_store import Newcomers
 from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.unfit_machines import IN_A_ROW, UnfitMachines
+from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
@@ -31,9 +36,16 @@ class SharedState:
         numbers: Tune's trial id -> trial number.
         waiting: Trial number -> resources of a trial whose worker does not run yet.
         heads: Numbers of trials that were given to machines without a GPU.
+        given: Trial number -> resources that a running trial was given.
         asking_ends: Reading of `time.monotonic()` after which no further trial is proposed in this step.
         depot: Serves the machines that do not see the run folder; None for a search that has no such.
         servers: Lend features of one machine to others; None where none are lent.
+        newcomers: Asks machines that join whether they see the shared store; None without one.
+        shares_idle: Trials that run on for long may give folds to workers that are idle.
+        offers: Trial number -> number of idle workers that it may give folds to.
+        helpers: Trial number -> number of idle workers that train folds of it.
+        faults: Machines that cannot run trials.
+        places: Trial number -> Ray's name of the machine that it has failed on.
         error: First error of searcher, scheduler or callback.
     """
 
@@ -42,9 +54,16 @@ class SharedState:
     numbers: dict[str, int]
     waiting: dict[int, ResourceRequest]
     heads: set[int] = field(default_factory=set)
+    given: dict[int, ResourceRequest] = field(default_factory=dict)
     asking_ends: float = math.inf
     depot: DepotKeeper | None = None
     servers: FeatureServers | None = None
+    newcomers: Newcomers | None = None
+    shares_idle: bool = False
+    offers: dict[int, int] = field(default_factory=dict)
+    helpers: dict[int, int] = field(default_factory=dict)
+    faults: UnfitMachines = field(default_factory=UnfitMachines)
+    places: dict[int, str] = field(default_factory=dict)
     error: Exception | None = None
 
     @contextmanager
@@ -58,13 +77,47 @@ class SharedState:
 
     def request(self, spec: TrialSpec) -> ResourceRequest:
         """Return the resources of a trial that is about to be handed out."""
+        running = self.manager.running.keys()
+        self.heads &= running
+        self.given = {number: own for number, own in self.given.items() if number in running}
         if spec.is_alone:
-            return self.allocator.alone()
-        self.heads &= self.manager.running.keys()
-        request = self.allocator.request(spec.config, heads=len(self.heads - {spec.number}))
+            request = self.allocator.alone()
+        else:
+            request = self.allocator.request(spec.config, heads=len(self.heads - {spec.number}))
         if request.nodes:
             self.heads.add(spec.number)
+        request = replace(request, avoids=tuple(sorted(self.faults.unfit)))
+        self.given[spec.number] = request
         return request
+
+    def seconds_left(self) -> dict[int, float]:
+        """Seconds that each trial whose folds may be shared will take yet; none while a trial waits."""
+        manager = self.manager
+        if not manager.nothing_waits or self.waiting or manager.search.request.process_per_fold:
+            return {}
+        limit = math.inf if manager.deadline is None else manager.deadline - manager.clock()
+        return {
+            number: min(limit, trial.seconds_left)
+            for number, trial in manager.running.items()
+            if (number in self.offers or (trial.epoch_seconds or 0.0) >= EPOCH_SECONDS)
+            and not trial.spec.is_alone
+            and trial.spec.config.classical.name == "none"
+        }
+
+    def request_for_folds(self, number: int) -> ResourceRequest:
+        """Return the resources of an idle worker that trains folds of a running trial."""
+        return self.given[number].for_folds()
+
+    def unoffered(self, room: int) -> int:
+        """Return the number of idle workers that no trial has been offered, where Ray has room for so many.
+
+        No more work at once than the user wants.
+        """
+        running = self.manager.running
+        offered = sum(count for number, count in self.offers.items() if number in running)
+        helping = sum(self.helpers.get(number, 0) for number in running)
+        most = math.inf if self.allocator.workers is None else self.allocator.workers
+        return int(max(0, min(room + helping, most - len(running)) - offered))
 
     def lenders(self, request: ResourceRequest) -> tuple[str, ...]:
         """Return the names of the servers that lend features to a trial, which are started if need be."""
@@ -83,16 +136,60 @@ class SharedState:
         return not any(waiting.is_larger_than(request) for waiting in self.waiting.values())
 
     def receive(self, number: int, result: dict[str, Any]) -> "WorkerReport":
-        """Write what a trial on another machine has left, note who holds features, and return its report."""
+        """Write what a trial on another machine has left, note who holds features, and return its report.
+
+        Remarks of its worker are passed on to the user.
+        """
+        for text in result.pop("remarks", ()):
+            self.manager.remarks.add(text)
         if (parcel := result.pop("parcel", None)) is not None:
-            deliver(parcel, self.manager.run)
+            self.manager.patience.done(lambda: deliver(parcel, self.manager.run), disk_reason)
         holder, config = result.pop("holder", None), self.config_of(number)
         if holder is not None and config is not None:
             self.allocator.holds(config, *holder)
         step: WorkerReport = result["step"]
+        if (place := result.pop("place", None)) is not None and step.failure is None:
+            self.faults.ran(place)
+        elif place is not None:
+            self.places[number] = place
         if step.needs_depot and self.depot is not None:
             self.depot.open()
+        self.note_helpers(number, 0 if step.is_end else step.helpers)
         return step
+
+    def runs_elsewhere(self, number: int, failure: TrialFailure) -> bool:
+        """Hand a trial out again that its machine could not run, if there are others; returns whether it is.
+
+        A machine that fails several trials in a row gets no further ones.
+        """
+        place, machines = self.places.pop(number, None), [one.node_id for one in self.allocator.machines]
+        if place is None or failure.cause != "environment" or failure.is_disk_full:
+            return False
+        known = set(self.faults.unfit)
+        if not self.faults.runs_elsewhere(place, machines):
+            return False
+        self.manager.run_elsewhere(number, failure.reason)
+        if self.faults.unfit - known:
+            self.manager.say(
+                f"the machine of trial {number} gets no further trials, since it could not run {IN_A_ROW} in "
+                f"a row: {failure.reason}. Mend it, and start Ray on it anew"
+            )
+        return True
+
+    def note_helpers(self, number: int, count: int) -> None:
+        """Count the workers that train folds of a trial as busy, and say it when there are more of them.
+
+        Args:
+            number: Trial number.
+            count: How many there are; 0 once the trial's own worker is gone, since they end with it.
+        """
+        before = self.helpers.get(number, 0)
+        if count == before:
+            return
+        self.helpers[number] = count
+        self.manager.worker_time.helped(number, count)
+        if count > before:
+            self.manager.say(f"trial {number} trains its folds on {count_text(count, 'idle worker')}, too")
 
     def config_of(self, number: int) -> TrialConfig | None:
         """Return the configuration of a running trial; None if it does not run any more."""

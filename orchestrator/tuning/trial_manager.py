@@ -4,38 +4,34 @@ It knows neither Ray nor Optuna; the backend calls it from one thread.
 """
 
 import contextlib
-import dataclasses
-import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reason
+from orchestrator.study.pruner import is_cheap
 from orchestrator.study.terminator import Terminator, reason_against
 from orchestrator.study.trial_spec import InvalidPointError, StoredStudy, Study, TrialFailure, TrialSpec
 from orchestrator.tuning.kept_weights import KeptWeights
 from orchestrator.tuning.losses import Losses
-from orchestrator.tuning.remarks import as_run_alone, is_smaller, without_terminal
+from orchestrator.tuning.postponed import PostponedTrials
+from orchestrator.tuning.remarks import WorkerRemarks, as_run_alone, without_terminal
 from orchestrator.tuning.room import RoomKeeper
-from orchestrator.tuning.running_trial import RunningTrial
+from orchestrator.tuning.running_trial import RunningTrial, record_of_invalid_point
 from orchestrator.tuning.watchdog import Watchdog
+from orchestrator.tuning.written_records import awaited_record
 from results.errors import DamagedFileError, RecordExistsError
-from results.run.records import Cause, SearchRecord, State, Termination, TrialRecord
+from results.run.records import Cause, SearchRecord, Termination, TrialRecord
 from results.run.run_folder import RunFolder
+from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
-from trainables.common.files import set_aside
-from trainables.config.trial_config import flatten
 from trainables.features.feature_use import FeatureUse
 
-CHEAP_SECONDS: Final = 3.0  # of training in all; about what a worker takes to be handed another trial, twice
 _COLLAPSE_PATIENCE: Final = 8  # epochs in a row that a fold may score all images alike before its trial stops
 GRACE_SECONDS: Final = 60.0  # after the deadline, for a trial to end itself with what it has
 _INVALID_IN_A_ROW: Final = 20
 _ENVIRONMENT_IN_A_ROW: Final = 3  # failures for reasons outside the trials, after which all would fail
-_RECORD_SECONDS: Final = 2.0  # a record on a network file system may be visible a little later
 
 _Found = TypeVar("_Found")
 
@@ -53,6 +49,7 @@ class TrialManager:
         say: Function called with messages for the user.
 
     Attributes:
+        remarks: Passes on what workers remark on their machines.
         worker_time: Adds up the time of the workers; the session puts the one that its view shows.
         fault: What keeps all trials from running; the search stops with it. None without one.
         is_stopping: True once the search ends before its budget is used.
@@ -74,6 +71,7 @@ class TrialManager:
         self.run, self.search, self.study, self.callbacks = run, search, study, callbacks
         self.deadline, self.clock = deadline, clock
         self.say = without_terminal(say)
+        self.remarks = WorkerRemarks(self.say)
         minutes = search.request.wait_minutes
         self.patience = study.patience if isinstance(study, StoredStudy) else Patience(minutes)
         self.patience.say, self.patience.until = self.say, deadline
@@ -84,8 +82,7 @@ class TrialManager:
         self._in_a_row = 0  # trials that could not run
         self._broken_callbacks: set[int] = set()
         self.is_stopping = self.is_stop_asked = False
-        self._again: deque[TrialSpec] = deque()  # their workers died
-        self._alone: deque[TrialSpec] = deque()  # they ran out of memory
+        self._postponed = PostponedTrials()
         self._losses = Losses()
         self._is_exhausted = False
         ended = run.records()
@@ -94,7 +91,8 @@ class TrialManager:
         # The first trial starts however late it is: Ray may take seconds to start.
         self._has_begun = bool(ended)
         self.terminated: Termination | None = None
-        self._terminator = Terminator(search, ended) if search.request.terminator else None
+        is_asked = search.request.terminator
+        self._terminator = Terminator(objectives_of(search).main, ended) if is_asked else None
         if self._terminator is not None and (reason := reason_against(search)):
             self._terminator = None
             self.say(f"--terminator does nothing for this search: {reason}")
@@ -104,7 +102,12 @@ class TrialManager:
         """True when no further trial will be handed out, whatever the running trials do."""
         if self.is_stopping or (self._is_late() and self._has_begun):
             return True
-        return self._is_exhausted and not (self.running or self._again or self._alone)
+        return self._is_exhausted and not (self.running or self._postponed)
+
+    @property
+    def nothing_waits(self) -> bool:
+        """True when a worker that is idle now will not be needed, unless a running trial must run again."""
+        return self._is_exhausted and not self._postponed
 
     def next(self) -> TrialSpec | None:
         """Hand out the next trial; None when there is none, for now or for good (`is_over`).
@@ -121,9 +124,9 @@ class TrialManager:
             again = self.run.resume_command
             self.stop(f"no trial can keep its results: {error}. Make room, then go on with: {again}")
             return None
-        spec = self._again.popleft() if self._again else self._propose()
-        if spec is None and self._alone and all(trial.spec.is_alone for trial in self.running.values()):
-            spec = self._alone.popleft()
+        spec = self._postponed.next_again() or self._propose()
+        if spec is None and all(trial.spec.is_alone for trial in self.running.values()):
+            spec = self._postponed.next_alone()
         if spec is not None:
             self._has_begun = True
             self.running[spec.number] = RunningTrial(spec, self.clock())
@@ -169,8 +172,8 @@ class TrialManager:
     ) -> Cause | None:
         """Follow one epoch; returns the cause to stop the trial, or None to go on.
 
-        The pruner is asked only where epochs cost something: a trial whose whole training takes less than
-        `CHEAP_SECONDS` is finished, since its result is worth more than the seconds that a stop would save.
+        The pruner is asked only where epochs cost something: a trial that `is_cheap` is finished, since its
+        result is worth more than the seconds that a stop would save.
 
         Args:
             number: Trial number.
@@ -182,7 +185,7 @@ class TrialManager:
             epoch_seconds: Mean time of an epoch so far, in seconds; None where it is not known.
         """
         trial = self.running[number]
-        trial.epochs, trial.value = epoch, value
+        trial.epochs, trial.value, trial.epoch_seconds = epoch, value, epoch_seconds
         trial.collapsed_for = {fold: trial.collapsed_for.get(fold, 0) + 1 for fold in collapsed}
         epochs = trial.spec.config.training.epochs
         self.watchdog.heard(number)
@@ -191,7 +194,7 @@ class TrialManager:
             return "time_budget"
         if max(trial.collapsed_for.values(), default=0) >= _COLLAPSE_PATIENCE:
             return "collapse"
-        if epoch_seconds is not None and epoch_seconds * epochs < CHEAP_SECONDS:
+        if epoch_seconds is not None and is_cheap(epoch_seconds, epochs):
             return None
         return "pruner" if self.study.should_prune(number, epoch, value, fold_values) else None
 
@@ -199,7 +202,7 @@ class TrialManager:
         """Record a trial that was stopped before its end."""
         trial = self.running[number]
         collapsed = tuple(sorted(trial.collapsed_for)) if cause == "collapse" else ()
-        record = self._record(trial.spec, "pruned", cause)
+        record = trial.record(self.search, "pruned", cause, now=self.clock())
         self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
     def on_worker_lost(self, number: int, cause: Cause, error: str, *, is_taken: bool = False) -> None:
@@ -213,22 +216,23 @@ class TrialManager:
         elif cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
         elif cause == "lost_worker" and (why := self._losses.reason_to_go_on(number, is_taken=is_taken)):
-            self.running.pop(number)
-            self._worker_is_free(number)
-            self._again.append(spec)
-            self._say_postponed(number, why)
+            self._run_again(number, cause, *why)
         else:
             self._close(spec, cause, error)
+
+    def run_elsewhere(self, number: int, reason: str) -> None:
+        """Hand a trial out again that its machine could not run, while others may."""
+        self._run_again(number, "environment", reason, "it is run again on another machine")
 
     def on_failure(self, number: int, failure: TrialFailure) -> None:
         """Handle a failure outside the trial: record it, and stop the search if all trials would fail so."""
         if failure.cause == "lost_worker":
-            self.on_worker_lost(number, failure.cause, failure.reason)
+            self.on_worker_lost(number, failure.cause, failure.reason, is_taken=failure.is_taken)
             return
         self._in_a_row += 1
         again = self.run.resume_command
         if failure.is_disk_full:
-            self._run_when_there_is_room(self.running[number].spec, failure.reason)
+            self._run_when_there_is_room(number, failure.reason)
             return
         self._close(self.running[number].spec, "environment", failure.reason)
         if self._in_a_row >= _ENVIRONMENT_IN_A_ROW:
@@ -243,13 +247,11 @@ class TrialManager:
         self.room.filled(f"trial {number} has ended and cannot write its results: {reason}")
         self.room.shortage()  # makes room if it can
 
-    def _run_when_there_is_room(self, spec: TrialSpec, reason: str) -> None:
-        self.running.pop(spec.number)
-        self._worker_is_free(spec.number)
+    def _run_when_there_is_room(self, number: int, reason: str) -> None:
         with contextlib.suppress(OSError):
-            self.run.discard_weights(spec.number)  # half of them, which take the room
-        self._again.append(spec)
-        self._say_postponed(spec.number, f"it could not write: {reason}; it is run again when there is room")
+            self.run.discard_weights(number)  # half of them, which take the room
+        what = f"it could not write: {reason}"
+        self._run_again(number, "environment", what, "it is run again when there is room")
         self.room.filled(reason, is_lost=True)
 
     def _written(self, write: Callable[[], _Found]) -> _Found:
@@ -257,9 +259,9 @@ class TrialManager:
         return self.patience.done(write, disk_reason)
 
     def stop(self, message: str) -> None:
-        """Stop the search, since the machine fails it; the first message counts."""
-        self.is_stopping = True
+        """Stop the search, since the machine fails it; the first message counts. Any thread may call it."""
         self.fault = self.fault or MachineError(message)
+        self.is_stopping = True
 
     def hung(self, at_work: Collection[int] = ()) -> list[int]:
         """Return the trials whose workers must be ended; those `at_work` are heard of without a report."""
@@ -269,7 +271,7 @@ class TrialManager:
 
     def on_end(self, number: int) -> None:
         """Take over the record of a trial that ended by itself, complete or failed."""
-        record, spec = self._awaited_record(number), self.running[number].spec
+        record, spec = awaited_record(self.run, number), self.running[number].spec
         if record is None:
             self._close(spec, "lost_worker", "the trial ended without a record")
         elif record.cause == "out_of_memory" and not spec.is_alone:
@@ -279,18 +281,13 @@ class TrialManager:
         else:
             self._finish(record, is_written=True)
 
-    def _awaited_record(self, number: int) -> TrialRecord | None:
-        """The record that a worker has just written; None if there is none, or it is damaged."""
-        end = time.monotonic() + _RECORD_SECONDS
-        while True:
-            try:
-                record = self.run.record(number)
-            except DamagedFileError:
-                set_aside(self.run.record_file(number), "damaged")
-                return None
-            if record is not None or not self.run.trial(number).exists() or time.monotonic() >= end:
-                return record
-            time.sleep(0.1)
+    def show_ended(self) -> None:
+        """Show the callbacks what ended while the search was stopped; a resume tells the study."""
+        for number in sorted(self.running):
+            with contextlib.suppress(DamagedFileError):
+                if (record := self.run.record(number)) is not None:
+                    self.running.pop(number)
+                    self._show_end(record)
 
     def end_late_trials(self) -> None:
         """Record trials that ended without a report, or were not run again, because the time was up."""
@@ -298,17 +295,12 @@ class TrialManager:
             return
         for number in list(self.running):
             self.on_stop(number, "time_budget")
-        for spec in self._alone:
-            beside = dataclasses.replace(spec, is_alone=False)  # it never came to run alone
-            self._close(beside, "out_of_memory", "ran out of memory; no time was left to run it again alone")
-        for spec in self._again:
-            self._close(spec, "lost_worker", "its worker died; no time was left to run it again")
-        self._alone.clear()
-        self._again.clear()
+        for spec, cause, reason in self._postponed.give_up():
+            self._close(spec, cause, reason)
 
     def is_postponed(self, number: int) -> bool:
         """Tell whether a trial ran out of memory and waits to be run alone."""
-        return any(spec.number == number for spec in self._alone)
+        return self._postponed.runs_alone(number)
 
     def _propose(self) -> TrialSpec | None:
         if self._is_exhausted:
@@ -326,11 +318,17 @@ class TrialManager:
             "--set, or let the space propose fewer combinations. The records in trials/ say what each lacks"
         )
 
+    def _run_again(self, number: int, cause: Cause, what: str, how: str) -> None:
+        spec = self.running.pop(number).spec
+        self._worker_is_free(number)
+        self._postponed.run_again(spec, cause, what)
+        self._say_postponed(number, f"{what}; {how}")
+
     def _run_alone_later(self, spec: TrialSpec) -> None:
         self.running.pop(spec.number)
         self._worker_is_free(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
-        self._alone.append(dataclasses.replace(spec, is_alone=True))
+        self._postponed.run_alone(spec)
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 
     def _worker_is_free(self, number: int) -> None:
@@ -355,52 +353,19 @@ class TrialManager:
                     self._broken_callbacks.add(place)
                     self.say(f"{type(callback).__name__} failed, and the search goes on: {error}")
 
+    def _show_end(self, record: TrialRecord) -> None:
+        self._show(lambda callback: callback.on_trial_end(record))
+
     def _refuse(self, error: InvalidPointError) -> None:
-        """Record a proposed point that no trial can run."""
-        record = TrialRecord(
-            number=error.number,
-            state="failed",
-            cause="exception",
-            error=str(error),
-            config={},
-            params=error.params,
-            **self._mark(),
-        )
-        self._finish(record)
+        self._finish(record_of_invalid_point(error, self.search))
 
     def _close(self, spec: TrialSpec, cause: Cause, error: str) -> None:
-        record = self._record(spec, "failed", cause).model_copy(update={"error": error})
+        now = self.clock()
+        trial = self.running.get(spec.number) or RunningTrial(spec, now)
+        record = trial.record(self.search, "failed", cause, now=now).model_copy(update={"error": error})
         self._finish(as_run_alone(record) if spec.is_alone else record)
 
-    def _record(self, spec: TrialSpec, state: State, cause: Cause) -> TrialRecord:
-        trial = self.running.get(spec.number) or RunningTrial(spec, self.clock())
-        return TrialRecord(
-            number=spec.number,
-            state=state,
-            cause=cause,
-            config=flatten(spec.config.model_dump(mode="json")),
-            params=spec.params,
-            prefix=trial.prefix,
-            epochs=trial.epochs,
-            wall_seconds=self.clock() - trial.started_at,
-            peak_bytes=trial.peak_bytes,
-            device=trial.device,
-            **self._mark(),
-        )
-
-    def _mark(self) -> dict[str, Any]:
-        """Fields that all records of this search share."""
-        search = self.search
-        return {
-            "fingerprint": search.fingerprint,
-            "seed": search.request.seed,
-            "finished_at": datetime.now(UTC),
-        }
-
     def _finish(self, record: TrialRecord, *, is_written: bool = False, is_changed: bool = False) -> None:
-        trial = self.running.get(record.number)
-        if trial is not None and trial.spec.recipe and not is_smaller(record, trial.spec):
-            record, is_changed = record.model_copy(update={"recipe": trial.spec.recipe}), True
         if record.state != "complete" and record.cause != "environment":
             self.run.checkpoint_file(record.number).unlink(missing_ok=True)
         if not is_written:
@@ -413,7 +378,7 @@ class TrialManager:
         self.running.pop(record.number, None)
         self._terminate_after(record)
         self._worker_is_free(record.number)
-        self._show(lambda callback: callback.on_trial_end(record))
+        self._show_end(record)
         self.room.is_written()
         if record.has_weights:
             self.weights.add(record)
@@ -426,10 +391,10 @@ class TrialManager:
         if isinstance(self.study, StoredStudy):
             for other in self.study.ended_elsewhere():
                 self._terminator.add(other)
-        waiting = [trial.spec for trial in self.running.values()] + [*self._again, *self._alone]
-        if record.recipe or any(spec.recipe for spec in waiting):
-            return  # the initial points are the reference for all others, so they all end
-        self.terminated = self._terminator.verdict()
+            if self.study.has_points():
+                return
+        waiting = [*(trial.spec for trial in self.running.values()), *self._postponed]
+        self.terminated = self._terminator.verdict([record.recipe, *(spec.recipe for spec in waiting)])
         if self.terminated is not None:
             self._is_exhausted = True
             self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")

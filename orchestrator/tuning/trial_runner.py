@@ -7,9 +7,9 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
@@ -41,11 +41,13 @@ from trainables.runtime.checkpoint import (
     packed_fold_weights,
     read_checkpoint,
 )
-from trainables.runtime.devices import Device, choose_device, limit_threads
+from trainables.runtime.devices import Device, choose_device, has_failed, limit_threads
 from trainables.runtime.lender import FeatureLender
-from trainables.runtime.memory import MemoryUse, PeakMemory
+from trainables.runtime.memory import MemoryUse, PeakMemory, is_out_of_memory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
+from trainables.training.spread import FoldsElsewhere
+from trainables.validation.cross_validation import CrossValidation
 from trainables.validation.epoch_selection import EpochReport, TrialSnapshot
 from trainables.validation.factory import Validation
 from trainables.validation.fold_process import LostProcessError
@@ -74,6 +76,7 @@ class WorkerReport:
         epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
         needs_depot: The worker does not see the run folder, and waits for the depot of the run.
         waits_for: What keeps a trial that has ended from writing its results; empty where nothing does.
+        helpers: Number of other workers that train folds of the trial.
     """
 
     opened: FeatureUse | None = None
@@ -85,6 +88,7 @@ class WorkerReport:
     epoch_seconds: float | None = None
     needs_depot: bool = False
     waits_for: str = ""
+    helpers: int = 0
 
     def on_machine(self, host: str) -> "WorkerReport":
         """Return the same report of a failure with the machine that it happened on."""
@@ -92,6 +96,23 @@ class WorkerReport:
             return self
         failure = dataclasses.replace(self.failure, reason=f"{self.failure.reason} (on {host})")
         return dataclasses.replace(self, failure=failure)
+
+
+class Helpers(Protocol):
+    """Other workers that may train folds of a trial; `FoldWorkers` in a search.
+
+    Attributes:
+        count: Number of those that do.
+    """
+
+    @property
+    def count(self) -> int: ...
+
+    def follow(
+        self, config: TrialConfig, folds: int, spread: Callable[[Sequence[FoldsElsewhere]], None]
+    ) -> None:
+        """Between two epochs: spread the folds anew if there are more or fewer of them."""
+        ...
 
 
 class TrialRunner:
@@ -102,6 +123,7 @@ class TrialRunner:
         number: Trial number.
         config: Configuration of the trial.
         params: Parameters that the sampler chose, for the record.
+        recipe: Name of the recipe that the configuration belongs to, for the record; empty for a proposal.
         compared_at: Epochs, 1-based, at which the trial is compared with others: it waits for an answer.
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
@@ -109,6 +131,7 @@ class TrialRunner:
         trial ends with the best epoch that it reached, so that its work is not lost.
     report_seconds: Seconds between two reports, where many workers report to one driver.
     lender: Brings features that other machines have computed; None without one.
+    helpers: Other workers that may train folds of the trial; None without any.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -120,15 +143,17 @@ class TrialRunner:
         *,
         gpus: float,
         cpus: float,
+        recipe: str = "",
         compared_at: Collection[int] = (),
         deadline: float | None = None,
         report_seconds: float = 0.0,
         lender: FeatureLender | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
-        self.run, self.number, self.config, self.params = run, number, config, params
+        self.run, self.number, self.config, self.params, self.recipe = run, number, config, params, recipe
         self.started = self.opened = self.checkpointed = time.monotonic()
         self.compared_at, self.deadline, self.gpus = frozenset(compared_at), deadline, gpus
-        self.lender = lender
+        self.lender, self.helpers = lender, helpers
         limit_threads(cpus)
         self.device: Device | None = None
         self.peak: PeakMemory | None = None
@@ -166,7 +191,15 @@ class TrialRunner:
         device = str(self.device or "cpu")
         seconds = self._trained_seconds / self._trained if self._trained else None
         report = WorkerReport(
-            opened, tuple(epochs), is_end, self._memory(), device, failure, seconds, waits_for=waits_for
+            opened,
+            tuple(epochs),
+            is_end,
+            self._memory(),
+            device,
+            failure,
+            seconds,
+            waits_for=waits_for,
+            helpers=self.helpers.count if self.helpers is not None else 0,
         )
         if is_end:
             self.validation = None  # frees its memory and its files for other trials
@@ -178,6 +211,7 @@ class TrialRunner:
         if self.validation is None or self.validation.is_over or self._has_ended:
             self._end()
             return True
+        self._spread(self.validation)
         begun = time.monotonic()
         report = self.validation.epoch()
         self._trained, self._trained_seconds = (
@@ -197,6 +231,11 @@ class TrialRunner:
             return True
         self._checkpoint()
         return False
+
+    def _spread(self, validation: Validation) -> None:
+        """Let other workers train folds from now on, as many as there are for it."""
+        if self.helpers is not None and isinstance(validation, CrossValidation) and validation.epochs_done:
+            self.helpers.follow(self.config, self.search.folds, validation.spread)
 
     def _go_on_late(self) -> bool:
         """Go on lest the search end with nothing, for a while; returns True if the trial ended."""
@@ -223,7 +262,7 @@ class TrialRunner:
             try:
                 self.validation.load_state(state)
             except Exception as error:
-                if _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     raise
                 discard_checkpoint(checkpoint)  # it does not fit: the trial starts anew
                 self.validation = self._begin(training_data, self.config, runtime)
@@ -235,6 +274,8 @@ class TrialRunner:
             return begin(self.config, runtime)
         except OutOfTimeError as error:
             late = start_late(self.config, runtime, begin, run=self.run, error=error)
+        if late.config != self.config:
+            self.recipe = ""  # which says more than what is scored
         self.config, self.remark = late.config, late.remark
         return late.validation
 
@@ -302,9 +343,16 @@ class TrialRunner:
         return now - self._short_since < 60.0 * self.search.request.wait_minutes
 
     def _fail(self, error: Exception) -> TrialFailure | None:
-        """Record the failure, or return it if it is none of the configuration's."""
+        """Record the failure, or return it if it is none of the configuration's.
+
+        Raises:
+            Exception: The error itself if the GPU does nothing more for this process: it must not get another
+                trial, and ends with this one, which is run again.
+        """
+        if self.device is not None and has_failed(self.device):
+            raise error
         if isinstance(error, LostProcessError):
-            return TrialFailure("lost_worker", _in_one_line(error))
+            return TrialFailure("lost_worker", _in_one_line(error), is_taken=error.is_taken)
         if isinstance(error, (MachineError, *_ENVIRONMENT)):
             return TrialFailure("environment", _in_one_line(error), is_disk_full(error))
         try:
@@ -320,7 +368,7 @@ class TrialRunner:
         cause = "exception"
         if isinstance(error, NanLossError):
             cause = "nan"
-        elif _is_out_of_memory(error):
+        elif is_out_of_memory(error):
             cause = "out_of_memory"
         text = "".join(traceback.format_exception(error)).strip().splitlines()[-_ERROR_LINES:]
         self._add(self._record(state="failed", cause=cause, error="\n".join(text)))
@@ -331,6 +379,7 @@ class TrialRunner:
             number=self.number,
             config=flatten(self.config.model_dump(mode="json")),
             params=self.params,
+            recipe=self.recipe,
             epochs=validation.epochs_done if validation else 0,
             prefix=self._prefix_use(),
             trained_parameters=validation.trained_parameters if validation else None,
@@ -352,7 +401,9 @@ class TrialRunner:
         process = self.validation.child_peak_memory if self.validation else None
         if own is None or process is None:
             return own
-        return MemoryUse(own.peak_bytes + process.peak_bytes, own.total_bytes)
+        return MemoryUse(
+            own.peak_bytes + process.peak_bytes, own.total_bytes, own.worker_bytes + process.worker_bytes
+        )
 
     def keep_progress(self) -> None:
         """Write a checkpoint now, since this process is about to end; nothing before the first epoch."""
@@ -362,8 +413,8 @@ class TrialRunner:
     def _checkpoint(self, *, is_last: bool = False) -> None:
         is_due = is_last or time.monotonic() - self.checkpointed >= _CHECKPOINT_SECONDS
         if is_due and self.validation is not None:
-            # A full disk, or an owner that does not answer: the trial may end all the same.
-            with contextlib.suppress(OSError, MachineError):
+            # A full disk, an owner that does not answer, a helper that is gone: the trial may end, too.
+            with contextlib.suppress(OSError, MachineError, LostProcessError):
                 content = packed_checkpoint(self.validation.state(), key=self._key)
                 self.run.write_checkpoint(self.number, content, is_last=is_last)
             self.checkpointed = time.monotonic()
@@ -392,10 +443,6 @@ def _search(run: RunFolder) -> SearchRecord:
     """
     run.search_file.stat()
     return run.search()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def _in_one_line(error: Exception) -> str:

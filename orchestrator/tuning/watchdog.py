@@ -65,6 +65,10 @@ class Watchdog:
         """Watch the worker of a trial from now on."""
         self._workers[number] = _Worker(self.clock())
 
+    def handed_over(self, number: int) -> None:
+        """Watch the worker that a trial is being handed to, unless it is watched already."""
+        self._workers.setdefault(number, _Worker(self.clock()))
+
     def heard(self, number: int, *, is_opened: bool = True) -> None:
         """Note a report of a worker, or a heartbeat, which does not tell whether its trial is opened."""
         worker, now = self._workers.get(number), self.clock()

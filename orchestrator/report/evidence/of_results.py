@@ -7,13 +7,10 @@ from orchestrator.report.item_evidence import Answer, Evidence
 from orchestrator.report.sections.maps import FOLDER
 from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
-from results.scores.baseline import baseline_verdict
 from results.scores.calibration import calibration_slope
 from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
-from trainables.common.errors import DataError
-from trainables.config.baseline import BASELINE_TEXT
 
 _BOARD: Final = "leaderboard.csv"
 _OPENINGS: Final = "test_openings.jsonl"
@@ -128,17 +125,11 @@ def _robustness(facts: RunFacts) -> Answer | None:
 
 
 def _simple_model(facts: RunFacts) -> Answer | None:
-    try:
-        verdict = baseline_verdict(facts.run)
-    except DataError:
-        return None
+    verdict = facts.against_baseline
     if verdict is None:
         return None
-    said = verdict.message()
-    if not said and verdict.difference is not None:
-        said = f"The best trial beats {BASELINE_TEXT} (trial {verdict.baseline}) by an AUC of "
-        f"{verdict.difference}"
-    return Answer(f"{said}.", _BOARD)
+    said = verdict.sentence()
+    return Answer(f"{said[0].upper()}{said[1:]}.", "ensembles/best.json" if facts.chosen else _BOARD)
 
 
 def _external(facts: RunFacts) -> Answer | None:

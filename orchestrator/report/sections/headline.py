@@ -39,6 +39,9 @@ def _score(facts: RunFacts, found: Headline) -> str:
     )
     own = found.predictions
     said += paragraph(few_patients_warning(fewest_patients(own.labels, own.groups)), "warn")
+    verdict = facts.against_baseline
+    if verdict is not None and not verdict.is_better:
+        said += paragraph(f"Beware: {verdict.message()}.", "warn")
     best = facts.rows[0] if facts.rows and facts.rows[0].rank == 1 else None
     if best is not None and best.value is not None and found.interval is not None:
         said += paragraph(

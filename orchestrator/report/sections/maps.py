@@ -6,7 +6,8 @@ from typing import Final
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import as_data_url, table, text
-from results.relevance.explanation import EXPLANATIONS_FILE, Explanations
+from results.relevance.explained_folder import ENDING, EXPLANATIONS_FILE
+from results.relevance.explanation import Explanations
 
 FOLDER: Final = "explanations"
 _MOST: Final = 24
@@ -41,13 +42,14 @@ def _froc(facts: RunFacts) -> str:
             rates = rates or list(found.found_at)
             shares = [found.found_at.get(rate) for rate in rates]
             cells = ["-" if share is None else f"{share:.0%}" for share in shares]
-            rows.append((f"{found.model}, {found.method}", str(len(found.images)), *cells))
+            rows.append((f"{found.model}, {found.method}", str(len(found.images) - found.left_out), *cells))
     head = ("model and method", "images", *(f"{rate:g} false marks" for rate in rates))
     return table("Lesions that are marked, by false marks an image (FROC)", head, rows) if rows else ""
 
 
 def _figure(file: Path) -> str:
-    name = text(f"{file.parent.name}/{file.stem}" if file.parent.name != FOLDER else file.stem)
+    own = file.name.removesuffix(ENDING).removesuffix(".png")
+    name = text(f"{file.parent.name}/{own}" if file.parent.name != FOLDER else own)
     return (
         f'<figure><img alt="relevance map {name}" style="max-width:100%;height:auto" '
         f'src="{as_data_url(file.read_bytes())}"><figcaption>{name}</figcaption></figure>'

@@ -6,7 +6,7 @@ from typing import Final
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
-from results.scores.cost_columns import COST_COLUMNS
+from results.scores.cost_columns import COST_COLUMNS, GPU_HEADER, gpu_cells
 from results.scores.leaderboard import Row
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE, other_columns
 from results.scores.metric import Metric
@@ -24,23 +24,26 @@ def _build(facts: RunFacts) -> Content | None:
     usual = ("auc", "f2", "recall", "precision", "balanced_accuracy")
     others = other_columns(facts.objectives, (*COST_COLUMNS, *usual) if has_costs else usual, most=6)
     metric = metric_named(facts.objectives.metrics[0])
-    head = ("rank", "trial", f"{metric.header} [95 %]", *(one.header for one in others), "settings")
+    has_gpu = any(row.gpu_ms_per_image is not None for row in ranked)
+    costs = [*(one.header for one in others), *([GPU_HEADER] if has_gpu else [])]
+    head = ("rank", "trial", f"{metric.header} [95 %]", *costs, "settings")
     shown = [row for row in ranked if (row.rank is not None and row.rank <= _SHOWN) or row.is_baseline]
-    baselines = [row for row in rows if row.state == "baseline"]
-    cells = [_cells(row, others) for row in (*shown, *baselines)]
+    baselines = [row for row in rows if row.state in ("reference", "baseline")]
+    cells = [_cells(row, others, has_gpu=has_gpu) for row in (*shown, *baselines)]
     more = len(ranked) - len(shown)
     caption = f"The best trials, out of fold{f'; {more} more are in leaderboard.csv' if more else ''}"
     return Content(table(caption, head, cells, ends_in_text=True) + _said(ranked, facts))
 
 
-def _cells(row: Row, others: Sequence[Metric]) -> list[str]:
+def _cells(row: Row, others: Sequence[Metric], *, has_gpu: bool) -> list[str]:
     mark = "" if row.tied is None else (" =" if row.tied else " <")
     if row.missed:
         mark = " !"
     rank = "-" if row.rank is None else f"{row.rank}{mark}"
     trial = "-" if row.trial is None else f"{row.trial}{OPTIMISTIC if row.is_optimistic else ''}"
     values = [metric.text(row.value_of(metric.name)) for metric in others]
-    return [rank, trial, row.interval, *values, row.settings]
+    on_gpu = gpu_cells(row.gpu_ms_per_image, has_gpu=has_gpu)
+    return [rank, trial, row.interval, *values, *on_gpu, row.settings]
 
 
 def _said(ranked: Sequence[Row], facts: RunFacts) -> str:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings, set_limits
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 
@@ -14,6 +15,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _RUN: Final = "orchestrate.run"  # tag that ties a run of MLflow to the run folder
 _LONGEST: Final = 500  # letters of a parameter that every server takes
+# A call to a server that is gone fails after two minutes; MLflow's own limits let it take up to 16.
+_LIMITS: Final = MappingProxyType(
+    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+)
 
 
 class _MlflowSearch(TrackedSearch):
@@ -54,6 +59,7 @@ class _MlflowSearch(TrackedSearch):
 
 
 def _open(run: RunFolder, record: SearchRecord) -> TrackedSearch:
+    set_limits(_LIMITS)
     from mlflow.tracking import MlflowClient
 
     place = os.environ.get("MLFLOW_TRACKING_URI")

@@ -3,14 +3,21 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
-from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings, set_limits
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 
 # It sends its errors to its makers, unless it is told not to before it is imported.
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+# Seconds; its own limits are 90 for the start of a run, and none for its end. What is not sent in time lies
+# below the run folder, and `wandb sync` sends it. Versions that do not know a limit take no notice of it.
+_LIMITS: Final = MappingProxyType(
+    {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT_RAISES": "true"}
+)
 
 
 class _WandbSearch(TrackedSearch):
@@ -46,6 +53,7 @@ class _WandbSearch(TrackedSearch):
                 log.save(str(path), base_path=str(self._run.path), policy="now")
 
     def _opened(self, name: str, kind: str, config: Mapping[str, Any]) -> Any:
+        set_limits(_LIMITS)
         import wandb
 
         record = self._record

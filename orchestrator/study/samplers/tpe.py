@@ -9,6 +9,7 @@ Source: Bergstra et al. (2011), "Algorithms for hyper-parameter optimization"; O
 
 import optuna
 
+from orchestrator.study.optuna_private import QuickTPESampler
 from orchestrator.study.sampler import Sampler, SamplingFacts
 from orchestrator.study.seeded import SeededByTrial
 from orchestrator.study.window import BoundedSampler
@@ -16,13 +17,7 @@ from orchestrator.study.window import BoundedSampler
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
     def make(seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=facts.startup_trials,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )
+        return QuickTPESampler(seed=seed, startup_trials=facts.startup_trials)
 
     return BoundedSampler(SeededByTrial(make, facts.lasting_seed), facts.directions)
 

@@ -14,6 +14,7 @@ from results.run.records import SearchRecord
 from results.run.request_options import flag_of, parse_request
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
+from trainables.common.seeds import LARGEST_SEED
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,6 +97,14 @@ def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path, text: str | Non
         asked("--config", path)
 
 
+@pytest.mark.parametrize("flag", ["--seed", "--split-seed"])
+def test_a_seed_is_refused_where_no_library_could_take_it(flag: str) -> None:
+    request = asked("idc", flag, str(LARGEST_SEED))
+    assert LARGEST_SEED in (request.seed, request.split_seed)
+    with pytest.raises(ConfigError, match=rf"{flag}.*{LARGEST_SEED}"):
+        asked("idc", flag, str(LARGEST_SEED + 1))
+
+
 def test_the_search_of_a_run_is_repeated_under_another_name(
     tmp_path: Path, make_search: Callable[..., SearchRecord]
 ) -> None:
@@ -141,7 +150,7 @@ def test_a_request_means_the_same_in_every_folder(tmp_path: Path) -> None:
         ("task: idc\ntrials: many\n", "--trials must be a whole number, found 'many'"),
         ("task: idc\nmay_download: maybe\n", "--offline must be true or false, found 'maybe'"),
         ("task: idc\nlabel_codes: 003\n", "--label-codes must be one of task, pisa, 003, found 3"),
-        ("task: idc\nseed: -1\n", "--seed must be at least 0, found -1"),
+        ("task: idc\nseed: -1\n", "--seed must lie between 0 and 9007199254740992, found -1"),
         ("task:\n", "no task is given"),
     ],
 )

@@ -10,7 +10,9 @@ import pytest
 from orchestrator import SearchRequest, Task, plan_search, run_search
 from orchestrator.api.arrays import check_arrays, store_arrays
 from orchestrator.api.requests import Arrays, arrays_of, request_of
+from search_spaces.enqueue import InitialPoint
 from search_spaces.image_classifier import image_classifier
+from search_spaces.recipes import recipes_of
 from search_spaces.registry import name_of_function, space_named
 from trainables.common.errors import ConfigError, DataError, OneClassError, UnknownNameError
 from trainables.common.registered import forget, registered
@@ -30,6 +32,20 @@ def _nothing_registered() -> Iterator[None]:
 def small(images: int = 12) -> Arrays:
     pixels = np.arange(images * 32 * 32, dtype=np.uint16).reshape(images, 32, 32)
     return Arrays(pixels, np.arange(images) % 2, [f"p{row // 2}" for row in range(images)])
+
+
+@pytest.mark.parametrize("options", [{}, {"recipes": "E004-VGG_BM_BEST"}, {"epochs": 5}])
+def test_held_epochs_are_those_of_every_trial_the_recipes_too(options: dict[str, object]) -> None:
+    request = request_of("benign_malignant", options={"fixed_params": ["training.epochs=100"], **options})
+    (recipe,) = (own for own in recipes_of("benign_malignant") if own.name == "E004-VGG_BM_BEST")
+    point = InitialPoint(recipe.name, recipe.points[0])
+
+    assert request.epochs == 100
+    assert point.configure(request.fixed_params, epochs=request.epochs).training.epochs == 100
+    # Where a limit is below what is held, the recipe's own numbers are cut and those that are held are not.
+    phased = InitialPoint("own", {**point.settings, "training.first_phase_epochs": 20})
+    cut = phased.configure({"training.first_phase_epochs": 15}, epochs=9).training
+    assert (cut.epochs, cut.first_phase_epochs) == (9, 15)
 
 
 def test_a_task_with_options_is_a_request() -> None:

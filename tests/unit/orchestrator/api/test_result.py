@@ -85,8 +85,8 @@ def test_a_search_without_trials_has_empty_tables_and_no_best_trial(run: RunFold
 def test_the_leaderboard_is_that_of_the_verb(result: SearchResult) -> None:
     rows, table = leaderboard(result.run), result.leaderboard()
     assert list(table["trial"].dropna()) == [row.trial for row in rows if row.trial is not None]
-    assert set(table["state"]) == {"complete", "baseline"}
-    assert table["auc"].tolist() == [row.auc for row in rows]
+    assert set(table["state"]) == {"complete", "reference", "baseline"}
+    assert [None if np.isnan(auc) else auc for auc in table["auc"]] == [row.auc for row in rows]
 
 
 def test_the_best_trial_has_the_highest_value(result: SearchResult) -> None:

@@ -90,6 +90,28 @@ def test_a_lesion_in_two_parts_is_found(tmp_path: Path) -> None:
     assert "lesion" in finding.text
 
 
+@pytest.mark.parametrize(
+    "exams", [[row % 2 + 1.0 for row in range(40)], [str(row % 2 + 1) for row in range(40)], [np.nan] * 40]
+)
+def test_exams_that_each_patient_numbers_are_no_exams_in_two_parts(
+    tmp_path: Path, exams: list[object]
+) -> None:
+    record = audit_set(examined(textured_set(columns=columns(exam=exams)), tmp_path, TASK))
+    assert found(record, "parts") == []
+
+
+def test_a_lesion_whose_number_is_not_known_is_in_no_part(tmp_path: Path) -> None:
+    record = audit_set(examined(textured_set(columns=columns(lesion=[np.nan] * 40)), tmp_path, TASK))
+    assert found(record, "parts") == []
+
+
+def test_an_exam_of_a_torn_patient_is_named_with_its_patient(tmp_path: Path) -> None:
+    exams = [str(row // 2 % 2) for row in range(40)]
+    torn = examined(textured_set(columns=columns(exam=exams)), tmp_path, TASK, is_naive=True)
+    (finding,) = [one for one in found(audit_set(torn), "parts") if "examination" in one.text]
+    assert " of patient p" in finding.examples[0]
+
+
 def tiles(left: IntArray, **changes: object) -> RawPatches:
     size = np.full(40, 50.0)
     boxes = columns(

@@ -177,6 +177,7 @@ def test_doctor_prints_json_alone_on_standard_output(
     findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["torch"]["state"] == "ok"
     assert findings["efficientnet_lite0"]["detail"].startswith("ImageNet weights from package")
+    assert findings["intensity"]["detail"] == "has no weights"
     assert findings["CPU"]["state"] == "ok"
 
 

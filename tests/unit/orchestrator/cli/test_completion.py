@@ -1,10 +1,10 @@
 """The completion scripts are accepted by their shells, and a real bash offers what can follow."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from debian_packages import require
 
 from orchestrator.cli.completion import script
 from orchestrator.cli.main import VERBS, build_parser, main
@@ -34,8 +34,7 @@ def offered(bash_script: Path, folder: Path, *words: str) -> set[str]:
 
 @pytest.mark.parametrize(("shell", "check"), [("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"])])
 def test_the_shell_accepts_the_script(shell: str, check: list[str], tmp_path: Path) -> None:
-    if shutil.which(check[0]) is None:
-        pytest.skip(f"{shell} is not installed here, and it alone can tell whether it accepts the script")
+    require({shell: shell})  # it alone can tell whether it accepts the script
     path = tmp_path / "script"
     path.write_text(script(build_parser(), shell))
     done = subprocess.run([*check, str(path)], check=False, capture_output=True, text=True)

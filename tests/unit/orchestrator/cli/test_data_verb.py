@@ -52,13 +52,16 @@ def test_steps_of_a_mammogram_are_options_and_stand_in_the_set(tmp_path: Path) -
 def test_sets_are_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = write_tree(tmp_path / "tree", 2)
     other = two_classes(tmp_path / "folders", 4)
-    for name, path in (("dicom", one), ("folder", other)):
-        assert main(["data", "prepare", name, str(path), "--out", str(tmp_path / name), "--size", "16"]) == 0
-    joined = tmp_path / "joined"
-    assert (
-        main(["data", "join", str(tmp_path / "dicom"), str(tmp_path / "folder"), "--out", str(joined)]) == 0
-    )
+    sets = [str(tmp_path / name) for name in ("dicom", "films", "folder")]
+    for out, typed in zip(
+        sets, (["dicom", str(one), "--no-steps"], ["dicom", str(one)], ["folder", str(other)]), strict=True
+    ):
+        assert main(["data", "prepare", *typed, "--out", out, "--size", "16"]) == 0
+    joined = ["--out", str(tmp_path / "joined")]
+    assert main(["data", "join", sets[0], sets[2], *joined]) == 0
     assert "8 images, 4 of dicom, 4 of folder" in capsys.readouterr().out
+    assert main(["data", "join", sets[1], sets[2], "--out", str(tmp_path / "other")]) == 2
+    assert "found steps (films) and no steps (folder)" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ WITHOUT_TABLE = {
     *("refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"),
     *("cluster up", "cluster down", "submit", "attach", "stop", "fetch"),
 }
-# They ask machines elsewhere; test_cluster_verbs.py reads their three formats.
+# They ask machines elsewhere; test_verbs_of_a_cluster.py reads their three formats.
 ELSEWHERE = {"cluster check", "cluster status"}
 # They need Ray; `close_search`, and the verb on a nested run, print what they print and are tried elsewhere.
 SEARCHES = {"search", "resume", "nest", "repeat"}

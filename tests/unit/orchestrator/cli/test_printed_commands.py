@@ -14,7 +14,7 @@ import pytest
 from finished_run import CONFIGS, make_run
 
 from orchestrator.cli.closing import _next_commands, _nothing_complete
-from orchestrator.cli.common import short_path
+from orchestrator.cli.common import model_options, short_path
 from orchestrator.cli.main import build_parser, main
 from orchestrator.cli.plan import _search_of
 from results.errors import EnsembleError, RunError
@@ -55,6 +55,21 @@ def paste(words: list[str]) -> None:
     chosen = build_parser().parse_args(rest)
     if "run" in vars(chosen):
         find_run(chosen.run, chosen.runs)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ([], []),
+        (["--ensemble", "best"], []),
+        (["--ensemble", "average"], ["--ensemble", "average"]),
+        (["--trial", "0"], ["--trial", "0"]),
+    ],
+)
+def test_the_next_command_names_the_model_only_if_it_is_not_the_default(
+    typed: list[str], words: list[str]
+) -> None:
+    assert model_options(build_parser().parse_args(["evaluate", "latest", *typed])) == words
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,27 @@ def test_a_sweep_shows_the_values_in_turn(capsys: pytest.CaptureFixture[str]) ->
     assert "training.class_weight=1 | 2 | 3 | 4" in text
 
 
+def test_a_recipe_that_is_the_same_in_all_of_its_tasks_is_shown_without_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = recipes(capsys, "show", "portfolio").splitlines()
+    assert lines[0] == "portfolio, 8 tasks"
+    assert "tasks     benign_malignant, mass_calcification, normal_abnormal, five_class," in lines
+    assert "  orchestrate search TASK \\" in lines
+    shown = json.loads(recipes(capsys, "show", "portfolio", "--json"))
+    assert (shown["task"], len(shown["tasks"])) == (None, 8)
+
+
+def test_points_that_are_no_sweep_are_shown_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = recipes(capsys, "show", "portfolio", "--task", "idc").splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0].isdigit()] == [
+        str(place + 1) for place in range(len(recipe_named("portfolio").points))
+    ]
+    fourth = lines.index("  4       model.backbone=texture model.also=intensity/top training.epochs=1")
+    assert lines[fourth + 1].strip() == "training.augmentation=none training.average_views=false"
+    assert not any(" | " in line for line in lines)
+
+
 def test_figures_have_intervals_where_they_can(capsys: pytest.CaptureFixture[str]) -> None:
     text = recipes(capsys, "show", "E001-3", "--task", "benign_malignant")
     assert "accuracy 0.6518 [0.599, 0.701], test of 336 images" in text
@@ -129,7 +150,10 @@ def test_json_holds_every_setting_of_every_point(capsys: pytest.CaptureFixture[s
     ("arguments", "message"),
     [
         (("show", "E003-55"), "unknown recipe 'E003-55'; did you mean"),
-        (("show", "E001-12"), "of several tasks; say which with --task"),
+        (
+            ("show", "E001-12"),
+            "recipe E001-12 differs between several tasks; say which with --task: mass_calcification, ",
+        ),
         (("show", "E000-3", "--task", "benign_malignant"), "not of task benign_malignant, but of idc"),
         (("list", "--task", "benign_malignat"), "unknown task 'benign_malignat'; did you mean"),
     ],

@@ -19,7 +19,7 @@ from orchestrator.cli.main import main
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
 from orchestrator.estimate.drawn_search import draw_epochs, draw_search, finish_times, simulate_search
 from orchestrator.estimate.nested import estimate_nested
-from orchestrator.estimate.simulation import Estimate, estimate_search
+from orchestrator.estimate.simulation import Estimate, _slots, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.request import SearchRequest
 from orchestrator.study.pruners import pruners
@@ -190,7 +190,7 @@ def test_a_plan_says_what_is_there_and_leaves_no_run_folder(
     assert not plan.is_synthetic
     assert [backbone.backbone for backbone in plan.backbones] == ["efficientnet_lite0"]
     assert plan.backbones[0].passes > 0
-    assert plan.backbones[0].weights == "ImageNet, package"
+    assert plan.backbones[0].weights == "ImageNet weights from package"
     assert plan.seconds[0] <= plan.seconds[1] <= plan.seconds[2]
     assert plan.trials_in_budget < plan.trials
     assert {key.warm_views for key in plan.keys} == {0}
@@ -264,6 +264,20 @@ def test_the_plan_of_a_nested_search_says_what_it_takes_besides(
     console.print(plan_verb.plan_table(plan))
     text = " ".join(console.file.getvalue().split())
     assert "the 2 searches without an outer fold take about" in text
+
+
+def test_a_plan_runs_no_more_at_once_than_their_memory_allows(
+    request_of: Callable[..., SearchRequest],
+) -> None:
+    machine = KnownConnection(Connection("", True, 3.0, 0.0, 1, ""))
+
+    def at_once(memory_gb: float | None) -> int:
+        return estimate_search(run_preflight(request_of(memory_gb=memory_gb), machine, lambda _: None)).slots
+
+    assert (at_once(None), at_once(64.0), at_once(3.0)) == (3, 3, 1)
+    # Of three workers that are counted with a gigabyte, two of this size fit.
+    preflight = run_preflight(request_of(memory_gb=5.0), machine, lambda _: None)
+    assert (preflight.slots, _slots(preflight, 1_500_000_000)) == (3, 2)
 
 
 def _store_features_as_a_trial_does(request: SearchRequest) -> None:

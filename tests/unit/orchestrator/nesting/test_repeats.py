@@ -40,7 +40,7 @@ def nothing_is_shown(prepared):
 SURROUNDINGS = Surroundings(notify=lambda message: None, open_view=nothing_is_shown)
 
 
-def trained_here(searches, surroundings, *, is_nice):
+def trained_here(searches, surroundings, *, request):
     """Prepare each search as it is, and train its points in this process in place of Ray's workers."""
     for begin in searches:
         prepared = begin.prepare(KnownConnection(Connection("", True, 1.0, 0.0, 1, "")))
@@ -104,7 +104,7 @@ def test_an_interrupted_repeat_is_no_result_and_only_what_is_missing_runs(
     run, found = repeated
     begun = []
 
-    def interrupted(searches, surroundings, *, is_nice):
+    def interrupted(searches, surroundings, *, request):
         for begin in searches:
             begun.append(begin)
             yield SearchOutcome(run, run.search(), (), is_interrupted=True)

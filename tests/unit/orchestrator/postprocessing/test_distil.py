@@ -197,6 +197,26 @@ def test_two_folds_are_too_few(run):
         run.write_search(record)
 
 
+@pytest.mark.parametrize(
+    ("settings", "option"),
+    [
+        ({"model.weights": "start"}, "--start-from"),
+        ({"model.type_input": "probability"}, "--type-from"),
+        ({"model.type_input": "hard"}, "--type-from"),
+    ],
+)
+def test_teachers_that_build_on_a_trial_of_another_search_are_refused(run, settings, option):
+    record = run.record(1)
+    net = {**TRIALS[3], **settings}
+    try:
+        run.write_record(record.model_copy(update={"config": net}))
+        message = rf"trial 1 of .*, of which ensemble average may be made, builds on a trial .*\({option}\)"
+        with pytest.raises(ExportError, match=message):
+            distil(run, ensemble="average", trial=0, weight=0.25, allowed=ANY_CHANGE)
+    finally:
+        run.write_record(record)
+
+
 def test_a_student_is_not_asked_for_with_a_trial_or_a_refit(run, tmp_path, capsys):
     for option in (("--trial", "1"), ("--refit",)):
         assert main(["export", str(run.path), "--out", str(tmp_path / "b"), "--distil", "0", *option]) == 2

@@ -18,8 +18,9 @@ from results.export.explained_files import predictor_of
 from results.export.exported_model import Bundle, load_bundle
 from results.predictors.explained_model import explained_row, raw_image
 from results.predictors.loading import OpenedModel, open_model
+from results.relevance.explained_folder import EXPLANATIONS_FILE, MAPS_FILE
 from results.relevance.explaining import relevance_map, score_of
-from results.relevance.explanation import EXPLANATIONS_FILE, MAPS_FILE, Explanations
+from results.relevance.explanation import Explanations
 from results.relevance.method import RelevanceSettings
 from results.relevance.methods import RELEVANCE_METHODS
 from results.run.run_folder import RunFolder
@@ -71,7 +72,7 @@ def test_the_worst_mistakes_are_explained_by_the_models_that_held_them_out(run: 
     maps = np.load(folder / MAPS_FILE)
     for one in found.images:
         assert maps[one.name].shape == (64, 64)
-        assert cv2.imread(str(folder / f"{one.name}.png")) is not None
+        assert cv2.imread(str(folder / f"{one.name}.map.png")) is not None
 
 
 def found_classes(run: RunFolder) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def test_files_and_rows_are_explained_from_python_and_the_command_line(
     cv2.imwrite(str(tmp_path / "film.png"), pixels(images=1)[0])
     found = SearchResult(run).explain([tmp_path / "film.png"], trial=0, masks=12, out=tmp_path / "maps")
     assert (found.images[0].file, found.images[0].fold) == (str(tmp_path / "film.png"), None)
-    assert (tmp_path / "maps" / "film.png").is_file()
+    assert (tmp_path / "maps" / "film.map.png").is_file()
     row = rows_of(run)[0][1]
     words = [
         "explain",
@@ -207,7 +208,7 @@ def test_predict_writes_maps_beside_its_predictions(
     assert main([*words, "--explain", str(tmp_path / "maps"), "--map-seconds", "0.2"]) == 0
     assert "2 maps" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
-        "a.png", "b.png", EXPLANATIONS_FILE, MAPS_FILE
+        "a.map.png", "b.map.png", EXPLANATIONS_FILE, MAPS_FILE
     ]  # fmt: skip
     assert main([*words, "--explain", str(tmp_path / "maps"), "--map-method", "layer_cam"]) == 2
     assert "unknown relevance method" in capsys.readouterr().err

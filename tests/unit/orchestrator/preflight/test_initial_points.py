@@ -94,6 +94,20 @@ def test_the_baseline_is_tried_first_whatever_others_cost() -> None:
     assert [point.recipe for point in only] == ["frozen-lite0"]
 
 
+def test_what_a_held_setting_makes_of_the_baseline_has_no_place_before_others() -> None:
+    def dear_statistics(config: TrialConfig) -> PointPrice:
+        return PointPrice({A_PASS: 100.0 if config.model.backbone == "intensity" else 1.0}, training=0.0)
+
+    held = {"model.also": ["texture/top"]}
+    free, found = (
+        chosen().fitting(anything, own, epochs=30, trials=24, price=dear_statistics).points
+        for own in ({}, held)
+    )
+    assert free[0].recipe == "colour-intensity"
+    assert found[0].recipe != "colour-intensity"
+    assert len(found) < len(free)  # nor one beside those that a search may have
+
+
 def test_what_cannot_run_is_left_out_with_its_reason() -> None:
     found = chosen().fitting(only_scratch4, {}, epochs=30, trials=24)
     assert {point.settings["model.backbone"] for point in found.points} == {"scratch4"}

@@ -85,3 +85,44 @@ def test_what_is_not_measured_costs_nothing() -> None:
 def test_a_record_keeps_no_infinite_steps(tmp_path: Path) -> None:
     fixed = Cost(0.1, None, {"top": math.inf, "block": 0.2}, larger=(224, 0.4))
     assert lasting(fixed) == dataclasses.replace(fixed, last_stage={"block": 0.2})
+
+
+def test_the_columns_of_a_head_are_those_of_all_its_taps() -> None:
+    def columns(**settings: Any) -> int:
+        named = {name.replace("__", "."): value for name, value in settings.items()}
+        return PRICES(decode({"model.backbone": "vgg16", **named})).columns
+
+    assert columns() == 512
+    assert columns(model__head__pooling="flatten") == 512 * 3 * 3  # 100 px, halved five times
+    assert columns(model__head__pooling="flatten", input__size_px=224) == 512 * 7 * 7
+    both: dict[str, Any] = {"classical__name": "lda", "model__also": ("efficientnet_lite0/top",)}
+    assert columns(**both) == 512 + 1280
+    assert columns(**both, model__head__pooling="flatten") == 512 * 3 * 3 + 1280  # further taps are averaged
+    assert (
+        PRICES(
+            decode({"model.backbone": "scratch4", "model.weights": "random", "model.trained_stages": "all"})
+        ).columns
+        == 0
+    )
+
+
+def head_seconds(*, has_gpu: bool = False, **settings: Any) -> float:
+    named = {name.replace("__", "."): value for name, value in settings.items()}
+    return dataclasses.replace(PRICES, has_gpu=has_gpu)(decode({**NET, **named})).head
+
+
+def test_a_trained_head_takes_its_steps_and_grows_with_its_weights() -> None:
+    """Five steps of 64 in each of ten epochs of 300 images; 512 columns of VGG16."""
+    layer = {"training__batch_size": 64, "model__head__hidden": "128"}
+    weights = 512 * 128 + 128 * 2
+    assert head_seconds(**layer) == pytest.approx(50 * (1e-3 + 2e-10 * weights * 84))
+    assert head_seconds(**layer, training__repeats=2) == pytest.approx(2 * head_seconds(**layer))
+    wide = {**layer, "model__head__hidden": "1024-512"}
+    flat = head_seconds(**wide, model__head__pooling="flatten")
+    assert flat > 4 * head_seconds(**wide)
+    assert head_seconds(**wide, model__head__pooling="flatten", has_gpu=True) < flat / 5
+
+
+def test_only_a_head_alone_is_guessed() -> None:
+    assert head_seconds(classical__name="lda") == 0.0  # learned from others
+    assert head_seconds(model__trained_stages=1) == 0.0  # measured

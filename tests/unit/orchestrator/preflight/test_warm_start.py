@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
 
+from orchestrator.preflight.asked_backbones import asked_backbones
 from orchestrator.preflight.initial_points import InitialPoints
-from orchestrator.preflight.preflight import _asked_backbones
 from orchestrator.preflight.search_data import split_images
 from orchestrator.preflight.warm_start import find_sources
 from orchestrator.request import parse_request
@@ -152,7 +152,7 @@ def test_weights_to_start_from_are_those_of_the_best_net_and_heads_lend_none(run
     sources, _ = _sources(copy, _raw(5, 0), tmp_path, **held)
     assert sources.start_from.trial == ranked[1].number
     for fixed in ({"model.weights": "start"}, {"model.weights": "start", "model.backbone": "vgg16"}):
-        asked = _asked_backbones(sources.holding(fixed), InitialPoints(()), is_table=False)
+        asked = asked_backbones(sources.holding(fixed), InitialPoints(()), is_table=False)
         assert asked == (fixed.get("model.backbone", "scratch4"),)
     assert sources.holding({"model.weights": "imagenet"}) == {"model.weights": "imagenet"}
     for record in ranked[1:]:

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from orchestrator.report.report import make_report
-from results.relevance.explanation import EXPLANATIONS_FILE, Explanations
+from results.relevance.explained_folder import EXPLANATIONS_FILE
+from results.relevance.explanation import Explanations
 from results.run.run_folder import RunFolder
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from debian_packages import require
 from reported_run import make_reported_run, patches
 
 from orchestrator import open_run
@@ -201,8 +202,9 @@ def test_a_pdf_needs_a_browser_and_says_which(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="needs Chromium or Chrome on the PATH")
 def test_a_pdf_is_printed_by_a_browser(report: Report, tmp_path: Path) -> None:
+    if not any(map(shutil.which, BROWSERS)):
+        require({"chromium": "chromium"})
     (tmp_path / "page.html").write_text(report.html)
     print_pdf(tmp_path / "page.html", tmp_path / "page.pdf")
     content = (tmp_path / "page.pdf").read_bytes()
@@ -239,3 +241,8 @@ def test_relevance_maps_of_the_run_are_shown(run: RunFolder, tmp_path: Path) -> 
     html = make_report(RunFolder(moved)).html
     assert "What it looked at" in html
     assert "occlusion/row-3" in html
+
+
+def test_the_report_says_how_busy_the_workers_of_all_sessions_were(page: Page) -> None:
+    assert "workers, from the first trial to the last" in page.text
+    assert "busy 90 % of 3:20 worker time (features 30 %, training 60 %)" in page.text

@@ -1,67 +1,40 @@
-"""A run folder is copied to a storage URI; here to `file://`, `s3://`, `gs://` and the memory of fsspec."""
+"""A run folder is copied to a storage URI; here to `file://`, `gs://` and the memory of fsspec."""
 
-import datetime
+import io
+import os
+import threading
 import time
-import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path, PosixPath
 from typing import Any
 
 import fsspec
 import pytest
 from gs_server import gs_server
-from s3_server import s3_server
+from mirrored_runs import begun_run, end_trial, ended, prefix
 
-from orchestrator.reporting import mirror
-from orchestrator.reporting.mirror import MirrorCallback, Place, check_uri, mirror_callbacks
-from results.run.records import SearchRecord, TrialRecord
+from orchestrator.reporting import place
+from orchestrator.reporting.mirror import MirrorCallback, mirror_callbacks
+from orchestrator.reporting.place import Place, check_uri
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, MachineError
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> RunFolder:
-    run = RunFolder(tmp_path / "here")
-    run.write_search(make_search())
-    run.split_file.write_text("{}")
-    (run.path / ".lock").touch()
-    return run
-
-
-def trial(run: RunFolder, number: int = 0) -> TrialRecord:
-    record = TrialRecord(
-        number=number,
-        state="complete",
-        value=0.5,
-        config={},
-        fingerprint="f" * 64,
-        seed=0,
-        has_weights=True,
-        finished_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    )
-    run.write_weights(number, [("0.safetensors", b"w")])
-    run.predictions_file(number).write_bytes(b"p")
-    run.add_record(record)
-    return record
-
-
-def ended(run: RunFolder) -> Any:
-    return types.SimpleNamespace(run=run, record=run.search())
+def run(tmp_path: Path) -> RunFolder:
+    return begun_run(tmp_path / "here")
 
 
 def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def prefix(run: RunFolder) -> str:
-    return f"{run.search().task}/{run.search().name}"
-
-
 def test_trials_are_copied_as_they_end_and_the_rest_with_the_search(run: RunFolder, tmp_path: Path) -> None:
     there = tmp_path / "there"
     (callback,) = mirror_callbacks(there.as_uri())
     callback.on_search_start(run, run.search())
-    record = trial(run)
+    record = end_trial(run)
     callback.on_trial_end(record)
     (run.path / "leaderboard.csv").write_text("1")
     callback.on_search_end(ended(run))
@@ -83,7 +56,7 @@ def test_the_record_of_a_trial_is_copied_after_its_other_files(
     )
     callback = MirrorCallback(Place((tmp_path / "there").as_uri()))
     callback.on_search_start(run, run.search())
-    callback.on_trial_end(trial(run))
+    callback.on_trial_end(end_trial(run))
     callback.on_search_end(ended(run))
     of_trial = [name for name in written if "/trials/0000/" in name]
     assert len(of_trial) == 3
@@ -92,7 +65,7 @@ def test_the_record_of_a_trial_is_copied_after_its_other_files(
 
 def test_what_is_gone_or_changed_here_is_gone_or_changed_there(run: RunFolder, tmp_path: Path) -> None:
     there = tmp_path / "there"
-    trial(run)
+    end_trial(run)
     MirrorCallback(Place(there.as_uri())).on_search_end(ended(run))
     run.discard_weights(0)
     MirrorCallback(Place(there.as_uri())).on_search_end(ended(run))
@@ -109,35 +82,10 @@ def memory() -> Iterator[Any]:
 
 
 def test_a_storage_of_fsspec_is_taken_where_pyarrow_has_none(run: RunFolder, memory: Any) -> None:
-    trial(run)
+    end_trial(run)
     MirrorCallback(Place("memory://bucket/path")).on_search_end(ended(run))
     found = {name.split(prefix(run) + "/")[-1] for name in memory.find("/bucket/path")}
     assert {"search.yaml", "trials/0000/record.json", "trials/0000/folds/0.safetensors"} <= found
-
-
-def test_a_run_is_copied_to_an_s3_storage(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (
-        ("ACCESS_KEY_ID", "a"),
-        ("SECRET_ACCESS_KEY", "b"),
-        ("EC2_METADATA_DISABLED", "true"),
-    ):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with s3_server() as bucket:
-        place = f"endpoint_override={bucket.endpoint}&scheme=http&region=us-east-1"
-        (callback,) = mirror_callbacks(f"s3://bucket/runs?{place}")
-        callback.on_search_start(run, run.search())
-        run.write_weights(0, [("1.safetensors", bytes(12_000_000))])  # in several parts
-        callback.on_trial_end(trial(run))
-        callback.on_search_end(ended(run))
-        own = f"bucket/runs/{prefix(run)}/"
-        kept = {name.removeprefix(own): content for name, content in bucket.objects.items()}
-        for path in (run.search_file, run.record_file(0), run.weights_folder(0) / "1.safetensors"):
-            assert kept[str(path.relative_to(run.path))] == path.read_bytes()
-        run.discard_weights(0)
-        MirrorCallback(Place(f"s3://bucket/runs?{place}")).on_search_end(ended(run))
-        assert not any("folds/" in name and content for name, content in bucket.objects.items())
 
 
 def test_a_run_is_copied_to_a_storage_of_google(
@@ -150,7 +98,7 @@ def test_a_run_is_copied_to_a_storage_of_google(
         (callback,) = mirror_callbacks(f"gs://bucket/runs?{place}")
         callback.on_search_start(run, run.search())
         run.write_weights(0, [("1.safetensors", bytes(12_000_000))])  # in several parts
-        callback.on_trial_end(trial(run))
+        callback.on_trial_end(end_trial(run))
         callback.on_search_end(ended(run))
         kept = contents(f"gs://anonymous@bucket/runs?{place}", prefix(run))
         here = {str(path.relative_to(run.path)) for path in (run.path / "trials").rglob("*.*")}
@@ -182,16 +130,19 @@ def contents(uri: str, folder: str) -> dict[str, bytes]:
 def test_a_storage_of_google_that_does_not_answer_is_refused_before_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mirror, "_GOOGLE_SECONDS", 1)
+    monkeypatch.setattr(place, "_GOOGLE_SECONDS", 1)
     begun = time.monotonic()
     with pytest.raises(ConfigError, match=r"gs://anonymous@bucket/runs.*: nothing can be written there: "):
-        Place("gs://anonymous@bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
+        mirror_callbacks("gs://anonymous@bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
     assert time.monotonic() - begun < 30.0  # without a limit, a quarter of an hour
 
 
 def test_the_bucket_of_google_must_be_there(tmp_path: Path) -> None:
-    with gs_server() as google, pytest.raises(ConfigError, match="nothing can be written there"):
-        Place(f"gs://anonymous@other/runs?endpoint_override={google.endpoint}&scheme=http")
+    with (
+        gs_server() as google,
+        pytest.raises(ConfigError, match="there is no such bucket; make it"),
+    ):
+        mirror_callbacks(f"gs://anonymous@other/runs?endpoint_override={google.endpoint}&scheme=http")
 
 
 def test_a_storage_that_fails_is_said_and_tried_again_at_the_end(
@@ -210,32 +161,114 @@ def test_a_storage_that_fails_is_said_and_tried_again_at_the_end(
         with pytest.raises(
             MachineError, match=r"could not be copied to file:.*no route to host; the run folder"
         ):
-            callback.on_trial_end(trial(run))
+            callback.on_trial_end(end_trial(run))
         callback._pool.submit(lambda: None).result()
     callback.on_search_end(ended(run))
     assert (tmp_path / "there" / prefix(run) / "trials/0000/record.json").exists()
 
 
+def test_at_the_end_a_storage_that_fails_is_asked_once_and_not_for_every_copy_that_waits(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = MirrorCallback(Place((tmp_path / "there").as_uri()))
+    asked, may_fail = list[str](), threading.Event()
+
+    def broken(self: Place, name: str, content: object) -> None:
+        asked.append(name)
+        may_fail.wait()
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Place, "write", broken)
+    callback.on_search_start(run, run.search())
+    for number in range(100):
+        callback.on_trial_end(end_trial(run, number))
+    while not asked:
+        time.sleep(0.001)
+    threading.Timer(0.05, may_fail.set).start()
+    with pytest.raises(MachineError, match="no route to host"):
+        callback.on_search_end(ended(run))
+    assert len(asked) == 2  # the copy that had begun, and the last one
+
+
+def test_an_interrupt_of_the_last_copies_leaves_them(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = MirrorCallback(Place((tmp_path / "there").as_uri()))
+    written, may_go_on = list[str](), threading.Event()
+
+    def slow(self: Place, name: str, content: object) -> None:
+        written.append(name)
+        may_go_on.wait()
+
+    class Interrupted(Future[None]):
+        def result(self, timeout: float | None = None) -> None:
+            while not written:
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    real = callback._pool.submit
+    monkeypatch.setattr(callback._pool, "submit", lambda act: (real(act), Interrupted())[1])
+    monkeypatch.setattr(Place, "write", slow)
+    end_trial(run)
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_search_end(ended(run))
+    may_go_on.set()
+    while any(thread.name == "mirror" for thread in threading.enumerate()):
+        time.sleep(0.001)
+    assert len(written) == 1
+
+
+def test_a_change_here_is_copied_whatever_clock_the_storage_has(run: RunFolder, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    callback = MirrorCallback(Place(there.as_uri()))
+    callback.on_search_start(run, run.search())
+    callback.on_trial_end(end_trial(run))
+    callback._pool.submit(lambda: None).result()  # what was begun has ended
+    copy = there / prefix(run) / "split.json"
+    hour = time.time() + 3600
+    os.utime(copy, (hour, hour))
+    run.split_file.write_text("[]")  # as long as before
+    callback.on_search_end(ended(run))
+    assert copy.read_text() == "[]"
+
+
+def test_a_file_that_cannot_be_read_to_its_end_leaves_no_part_of_it(tmp_path: Path) -> None:
+    place = Place((tmp_path / "there").as_uri())
+    with pytest.raises(OSError, match="Input/output"):
+        place.write("torn", Torn(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        place.write("gone", tmp_path / "gone")
+    assert not list((tmp_path / "there").rglob("*"))
+
+
+class Torn(PosixPath):
+    """A file whose disk fails after a block."""
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        return TornStream()
+
+
+class TornStream(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError("Input/output error")
+        self.seek(1)
+        return b"1"
+
+
 def test_a_storage_that_cannot_be_written_is_refused_before_the_search(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="nothing can be written there"):
-        Place((tmp_path / "file" / "below").as_uri())
-    with pytest.raises(ConfigError, match=r"--results nowhere://a/b is not understood"):
+        mirror_callbacks((tmp_path / "file" / "below").as_uri())
+    with pytest.raises(ConfigError, match=r"^nowhere://a/b is not understood"):
         Place("nowhere://a/b")
-
-
-def test_hdfs_names_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HADOOP_HOME", "ARROW_LIBHDFS_DIR", "JAVA_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    with pytest.raises(ConfigError, match=r"set JAVA_HOME, HADOOP_HOME and CLASSPATH$"):
-        Place("hdfs://host/path")
 
 
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("results", "takes a URI"),
-        ("s3:/bucket", "takes a URI"),
+        ("results", "is named by a URI"),
+        ("s3:/bucket", "is named by a URI"),
         ("s3://me:secret@bucket/path", "holds a secret"),
         ("s3://bucket/path?secret_key=x", "holds a secret"),
         ("gs://me@bucket/path", "holds a secret"),
@@ -248,4 +281,4 @@ def test_a_uri_holds_no_secret(uri: str, reason: str) -> None:
 
 
 def test_without_a_uri_nothing_is_copied() -> None:
-    assert mirror.mirror_callbacks(None) == ()
+    assert mirror_callbacks(None) == ()

@@ -207,6 +207,15 @@ def test_trials_of_an_earlier_session_count_as_ended_but_set_no_pace():
     assert "best: trial 0  auc 0.900  vgg16" in text
 
 
+def test_a_line_of_a_trial_says_which_recipe_or_experience_it_is_of():
+    view, _ = make_progress()
+    with view:
+        view.on_trial_end(record(0, value=0.7))
+        view.on_trial_end(record(1, value=0.8).model_copy(update={"recipe": "experience"}))
+    assert "trial 0 complete auc 0.700  vgg16\n" in printed(view)
+    assert "trial 1 complete auc 0.800  experience: vgg16\n" in printed(view)
+
+
 def test_an_interruption_is_said_with_what_is_kept():
     progress, _ = make_progress()
     with progress:
@@ -261,8 +270,8 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
         notes=[("shared", "3 trials read 40 views"), ("time", "")],
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
-    assert "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception) in" in text
-    assert "2:00" in text
+    said = "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception); trials ran for 2:00"
+    assert said in text.replace("\n", " ")
     assert "best      trial 0: auc 0.840  vgg16 top\n" in text
     assert "shared    3 trials read 40 views\n" in text
     assert "kept in   runs/t/n\n" in text
@@ -272,7 +281,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
 
 def test_the_summary_of_nothing_complete_says_so():
     text = summary_text(records=[record(0, "failed", "nan")])
-    assert "1 trial ended: 0 complete, 0 pruned, 1 failed (nan) in 0:00\n" in text
+    assert "1 trial ended: 0 complete, 0 pruned, 1 failed (nan); trials ran for 0:00\n" in text
     assert "none: no trial is complete" in text
     assert "shared" not in text
 

@@ -77,6 +77,7 @@ def test_a_search_that_goes_on_goes_on_with_its_run_of_mlflow(
     for _ in range(2):
         (callback,) = tracking_callbacks(["mlflow"])
         callback.on_search_start(run, run.search())
+        callback.on_search_end(SearchResult(run, is_interrupted=False))
     client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
     experiment = client.get_experiment_by_name("benign_malignant")
     assert len(client.search_runs([experiment.experiment_id])) == 1

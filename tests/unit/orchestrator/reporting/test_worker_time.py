@@ -151,3 +151,17 @@ def test_whole_per_cents_add_up_to_a_hundred_and_are_off_by_less_than_one(parts)
 def test_the_line_fits_a_panel_of_eighty_columns_after_a_week_on_many_workers():
     week = 7 * 86_400.0 * 64
     assert len("time: " + shares_text(TimeShares(week, week, week))) <= 76
+
+
+def test_workers_that_train_folds_of_a_trial_are_busy_with_it():
+    worker_time, clock = begun(workers=4)
+    worker_time.started(0)
+    worker_time.opened(0, opening_seconds=0.0, waited_seconds=0.0)
+    worker_time.helped(0, 2)
+    clock.seconds += 10
+    worker_time.helped(0, 0)
+    clock.seconds += 1
+    worker_time.ended(0)
+    worker_time.helped(0, 2)  # its last report may come late
+
+    assert worker_time.shares() == TimeShares(training=31.0, waiting=13.0)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from space_context import context
 
+from orchestrator import ReplayedSearch, replay_search
 from orchestrator.simulation.portfolio import chosen_points, likely_merits, merits
-from orchestrator.simulation.replay import nearest, replay
+from orchestrator.simulation.replay import nearest
 from orchestrator.simulation.table import ResultTable, Trajectory, packaged_table, read_table, write_table
 from search_spaces.recipes.portfolio import POINTS_FILE, portfolio_points
-from trainables.common.errors import UnknownNameError
+from trainables.common.errors import ConfigError, UnknownNameError
 
 
 def trajectory(value: float, *, seconds: float = 1.0, epochs: int = 1) -> Trajectory:
@@ -97,7 +98,7 @@ def test_luck_counts_less_than_what_lies_near() -> None:
 
 
 def test_the_clock_is_that_of_the_table() -> None:
-    found = replay(ONE, "a", trials=3, seed=0, first=[2, 1, 0], workers=2)
+    found = replay_search(ONE, "a", ReplayedSearch(trials=3, first=[2, 1, 0], workers=2))
     assert [(own.configuration, own.started, own.ended) for own in found.trials] == [
         (2, 0.0, 1.0),
         (1, 0.0, 2.0),
@@ -109,36 +110,67 @@ def test_the_clock_is_that_of_the_table() -> None:
 
 
 def test_a_configuration_that_failed_has_no_value_and_the_search_goes_on() -> None:
-    found = replay(ONE, "b", trials=2, seed=0, first=[1, 0])
+    found = replay_search(ONE, "b", ReplayedSearch(trials=2, first=[1, 0]))
     assert [own.value for own in found.trials] == [None, 0.9]
 
 
 def test_a_search_is_repeated_by_its_seed_and_ends_where_it_is_told_to() -> None:
-    runs = [replay(ONE, "a", trials=6, seed=3, workers=4) for _ in range(2)]
-    assert runs[0] == runs[1]
-    assert len(replay(ONE, "a", trials=6, seed=3, ends=lambda ended: len(ended) >= 2).trials) == 2
+    search = ReplayedSearch(trials=6, seed=3, workers=4)
+    assert replay_search(ONE, "a", search) == replay_search(ONE, "a", search)
+    ended = replay_search(ONE, "a", ReplayedSearch(trials=6, seed=3, ends=lambda ended: len(ended) >= 2))
+    assert len(ended.trials) == 2
+
+
+def two_heads(*, seconds: float) -> ResultTable:
+    """Two trained heads that differ in their cut: one good, one poor."""
+    own = (trajectory(0.9, seconds=seconds, epochs=12), trajectory(0.55, seconds=seconds, epochs=12))
+    settings = tuple(head("none", **{"model.cut": cut, "training.epochs": 12}) for cut in ("top", "top+1"))
+    return replace(table(a=own), settings=settings)
 
 
 def test_a_pruner_stops_trials_at_its_comparisons() -> None:
-    poor, good = trajectory(0.55, epochs=12), trajectory(0.9, epochs=12)
-    trained = tuple(head("none", **{"model.cut": cut, "training.epochs": 12}) for cut in ("top", "top+1"))
-    own = replace(table(a=(good, poor)), settings=trained)
-    found = replay(own, "a", trials=40, seed=0, pruner="halving")
+    found = replay_search(two_heads(seconds=1.0), "a", ReplayedSearch(trials=40, pruner="halving"))
     stopped = {trial.epochs for trial in found.trials if trial.value is None}
     assert 5 in stopped
     assert stopped <= {5, 10}
-    assert all(trial.value for trial in replay(own, "a", trials=40, seed=0, pruner="none").trials)
+    whole = replay_search(two_heads(seconds=1.0), "a", ReplayedSearch(trials=40, pruner="none"))
+    assert all(trial.value for trial in whole.trials)
+
+
+def test_a_trial_whose_epochs_cost_next_to_nothing_is_finished() -> None:
+    found = replay_search(two_heads(seconds=0.05), "a", ReplayedSearch(trials=20, pruner="halving"))
+    assert all(trial.value for trial in found.trials)
 
 
 def test_an_unknown_sampler_is_named() -> None:
     with pytest.raises(UnknownNameError, match="tpee"):
-        replay(ONE, "a", trials=1, seed=0, sampler="tpee")
+        replay_search(ONE, "a", ReplayedSearch(sampler="tpee"))
+
+
+def test_what_cannot_be_replayed_is_named() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown set of the table 'c'.* Known: a, b"):
+        replay_search(ONE, "c")
+    with pytest.raises(ConfigError, match=r"configurations of the table, from 0 to 3, found \[4, -1\]"):
+        replay_search(ONE, "a", ReplayedSearch(first=[0, 4, -1]))
+    with pytest.raises(ConfigError, match="pruner wilcoxon needs 4 folds or more, the table has 2"):
+        replay_search(ONE, "a", ReplayedSearch(pruner="wilcoxon"))
+    with pytest.raises(ConfigError, match="needs workers from 1, found 0"):
+        ReplayedSearch(workers=0)
+    with pytest.raises(ConfigError, match="needs minutes above 0, found 0"):
+        ReplayedSearch(minutes=0.0)
 
 
 def test_a_proposal_is_answered_by_the_nearest_configuration_with_its_head() -> None:
     assert nearest(ONE, head("logistic", **{"classical.c": 0.1})) == (0, 1.0)
     assert nearest(ONE, head("logistic", **{"classical.c": 5.0})) == (1, pytest.approx(0.30103))
     assert nearest(ONE, head("lda", **{"classical.pca": 16}))[0] == 2
+
+
+def test_a_proposal_of_a_head_that_the_table_lacks_is_answered_by_its_backbone() -> None:
+    far = {"model.backbone": "vgg16"}
+    own = replace(table(), settings=({**head("logistic"), **far}, {**head("none"), **far}, *ONE.settings[2:]))
+    assert nearest(own, head("ridge", **{"classical.c": 0.1}))[0] == 2
+    assert nearest(own, {**head("knn"), **far})[0] == 0
 
 
 def test_a_table_is_read_as_it_was_written_and_equal_tables_are_equal_files(tmp_path: Path) -> None:
@@ -158,9 +190,11 @@ def test_the_points_of_a_search_are_those_that_the_packaged_table_gives() -> Non
 def test_first_points_chosen_on_other_sets_beat_random_ones() -> None:
     found = packaged_table()
     first = {name: chosen_points(found.without(name), 8) for name in found.sets}
-    begun = [replay(found, name, trials=8, seed=0, first=first[name]).regret_after(8) for name in found.sets]
+    begun = [
+        replay_search(found, name, ReplayedSearch(trials=8, first=first[name])).regret for name in found.sets
+    ]
     plain = [
-        replay(found, name, trials=8, seed=seed, sampler="random").regret_after(8)
+        replay_search(found, name, ReplayedSearch(trials=8, seed=seed, sampler="random")).regret
         for name in found.sets
         for seed in range(3)
     ]

@@ -202,9 +202,9 @@ def test_what_heads_took_is_learned_without_their_features() -> None:
     allowance = Allowance(by_side)
     use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=20.0)
     for number, wall in enumerate((24.0, 28.0)):
-        allowance.learn(ended(number, 0.7, config={"classical.name": "lda"}, prefix=use, wall_seconds=wall))
+        allowance.learn(ended(number, 0.7, config=HEAD, prefix=use, wall_seconds=wall))
     assert allowance.cost(sided(None)) == pytest.approx(6.0)
-    assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == 0.0
+    assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == pytest.approx(6.0)
 
 
 def test_heads_on_what_is_computed_come_before_each_first_point_that_takes_long(tmp_path: Path) -> None:
@@ -247,6 +247,58 @@ def test_what_heads_took_is_learned_of_trained_ones_too() -> None:
     allowance = Allowance(by_side)
     use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=1.0)
     for trained, wall in ((0, 7.0), (1, 90.0)):
-        config = {"classical.name": "none", "model.trained_stages": trained}
+        config = {"model.backbone": "texture", "model.trained_stages": trained}
         allowance.learn(ended(0, 0.5, config=config, prefix=use, wall_seconds=wall))
     assert allowance.cost(decode({"model.backbone": "texture"})) == 6.0
+
+
+def test_what_trained_heads_took_corrects_the_guess_of_others() -> None:
+    """A head of fifty times the weights is taken to be as much slower than guessed as the first small one."""
+
+    def guessed(config: TrialConfig) -> PointPrice:
+        return PointPrice({}, 0.0, 1280, head=0.5 * math.prod(config.model.head.hidden))
+
+    allowance = Allowance(guessed)
+    small, large = ({"model.backbone": "texture", "model.head.hidden": hidden} for hidden in ([2], [100]))
+    assert allowance.cost(decode(large)) == 50.0
+    use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=1.0)
+    allowance.learn(ended(0, 0.5, config=small, prefix=use, wall_seconds=3.0))
+    assert allowance.cost(decode(large)) == 100.0
+    allowance.learn(ended(1, 0.5, config=large, prefix=use, wall_seconds=26.0))
+    assert allowance.cost(decode(small)) == pytest.approx(27.0 / 51.0)
+
+
+def test_a_head_takes_longer_on_more_columns_than_those_that_were_tried() -> None:
+    def wide(config: TrialConfig) -> PointPrice:
+        """A map of fifty columns for each pixel of the side."""
+        return PointPrice({}, 0.0, 50 * (config.input.size_px or 0))
+
+    def head(columns: int, **settings: Any) -> TrialConfig:
+        own = {name.replace("__", "."): value for name, value in settings.items()}
+        return decode({**HEAD, "input.size_px": columns // 50, **own})
+
+    def learn(seconds: float, columns: int, **settings: Any) -> None:
+        own = {name.replace("__", "."): value for name, value in settings.items()}
+        config = {**HEAD, "input.size_px": columns // 50, **own}
+        allowance.learn(ended(0, 0.7, config=config, prefix=use, wall_seconds=seconds))
+
+    allowance = Allowance(wide)
+    use = FeatureUse("stored views", "top", 1, 1, 2, opening_seconds=0.0)
+    assert allowance.cost(head(60_000)) == 0.0  # nothing was tried yet
+    learn(2.0, 1_500)
+    assert allowance.cost(head(60_000)) == pytest.approx(80.0)
+    assert allowance.cost(head(800)) == pytest.approx(2.0 * 1_000 / 1_500)
+    learn(30.0, 30_000)
+    assert allowance.cost(head(60_000)) == pytest.approx(60.0)
+    assert allowance.cost(head(1_500)) == pytest.approx(2.0)
+    # Another head is taken to cost what others cost until it was tried, the same unscaled what it costs.
+    assert allowance.cost(head(1_500, classical__name="logistic")) == pytest.approx(2.0)
+    learn(1.0, 60_000, classical__name="ridge")
+    learn(99.0, 60_000, classical__name="logistic")
+    assert allowance.cost(head(60_000, classical__name="linear_svm")) == pytest.approx(60.0)
+    assert allowance.cost(head(60_000, classical__name="ridge", classical__standardize=False)) == 1.0
+    assert allowance.cost(decode({"model.backbone": "texture"})) == 0.0  # no trained head was tried
+    assert allowance.cost(head(60_000, classical__name="logistic", classical__pca=16)) == 0.0
+    learn(1.0, 1_500, classical__pca=16)  # components cost the rows up to some thousand columns
+    assert allowance.cost(head(9_000, classical__pca=16)) == pytest.approx(1.0)
+    assert allowance.cost(head(60_000, classical__pca=16)) == pytest.approx(6.0)

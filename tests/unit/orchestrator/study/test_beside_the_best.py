@@ -12,16 +12,18 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from search_methods import search_method
-from space_context import NARROW
+from space_context import NARROW, context
 
 from orchestrator.study.allowance import Allowance
 from orchestrator.study.neighbours import PARENTS, Neighbour, beside_the_best, moved
 from orchestrator.study.price import Pass, PointPrice
 from orchestrator.study.study import OptunaStudy, open_study
+from orchestrator.study.unrepeated import PointTrial
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
-from search_spaces.registry import Space
-from trainables.config.trial_config import TrialConfig
+from search_spaces.enqueue import matching_params, suggest_enqueued
+from search_spaces.registry import Space, space_named
+from trainables.config.trial_config import TrialConfig, decode
 
 RANGES: dict[str, BaseDistribution] = {
     "head": CategoricalDistribution(("lda", "ridge", "svm")),
@@ -94,6 +96,31 @@ def test_of_several_objectives_the_front_has_neighbours() -> None:
     assert (
         sum(depths[near] for near in range(2, 7)) > 0.97 * 200
     )  # steps of a fifth of the range from 2 and 3
+
+
+def test_neighbours_of_a_head_that_shares_its_choice_are_such_heads_or_others() -> None:
+    space, facts = space_named("benign_malignant"), context(("efficientnet_lite0",))
+    settings = {"model.backbone": "efficientnet_lite0", "model.cut": "top", "classical.name": "ridge"}
+    best = decode({**settings, "classical.c": 1e-3, "classical.pca": 32, "training.augmentation": "none"})
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(matching_params(space.function, facts, best))
+    trial = study.ask()
+    suggest_enqueued(space.function, facts, best, trial)
+    study.tell(trial, 0.9)
+    at_random, told = optuna.samplers.RandomSampler(seed=0), study.trials[0]
+
+    def otherwise(name: str, own: BaseDistribution) -> Any:
+        return at_random.sample_independent(study, told, name, own)
+
+    near = list[TrialConfig]()
+    for beside in itertools.islice(beside_the_best(study, 0, otherwise), 60):
+        point = PointTrial(beside.draw, 1)
+        config = space.configure(point, facts, {})
+        near += [config] if beside.is_near(point.params) else []
+    heads = Counter(config.classical.name for config in near)
+    assert heads["ridge"] > len(near) / 2 > 10
+    assert len(heads) > 1
+    assert len({config.classical.c for config in near if config.classical.name == "ridge"}) > 5
 
 
 def test_a_setting_that_the_trial_had_not_or_had_elsewhere_is_drawn_otherwise() -> None:

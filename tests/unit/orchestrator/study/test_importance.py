@@ -97,3 +97,15 @@ def asked(app: Any, path: str) -> dict[str, Any]:
     assert answered[0].startswith("200"), (answered, body[:300])
     found: dict[str, Any] = json.loads(body)
     return found
+
+
+def test_the_storage_that_a_run_from_elsewhere_names_is_not_asked(tmp_path: Path) -> None:
+    run, record = RunFolder(tmp_path / "handed_over"), search_record()
+    url = f"sqlite:///{tmp_path}/foreign.db"
+    asked = {"study_storage": url, "runs": tmp_path / "runs"}
+    run.write_search(record.model_copy(update={"request": record.request.model_copy(update=asked)}))
+    with pytest.raises(
+        MissingStudyError, match=r"was made elsewhere, and a storage .* is not asked; make the"
+    ):
+        parameter_importances(run)
+    assert not (tmp_path / "foreign.db").exists()

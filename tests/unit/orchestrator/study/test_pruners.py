@@ -74,6 +74,8 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
         asked_method(parse_request({"task": "idc", "pruner": "mediam"}))
     with pytest.raises(UnknownNameError, match="unknown sampler 'ngsa2'; did you mean 'nsga2'"):
         asked_method(parse_request({"task": "idc", "sampler": "ngsa2"}))
+    with pytest.raises(UnknownNameError, match=r"random, tpe; MODULE:FUNCTION names one of your own$"):
+        asked_method(parse_request({"task": "idc", "sampler": "nonsense"}))
     with pytest.raises(ConfigError, match="--pruner no_such:thing: the module cannot be imported"):
         pruner_named("no_such:thing")
 

@@ -11,14 +11,21 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from orchestrator.study import optuna_private
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
-from orchestrator.study.optuna_private import EndedTrial, LongStudyStorage, as_read, open_trial
+from orchestrator.study.optuna_private import (
+    EndedTrial,
+    LongStudyStorage,
+    QuickTPESampler,
+    as_read,
+    open_trial,
+)
 from orchestrator.study.patience import Patience
 from orchestrator.study.sampler import SamplingFacts
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.seeded import seed_of_trial
-from orchestrator.study.window import window
+from orchestrator.study.window import BoundedSampler, window
 from results.scores.ranking import Direction
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -89,6 +96,56 @@ def test_a_short_study_is_sampled_as_by_optunas_own() -> None:
             found.append(study.ask().suggest_float("x", 0.0, 1.0))
         drawn.append(found)
     assert drawn[0] == drawn[1]
+
+
+def conditional(trial: optuna.Trial) -> float:
+    """Draw from a space whose settings depend on each other; returns a value."""
+    kind = trial.suggest_categorical("kind", ["net", "head", "table", "deep"])
+    value = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    if kind == "net":
+        value += trial.suggest_int("layers", 1, 5) + trial.suggest_float("dropout", 0.0, 0.7, step=0.1)
+    if kind == "deep":
+        value += trial.suggest_int("unfrozen", 1, 9) - trial.suggest_float("decay by depth", 0.1, 1.0)
+    if kind != "table":
+        value -= trial.suggest_float("decay", 0.0, 1.0) * (trial.suggest_categorical("norm", [True, False]))
+    return value
+
+
+@pytest.mark.parametrize("directions", [("maximize",), ("maximize", "minimize")])
+def test_the_quick_estimator_proposes_what_optunas_own_does(
+    directions: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna_private.tpe, "_split_trials", optuna_private._split_each_time)
+    study = optuna.create_study(directions=list(directions), sampler=optuna.samplers.RandomSampler(seed=1))
+    random = np.random.default_rng(0)
+    for number in range(90):
+        trial = study.ask()
+        value = conditional(trial)
+        is_deep = trial.params["kind"] == "deep"  # settings that pruned trials alone have
+        if (is_deep or number % 5 == 0) and len(directions) == 1:
+            trial.report(value, 3)
+            study.tell(trial, state=TrialState.PRUNED)
+        elif number < 80:
+            if number % 7 == 0:
+                trial.set_constraint("sensitivity", float(random.normal()))
+            study.tell(trial, [value] + [float(random.normal())] * (len(directions) - 1))
+
+    def proposed(sampler: optuna.samplers.BaseSampler) -> list[dict[str, Any]]:
+        study.sampler = BoundedSampler(sampler, directions)
+        found = []
+        for _ in range(6):
+            trial = study.ask()
+            conditional(trial)
+            found.append(trial.params)
+            study.tell(trial, state=TrialState.FAIL)
+        return found
+
+    plain = optuna.samplers.TPESampler(
+        seed=5, n_startup_trials=8, multivariate=True, group=True, constant_liar=True
+    )
+    expected = proposed(plain)
+    assert len({str(params) for params in expected}) == 6
+    assert proposed(QuickTPESampler(seed=5, startup_trials=8)) == expected
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp", "cmaes", "nsga2", "grid"])

@@ -21,11 +21,12 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from orchestrator.study import journal, storage
+from orchestrator.study import databases, storage
 from orchestrator.study.journal import RunJournal, SharedJournal
 from orchestrator.study.optuna_private import OPERATION, id_of, started_trial
 from orchestrator.study.patience import OutOfPatienceError, Patience
-from orchestrator.study.storage import TICKET, PatientStorage, open_storage
+from orchestrator.study.storage import TICKET, PatientStorage, open_storage, what_was_said
+from trainables.common.appending import append_whole
 from trainables.common.errors import ConfigError
 
 URL = "postgresql://me@host/db"
@@ -76,21 +77,71 @@ def test_what_was_done_without_an_answer_is_not_done_twice(is_done_first: bool) 
     inner.is_done_first = is_done_first
     storage, said = patient(inner)
     study = optuna.create_study(storage=storage)
-    trial = started_trial(study, {TICKET: "one", "driver": "me"})
+    trial = started_trial(study, {"driver": "me"})
     trial.set_user_attr("cause", "nan")
     trial.suggest_float("x", 0.0, 1.0)
     study.tell(trial, 0.5)
     (kept,) = study.get_trials()
     assert (kept.number, kept.state, kept.value) == (0, TrialState.COMPLETE, 0.5)
-    assert kept.user_attrs == {TICKET: "one", "driver": "me", "cause": "nan"}
+    assert kept.user_attrs == {TICKET: kept.user_attrs[TICKET], "driver": "me", "cause": "nan"}
     assert said[0] == (
         "the study's storage postgresql://me@host/db does not answer (server closed the connection); the "
         "search waits up to 1 min, and looks again meanwhile"
     )
 
 
+@pytest.mark.parametrize("is_done_first", [True, False])
+def test_a_trial_that_the_sampler_proposes_is_made_once_although_its_answer_is_lost(
+    is_done_first: bool,
+) -> None:
+    inner = Restarting(create=2)
+    inner.is_done_first = is_done_first
+    study = optuna.create_study(storage=patient(inner)[0])
+    study.ask()
+    assert [(kept.number, kept.state) for kept in study.get_trials()] == [(0, TrialState.RUNNING)]
+    study.ask()
+    assert len(study.get_trials()) == 2
+
+
+@pytest.mark.parametrize("is_done_first", [True, False])
+def test_a_point_is_put_in_the_queue_once_although_its_answer_is_lost(is_done_first: bool) -> None:
+    inner = Restarting(create=2)
+    inner.is_done_first = is_done_first
+    study = optuna.create_study(storage=patient(inner)[0])
+    study.enqueue_trial({"x": 0.25}, user_attrs={"recipe": "ours"})
+    study.enqueue_trial({"x": 0.25}, user_attrs={"recipe": "ours"})  # the same once more is another trial
+    assert [kept.system_attrs["fixed_params"] for kept in study.get_trials()] == [{"x": 0.25}] * 2
+
+
+def test_a_copy_of_a_trial_has_a_ticket_of_its_own() -> None:
+    inner = Restarting()
+    study = optuna.create_study(storage=patient(inner)[0])
+    study.tell(study.ask(), 0.5)
+    inner.lost["create"] = 1
+    study.add_trial(study.get_trials()[0])
+    first, second = study.get_trials()
+    assert (first.value, second.value) == (0.5, 0.5)
+    assert first.user_attrs[TICKET] != second.user_attrs[TICKET]
+
+
+@pytest.mark.parametrize(("is_alone", "taken"), [(True, [0, 1]), (False, [1, 2])])
+def test_a_point_whose_start_was_not_answered_is_taken_where_nobody_else_can_have_taken_it(
+    is_alone: bool, taken: list[int]
+) -> None:
+    inner = Restarting()
+    study = optuna.create_study(
+        storage=PatientStorage(inner, patient(inner)[0].patience, URL, is_alone=is_alone)
+    )
+    for x in (0.1, 0.2, 0.3):
+        study.enqueue_trial({"x": x})
+    inner.lost["state"] = 1
+    assert [study.ask().number for _ in range(2)] == taken
+
+
 def test_a_database_that_stays_away_ends_the_wait() -> None:
-    storage, _ = patient(Restarting(create=10_000))
+    inner = Restarting(create=10_000)
+    inner.is_done_first = False
+    storage, _ = patient(inner)
     study = optuna.create_study(storage=storage)
     with pytest.raises(
         OutOfPatienceError, match=r"postgresql://me@host/db does not answer .* did not come back"
@@ -157,6 +208,14 @@ def test_an_error_that_does_not_pass_is_raised_at_once() -> None:
     assert said == []
     with pytest.raises(KeyError):
         storage.get_study_id_from_name("none")
+
+
+def test_the_words_of_the_database_are_shown_and_not_what_optuna_guesses() -> None:
+    study = optuna.create_study(storage=Restarting(create=1))
+    with pytest.raises(StorageInternalError) as error:
+        study.ask()
+    assert what_was_said(error.value) == "server closed the connection"
+    assert what_was_said(StorageInternalError("no cause")) == "no cause"
 
 
 def test_every_call_of_optuna_passes_through() -> None:
@@ -226,19 +285,18 @@ def test_a_file_server_that_forgot_the_open_journal_is_asked_again(
     patience.say = said.append
     opened = open_storage(f"journal://{tmp_path}/study.log", patience)
     study = optuna.create_study(storage=opened, study_name="a")
-    real = journal.append_whole
 
     def forgotten(file: Any, text: bytes, *, is_synced: bool) -> None:
         operation = json.loads(text)[OPERATION]
         is_lost = operation in left
         if is_written or not is_lost:
-            real(file, text, is_synced=is_synced)
+            append_whole(file, text, is_synced=is_synced)
         if is_lost:
             left.remove(operation)
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(journal, "append_whole", forgotten)
-    study.tell(started_trial(study, {TICKET: "mine"}), 0.5)
+    monkeypatch.setattr("orchestrator.study.journal.append_whole", forgotten)
+    study.tell(started_trial(study, {}), 0.5)
     assert left == set()
     assert len(said) == 4
     assert os.strerror(number) in said[0]
@@ -284,7 +342,7 @@ def test_what_does_not_fit_on_the_disk_leaves_no_half_line(
 def test_a_database_whose_tables_another_search_makes_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, is_tried_again: bool
 ) -> None:
-    opened, tries = storage.RDBStorage, []
+    opened, tries = databases.RDBStorage, []
 
     def second_best(*arguments: Any, **options: Any) -> Any:
         tries.append(arguments)
@@ -292,7 +350,7 @@ def test_a_database_whose_tables_another_search_makes_is_opened_again(
             raise OperationalError("CREATE TABLE studies", {}, Exception(said))
         return opened(*arguments, **options)
 
-    monkeypatch.setattr(storage, "RDBStorage", second_best)
+    monkeypatch.setattr(databases, "RDBStorage", second_best)
     if is_tried_again:
         storage.open_storage(f"sqlite:///{tmp_path}/s.db", Patience(0.0))
         assert len(tries) == 2

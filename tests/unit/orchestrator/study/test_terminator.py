@@ -19,8 +19,10 @@ from orchestrator.study.terminator import (
     reason_against,
 )
 from results.run.records import SearchRecord, TrialRecord
+from results.scores.ranking import Objective
 
 MakeSearch = Callable[..., SearchRecord]
+AUC = Objective("auc")
 
 
 def trial(number: int, value: float, folds: Sequence[float]) -> TrialRecord:
@@ -54,35 +56,42 @@ def test_the_noise_is_the_corrected_error_of_a_mean_over_folds() -> None:
     assert fold_noise(np.array([0.7, 0.8, 0.9, 0.8])) == pytest.approx(np.sqrt((1 / 4 + 1 / 3) * 0.02 / 3))
 
 
-def test_a_search_that_still_gains_more_than_its_noise_goes_on(make_search: MakeSearch) -> None:
+def test_a_search_that_still_gains_more_than_its_noise_goes_on() -> None:
     rising = np.linspace(0.5, 0.9, 40).tolist()
-    assert Terminator(make_search(), trials(rising, 0.01)).verdict() is None
-    found = Terminator(make_search(), trials([*rising, *[0.6] * 120], 0.1)).verdict()
+    assert Terminator(AUC, trials(rising, 0.01)).verdict() is None
+    found = Terminator(AUC, trials([*rising, *[0.6] * 120], 0.1)).verdict()
     assert found is not None
     assert found.trials == 160
     assert found.gain < found.noise
 
 
-def test_few_trials_are_no_ground_for_an_end_whatever_they_say(make_search: MakeSearch) -> None:
+def test_few_trials_are_no_ground_for_an_end_whatever_they_say() -> None:
     flat = trials([0.8] * FEWEST_TRIALS, 0.1)
-    assert Terminator(make_search(), flat[:-1]).verdict() is None
-    assert Terminator(make_search(), flat).verdict() is not None
+    assert Terminator(AUC, flat[:-1]).verdict() is None
+    assert Terminator(AUC, flat).verdict() is not None
 
 
-def test_trials_of_one_fold_or_without_values_are_no_ground_for_an_end(make_search: MakeSearch) -> None:
+def test_nothing_is_decided_before_the_first_points_have_ended() -> None:
+    flat = Terminator(AUC, trials([0.8] * FEWEST_TRIALS, 0.1))
+    assert flat.verdict(["", "portfolio"]) is None
+    assert flat.verdict(["", "experience"]) == flat.verdict() is not None
+    assert flat.verdict(["", ""]) == flat.verdict() is not None
+
+
+def test_trials_of_one_fold_or_without_values_are_no_ground_for_an_end() -> None:
     lone = [trial(number, 0.8, [0.8]) for number in range(40)]
     stopped = [own.model_copy(update={"state": "pruned"}) for own in trials([0.8] * 40, 0.1)]
-    assert Terminator(make_search(), lone).verdict() is None
-    assert Terminator(make_search(), stopped).verdict() is None
+    assert Terminator(AUC, lone).verdict() is None
+    assert Terminator(AUC, stopped).verdict() is None
 
 
-def test_a_resumed_search_decides_as_one_that_never_stopped(make_search: MakeSearch) -> None:
+def test_a_resumed_search_decides_as_one_that_never_stopped() -> None:
     random = np.random.default_rng(1)
     records = trials(random.uniform(0.5, 0.9, 60).tolist(), 0.02)
-    whole = Terminator(make_search(), [])
+    whole = Terminator(AUC, [])
     for record in records:
         whole.add(record)
-    resumed = Terminator(make_search(), list(reversed(records[:30])))
+    resumed = Terminator(AUC, list(reversed(records[:30])))
     for record in records[30:]:
         resumed.add(record)
     assert whole.verdict() == resumed.verdict()
@@ -96,8 +105,8 @@ def test_what_has_no_noise_of_folds_or_several_metrics_says_why_it_is_not_ended(
     assert "2 metrics" in reason_against(make_search(folds=4, metrics=("auc", "f1")))
 
 
-def test_a_verdict_on_a_thousand_trials_takes_milliseconds(make_search: MakeSearch) -> None:
-    terminator = Terminator(make_search(), trials(np.linspace(0.5, 0.9, 1000).tolist(), 0.01))
+def test_a_verdict_on_a_thousand_trials_takes_milliseconds() -> None:
+    terminator = Terminator(AUC, trials(np.linspace(0.5, 0.9, 1000).tolist(), 0.01))
     began = time.perf_counter()
     terminator.verdict()
     assert time.perf_counter() - began < 0.05

@@ -14,6 +14,7 @@ from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.study.unrepeated import UnrepeatedSampler
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
+from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode
@@ -91,6 +92,18 @@ def test_a_resumed_search_knows_what_was_tried_before(tmp_path: Path) -> None:
     before = run(study_of(tmp_path / "study.log", 34), 20)
     after = run(study_of(tmp_path / "study.log", 34), 34)
     assert [*before, *after] == whole
+
+
+def test_a_point_that_waits_in_the_queue_is_not_proposed(tmp_path: Path) -> None:
+    """Where brief trials pass the queue, what waits there is known all the same."""
+    study = study_of(tmp_path / "study.log", 40)
+    drawn = optuna.trial.FixedTrial({"order": "texture intensity", "shrinkage": 0.5, "pca": 16})
+    point = InitialPoint("first", heads(drawn, NARROW))
+    study.enqueue([point])
+    sampler = study.study.sampler
+    assert isinstance(sampler, UnrepeatedSampler)
+    sampler._learn(study.study, but=-1)
+    assert sampler._models == {model_of(point.configure({}, epochs=NARROW.epochs))}
 
 
 def test_what_failed_through_its_machine_may_be_tried_again(tmp_path: Path) -> None:

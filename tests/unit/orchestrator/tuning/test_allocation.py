@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from cluster.resources import Machine
@@ -81,6 +83,18 @@ def test_a_trial_alone_takes_the_largest_machine_and_a_whole_gpu() -> None:
     assert on_cpus().alone() == ResourceRequest(8.0, 0.0)
 
 
+def test_a_trial_alone_asks_for_no_more_than_one_machine_has() -> None:
+    machines = (Machine(64, 0, GIB, "cpus"), Machine(16, 2, GIB, "gpus"))
+    packing = ResourceAllocator(2.0, 0.25, machines, folds=4, slots=8, is_measured=True)
+    alone = packing.alone()
+    assert alone == ResourceRequest(16, 1.0)
+    assert not packing.has_no_machine_for(alone)
+    packing.follow([machines[0], Machine(8, 2, GIB, "other")])
+    assert packing.has_no_machine_for(alone)
+    assert packing.has_no_machine_for(ResourceRequest(1, 0.0, nodes=("gpus",)))
+    assert not packing.has_no_machine_for(ResourceRequest(1, 0.0, nodes=("cpus", "gpus")))
+
+
 def test_a_request_is_larger_if_it_takes_more_of_anything() -> None:
     assert ResourceRequest(1, 0.5).is_larger_than(ResourceRequest(1, 0.25))
     assert ResourceRequest(1, 0.0, 2).is_larger_than(ResourceRequest(4, 0.0, 1))
@@ -106,7 +120,11 @@ CPU_NODE = Machine(2, 0, 16 * GIB, "cpu")
 
 
 def mixed(
-    *, shares_features: bool = True, lends_features: bool = False, workers: int | None = None
+    *,
+    shares_features: bool = True,
+    lends_features: bool = False,
+    workers: int | None = None,
+    fixed_backbones: Sequence[str] = (),
 ) -> ResourceAllocator:
     return ResourceAllocator(
         1.0,
@@ -118,6 +136,7 @@ def mixed(
         workers=workers,
         shares_features=shares_features,
         lends_features=lends_features,
+        fixed_backbones=fixed_backbones,
     )
 
 
@@ -161,6 +180,29 @@ def test_nothing_is_lent_where_machines_read_a_folder_that_all_share() -> None:
     packing.opened(config())
     packing.holds(config(), "gpu", "/store")
     assert packing.request(config()) == ResourceRequest(1.0, 0.0, nodes=("cpu",))
+
+
+STATISTICS = ("statistics", "table")
+
+
+@pytest.mark.parametrize("shares_features", [True, False])
+def test_what_needs_no_net_goes_where_no_gpu_is_from_the_start(shares_features: bool) -> None:
+    packing = mixed(
+        shares_features=shares_features, lends_features=not shares_features, fixed_backbones=STATISTICS
+    )
+    there = ResourceRequest(1.0, 0.0, nodes=("cpu",))
+    both = {"classical.name": "lda", "model.also": ["statistics/top"]}
+    assert packing.request(config(backbone="statistics")) == there
+    assert packing.request(decode({"model.backbone": "table", **both})) == there
+    assert packing.request(decode({"model.backbone": "vgg16", **both})) == ResourceRequest(1.0, 0.5)
+    assert packing.request(config(backbone="statistics"), heads=2) == ResourceRequest(1.0, 0.5)
+
+
+def test_what_needs_no_net_shares_a_gpu_where_all_machines_have_one() -> None:
+    packing = ResourceAllocator(
+        1.0, 0.5, (GPU_NODE,), folds=4, slots=8, is_measured=False, fixed_backbones=STATISTICS
+    )
+    assert packing.request(config(backbone="statistics")) == ResourceRequest(1.0, 0.5)
 
 
 def test_heads_stay_on_gpus_that_have_room_for_all_trials_that_the_user_wants() -> None:

@@ -12,13 +12,7 @@ from orchestrator.tuning import feature_server
 from orchestrator.tuning.feature_server import FeatureServer
 from orchestrator.tuning.invoice import Piece
 from trainables.common.errors import MachineError
-from trainables.features.arriving import say_once
 from trainables.features.store import PrefixStore, StoredViews
-
-
-@pytest.fixture(autouse=True)
-def _nothing_was_said_yet() -> None:
-    say_once.cache_clear()
 
 
 def opened(store: Path, lender: StoreLender | None = None, views: int = 2) -> StoredViews:

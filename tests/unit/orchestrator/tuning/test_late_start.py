@@ -37,7 +37,7 @@ def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
 
 
 def ended(run: RunFolder, number: int, config: TrialConfig, deadline: float | None) -> TrialRecord:
-    trial = TrialRunner(run, number, config, {}, gpus=0.0, cpus=1.0, deadline=deadline)
+    trial = TrialRunner(run, number, config, {}, gpus=0.0, cpus=1.0, recipe="ours", deadline=deadline)
     while not trial.step().is_end:
         pass
     record = run.record(number)
@@ -59,6 +59,7 @@ def test_a_trial_is_scored_on_the_views_that_are_there(run: RunFolder) -> None:
     late = ended(run, 1, decode(FLIPPED), just_now())
     assert (late.state, late.cause, late.epochs) == ("complete", "time_budget", FEWEST_EPOCHS)
     assert late.config == plain.config
+    assert (plain.recipe, late.recipe) == ("ours", "")  # with less it is not of the recipe
     assert late.prefix is not None
     assert late.prefix.computed == 0
     assert (
@@ -76,7 +77,7 @@ def test_where_nothing_is_there_the_plain_images_are_computed(run: RunFolder) ->
 
 def test_a_trial_on_plain_images_runs_as_it_is(run: RunFolder) -> None:
     late = ended(run, 0, decode(PLAIN), just_now())
-    assert late.state == "complete"
+    assert (late.state, late.recipe) == ("complete", "ours")
     assert late.error == "the time was up before it began; no trial has a score, so it ran all the same"
 
 
@@ -84,6 +85,7 @@ def test_a_search_that_has_a_score_computes_nothing_more(run: RunFolder) -> None
     run.write_record(complete(7, 0.8))
     late = ended(run, 0, decode(FLIPPED), just_now())
     assert (late.state, late.cause, late.epochs, late.value) == ("pruned", "time_budget", 0, None)
+    assert late.recipe == "ours"
     assert late.error is not None
     assert late.error.startswith("the time was up before view d4-0 of efficientnet_lite0 was computed")
     assert not list((Path(run.search().store) / "prefix").rglob("*.npy*"))

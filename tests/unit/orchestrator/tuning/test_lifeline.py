@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cluster.connect import probe
+from cluster.control_service import probe
 from orchestrator.tuning import lifeline
 from orchestrator.tuning.lifeline import Lifeline, watched
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from worker_run import worker_run
 
+from orchestrator.preflight.run_data import open_run_data
 from orchestrator.tuning import depot as depots
 from orchestrator.tuning import node_copy, node_weights
 from orchestrator.tuning.choices import choices_in
 from orchestrator.tuning.depot import Depot, own_modules
+from orchestrator.tuning.disk_usage import disk_usage
 from orchestrator.tuning.node_copy import NodeCopy, own_folder, sees
 from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.run_copy import RunCopy
@@ -24,11 +26,14 @@ from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
 from trainables.common.errors import DataError, MachineError, WeightsError
 from trainables.common.progress import work_done
+from trainables.common.remarks import take_remarks
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, open_patch_set, store_patch_set
 from trainables.data.set_copy import check_fingerprint, has_set
+from trainables.features.budget import GB
 from trainables.features.locks import unread
 from trainables.models.weights import take_inventory
+from trainables.runtime.devices import Device
 
 CONFIG = decode(
     {
@@ -134,6 +139,30 @@ def test_the_copy_of_a_running_search_stays(run: RunFolder, elsewhere: Path) -> 
     assert local.search_file.exists()
     with unread(elsewhere / "runs" / "first.lock") as is_unread:
         assert not is_unread
+
+
+def test_the_disk_budget_of_a_search_holds_on_each_machine(
+    bright_patches: PatchSet, tmp_path: Path, elsewhere: Path
+) -> None:
+    run = searched(bright_patches, tmp_path, disk_gb=1.0)
+    _, local, _ = filled(run, elsewhere)
+    needed = disk_usage([elsewhere])
+    limit = local.store_limit()
+    assert limit is not None
+    assert limit == pytest.approx(GB - needed, abs=GB // 50)
+    assert run.store_limit() is None  # that of the other machine is its own affair
+    _, runtime = open_run_data(local, local.search(), Device("cpu"))
+    assert runtime.store_gb == pytest.approx(limit / GB)
+
+
+def test_where_a_search_needs_all_of_its_budget_features_have_nothing_and_it_is_said(
+    bright_patches: PatchSet, tmp_path: Path, elsewhere: Path
+) -> None:
+    run = searched(bright_patches, tmp_path, disk_gb=1e-6)
+    with pytest.warns(UserWarning, match="takes all of the 1e-06 GB of --disk-gb"):
+        _, local, _ = filled(run, elsewhere)
+    assert local.store_limit() == 0
+    assert len(take_remarks()) == 1
 
 
 def test_a_set_that_comes_in_many_pieces_is_the_same(

@@ -1,9 +1,11 @@
 import datetime
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from orchestrator.tuning import parcel as parcels
 from orchestrator.tuning.parcel import Parcel, deliver
 from results.errors import RunError
 from results.run.records import SearchRecord, TrialRecord
@@ -103,3 +105,39 @@ def test_a_choice_that_was_measured_elsewhere_is_kept_where_there_is_none(
     assert (tmp_path / "store" / "fusion" / name).read_bytes() == b"first"
     with pytest.raises(RunError, match="which no trial writes"):
         deliver(parcel(("fusion/../x.json", b"")), run)
+
+
+def full(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the disk have no room for files of these names."""
+    real = parcels.write_atomically
+
+    def write(path: Path, content: bytes) -> None:
+        if path.name in names:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path, content)
+
+    monkeypatch.setattr(parcels, "write_atomically", write)
+
+
+def test_a_parcel_for_which_there_is_no_room_can_be_written_later(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = parcel(("oof.npz", b"a"), ("folds/0.safetensors", b"b"), ("record.json", record()))
+    with monkeypatch.context() as short:
+        full(short, "0.safetensors")
+        with pytest.raises(OSError, match="No space left"):
+            deliver(sent, run)
+        assert not run.has_record(3)
+    deliver(sent, run)
+    assert (run.weights_folder(3) / "0.safetensors").read_bytes() == b"b"
+    assert run.has_record(3)
+
+
+def test_a_checkpoint_for_which_there_is_no_room_is_left_out(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(monkeypatch, "checkpoint.safetensors")
+    sent = parcel(("checkpoint.safetensors", b"a"), ("oof.npz", b"b"))
+    deliver(sent, run)
+    assert (run.trial(3) / "oof.npz").read_bytes() == b"b"
+    assert sent.take() is None

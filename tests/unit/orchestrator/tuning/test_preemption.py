@@ -80,6 +80,41 @@ def test_a_trial_that_waits_for_an_answer_is_kept(departure: Departure) -> None:
     assert trial.said == ["kept"]
 
 
+def test_a_worker_ends_even_if_its_progress_cannot_be_kept(departure: Departure) -> None:
+    class Lost(Trial):
+        def keep_progress(self) -> None:
+            raise RuntimeError("a worker that trained folds is gone")
+
+    departure.finish(Lost(), lambda: False)
+    with pytest.raises(SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_who_is_asked_to_end_says_so_at_once_and_for_each_trial_after_that(departure: Departure) -> None:
+    said = list[str]()
+    departure.say = lambda: said.append("asked")
+    departure.begun()
+    assert said == []
+
+    def last_epoch() -> bool:
+        departure.ask()
+        return True
+
+    departure.finish(Trial(), last_epoch)
+    assert said == ["asked"]
+    departure.begun()  # another trial, before the process has ended
+    assert said == ["asked", "asked"]
+
+
+def test_a_board_that_does_not_answer_keeps_nobody(departure: Departure) -> None:
+    def fail() -> None:
+        raise ConnectionError("the control process is away")
+
+    departure.say = fail
+    with pytest.raises(SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_an_epoch_that_lasts_too_long_is_given_up(departure: Departure, killed: list[str]) -> None:
     def epoch() -> bool:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,8 +1,10 @@
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ray.air.execution._internal import actor_manager
@@ -10,14 +12,28 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
+from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from cluster.resources import Machine
+from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning import ray_private
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
-from orchestrator.tuning.ray_failures import cause_of_loss, was_taken_away
-from orchestrator.tuning.ray_private import forget_ended, survive_out_of_memory
+from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
+from orchestrator.tuning.ray_followed import FollowedWorkers
+from orchestrator.tuning.ray_private import (
+    KeyValueBoard,
+    forget_ended,
+    selected_machines,
+    survive_out_of_memory,
+)
+from orchestrator.tuning.ray_worker import result_of
+from orchestrator.tuning.remarks import MOST_SAID, WorkerRemarks
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
+from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.watchdog import Watchdog
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode
@@ -91,6 +107,43 @@ def test_what_is_not_asked_for_is_not_named_to_ray() -> None:
     assert _as_placement(full).required_resources == {"CPU": 1.0, "GPU": 0.5, "memory": 7}
 
 
+def test_trials_that_a_machine_cannot_run_go_to_another_one(state: SharedState) -> None:
+    said, manager = list[str](), state.manager
+    manager.say = said.append
+    state.allocator.machines = (Machine(16, 1, 2**34, "bad"), Machine(16, 1, 2**34, "good"))
+    failure = TrialFailure("environment", "torch sees no GPU")
+    for _ in range(3):
+        spec = manager.next()
+        assert spec is not None
+        assert state.request(spec).avoids == ()
+        state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "bad"})
+        assert state.runs_elsewhere(0, failure)
+    assert len(said) == 1
+    assert said[0].startswith("the machine of trial 0 gets no further trials")
+    spec = manager.next()
+    assert spec is not None
+    request = state.request(spec)
+    assert request.avoids == ("bad",)
+    assert selected_machines(request) == {NODE_ID_LABEL_KEY: "!in(bad)"}
+    state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "good"})
+    assert not state.runs_elsewhere(0, failure)  # there is no other
+
+
+def test_a_machine_that_runs_trials_again_is_forgiven(state: SharedState) -> None:
+    state.allocator.machines = (Machine(16, 1, 2**34, "one"), Machine(16, 1, 2**34, "other"))
+    failure = TrialFailure("environment", "torch sees no GPU")
+    for _ in range(5):
+        state.manager.next()
+        state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "one"})
+        assert state.runs_elsewhere(0, failure)
+        state.receive(0, {"step": WorkerReport(is_end=True), "place": "one"})
+    assert state.faults.unfit == set()
+    state.manager.next()
+    full = replace(failure, is_disk_full=True)
+    state.receive(0, {"step": WorkerReport(is_end=True, failure=full), "place": "one"})
+    assert not state.runs_elsewhere(0, full)  # the disk is that of the run folder
+
+
 def test_an_out_of_memory_kill_counts_as_the_death_of_a_worker() -> None:
     before = actor_manager.RayActorError, tune_controller.RayActorError
     try:
@@ -155,6 +208,41 @@ def test_a_worker_that_was_taken_away_is_told_from_one_that_died() -> None:
     assert not was_taken_away("Worker exits unexpectedly by a signal. SIGKILL")
 
 
+# What Tune writes of a worker that was sent SIGTERM, Ray 2.5x.
+LAST_WORDS = """Failure # 1 (occurred at 2026-11-29_12-03-09)
+The actor died unexpectedly before finishing this task.
+\tclass_name: with_resources.<locals>.ResourceTrainable
+\tactor_id: 5b52c94b7333f838046f25f601000000
+\tpid: 7908
+\tnamespace: 25a0e9af-6fc8-4b9b-9922-fbfa12611cc5
+\tip: 127.0.0.1
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR {detail}
+"""
+
+
+@pytest.mark.parametrize(
+    ("detail", "is_taken"),
+    [
+        ("Worker exits with an exit code 1. The process receives a SIGTERM.", True),
+        ("Worker unexpectedly exits with a connection error code 2. End of file.", False),
+    ],
+)
+def test_what_ended_a_worker_is_read_behind_the_ids_that_ray_puts_before_it(
+    tmp_path: Path, detail: str, is_taken: bool
+) -> None:
+    path = tmp_path / "error.txt"
+    path.write_text(LAST_WORDS.format(detail="an earlier one") + LAST_WORDS.format(detail=detail))
+    said = last_words(SimpleNamespace(error_file=str(path)))
+    assert detail in said
+    assert "earlier" not in said
+    assert "actor_id" not in said
+    assert was_taken_away(said) is is_taken
+
+
+def test_without_a_file_of_errors_the_worker_has_died() -> None:
+    assert last_words(SimpleNamespace(error_file=None)) == "the worker process died"
+
+
 def controller_with(**trials: str) -> tuple[Any, dict[str, Trial]]:
     """What Tune's controller keeps of trials in some states, by the name of each."""
     made = {name: Trial("none", stub=True, trial_id=name) for name in trials}
@@ -214,3 +302,56 @@ def test_the_last_moment_of_a_search_is_counted_on_the_clock_of_its_manager(dead
         found.append(stopper.stop_all())
     assert found == [False, False, deadline is not None, deadline is not None]
     assert not stopper("a trial", {})
+
+
+def test_a_remark_of_many_workers_is_said_once_and_not_without_end(state: SharedState) -> None:
+    said = list[str]()
+    state.manager.remarks = WorkerRemarks(said.append)
+    searcher = _Searcher(state, Path("run"))
+    searcher.suggest("a")
+
+    def report(*remarks: str) -> None:
+        state.receive(0, result_of(WorkerReport(), remarks=remarks))
+
+    for _ in range(3):
+        report("the shared store is not there (on two)", "the shared store is not there (on three)")
+    assert said == ["the shared store is not there (on two)", "the shared store is not there (on three)"]
+    report(*(f"file {number} is damaged" for number in range(2 * MOST_SAID)))
+    assert len(said) == MOST_SAID + 1
+    assert said[-1].startswith("workers remark more")
+    assert said[-2] == f"file {MOST_SAID - 3} is damaged"
+
+
+def test_a_worker_that_hangs_while_it_is_handed_a_trial_is_ended(
+    state: SharedState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, now = list[object](), 0.0
+    monkeypatch.setattr(ray_private.ray, "kill", killed.append)
+    state.manager.watchdog = Watchdog(1.0, lambda: now, lambda message: None, stall_minutes=3.0)
+    ear = SimpleNamespace(is_deaf=False, heard=lambda: ())
+    followed = FollowedWorkers(state, cast("Ear", ear), cast("KeyValueBoard", SimpleNamespace()))
+    state.allocator.machines = ()
+    searcher = _Searcher(state, Path("run"))
+    trials = []
+    for name, worker in (("a", "worker"), ("c", None)):
+        searcher.suggest(name)
+        state.waiting.clear()
+        has_ended = functools.partial(bool, False)
+        own = SimpleNamespace(ray_actor=worker)
+        trials.append(SimpleNamespace(trial_id=name, is_finished=has_ended, temporary_state=own))
+
+    def look(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        followed._looked_at = -math.inf
+        followed.on_step_end(0, trials)
+
+    look(0.0)
+    for _ in range(3):
+        look(50.0)
+    assert killed == []
+    look(50.0)
+    assert killed == ["worker"]  # the other trial waits for resources, as long as it takes
+    followed.on_trial_start(0, trials, trials[0])
+    look(0.0)
+    assert killed == ["worker"]

@@ -1,6 +1,7 @@
 """The worker of Tune without Ray: which run it works on, and what it reports."""
 
 import socket
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from worker_run import worker_run
 
-from orchestrator.tuning import node_copy, ray_worker
+from orchestrator.tuning import node_copy, ray_run, ray_worker
 from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.depot import Depot
 from orchestrator.tuning.ray_features import RayLender
@@ -17,6 +18,7 @@ from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
+from trainables.common.remarks import remark_once
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
 from trainables.features.feature_use import FeatureUse
@@ -25,10 +27,10 @@ CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 
 
 class Runner:
-    """Keeps a checkpoint in its first step and ends with the second."""
+    """Keeps a checkpoint in its first step and ends with the second; knows whose recipe its trial is."""
 
     def __init__(self, run: Any, number: int, *rest: Any, **options: Any) -> None:
-        self.run, self.number, self.steps = run, number, 0
+        self.run, self.number, self.steps, self.recipe = run, number, 0, options["recipe"]
 
     def step(self) -> WorkerReport:
         self.steps += 1
@@ -67,7 +69,8 @@ def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORCHESTRATE_NODE_FOLDER", str(tmp_path / "own"))
     monkeypatch.setattr(node_copy, "store_here", lambda search, own: own / "store")
-    monkeypatch.setattr(ray_worker, "this_node", lambda: "here")
+    for module in (ray_worker, ray_run):
+        monkeypatch.setattr(module, "this_node", lambda: "here")
     monkeypatch.setattr(ray_worker, "_LOOK_SECONDS", 0.0)
     # Else Ray would start all of itself for the name of a job.
     monkeypatch.setattr(ray_worker, "KeyValueBoard", NoBoard)
@@ -89,6 +92,7 @@ def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str,
         "number": number,
         "config": CONFIG.model_dump(),
         "params": {},
+        "recipe": "ours",
         "compared_at": (),
         "request": ResourceRequest(1.0, 0.0),
         "time_left": None,
@@ -100,6 +104,7 @@ def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str,
 
 def test_on_the_machine_of_the_run_folder_a_worker_uses_it(run: RunFolder, elsewhere: None) -> None:
     own = worker(run, node="here")
+    assert own.runner.recipe == "ours"
     assert "parcel" not in own.step()
     assert run.checkpoint_file(0).read_bytes() == b"state"
 
@@ -117,7 +122,7 @@ def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
     run: RunFolder, elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     depots: list[Depot | None] = [None, Depot(run.path), Depot(run.path)]
-    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: depots.pop(0))
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: depots.pop(0))
     own = worker(run)
     assert own.step() == {"step": WorkerReport(needs_depot=True), "done": False}
     assert own.step() == {"step": WorkerReport(), "done": False}
@@ -125,7 +130,7 @@ def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
     assert [(name, content.tobytes()) for name, content in first["parcel"].files] == [
         ("checkpoint.safetensors", b"state")
     ]
-    assert own.step() == {"step": WorkerReport(is_end=True), "done": True}
+    assert own.step() == {"step": WorkerReport(is_end=True), "done": True, "place": "here"}
     own.reset_config(config(run, number=7))
     own.step()
     assert own.step()["parcel"].number == 7
@@ -141,7 +146,7 @@ def test_a_machine_that_cannot_be_filled_names_itself(
         def invoice(self) -> Any:
             raise MachineError("the machine of the run folder did not answer")
 
-    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Gone(run.path))
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Gone(run.path))
     result = worker(run).step()
     failure = result["step"].failure
     assert result["done"]
@@ -152,7 +157,7 @@ def test_a_machine_that_cannot_be_filled_names_itself(
 def test_runners_are_told_the_run_that_their_machine_has(
     run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Depot(run.path))
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Depot(run.path))
     own = worker(run)
     own.step()
     assert isinstance(own.runner, Runner)
@@ -164,7 +169,7 @@ def test_runners_are_told_the_run_that_their_machine_has(
 def test_a_worker_says_on_which_machine_and_in_which_store_its_features_lie(
     run: RunFolder, elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_worker, "find_depot", lambda mark: Depot(run.path))
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Depot(run.path))
     here, away = (worker(run, node=node, runner=Opens, lends=True) for node in ("here", "there"))
     assert here.step()["holder"] == ("here", str(run.search().store))
     assert "holder" not in here.step()  # once is enough
@@ -185,3 +190,19 @@ def test_a_trial_may_ask_those_alone_that_lend_to_it(run: RunFolder, elsewhere: 
     assert isinstance(own, Opens)
     assert isinstance(lent.lender, RayLender)
     assert own.lender is None
+
+
+def test_what_a_worker_remarks_on_its_machine_goes_with_its_next_report(
+    run: RunFolder, elsewhere: None
+) -> None:
+    class Remarks(Runner):
+        """Remarks twice what its first step finds."""
+
+        def step(self) -> WorkerReport:
+            with warnings.catch_warnings(action="ignore"):
+                remark_once("the shared store is not there")
+            return super().step()
+
+    own = worker(run, node="here", runner=Remarks)
+    assert own.step()["remarks"] == (f"the shared store is not there (on {socket.gethostname()})",)
+    assert "remarks" not in own.step()

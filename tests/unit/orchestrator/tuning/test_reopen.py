@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from worker_run import worker_run
 
 from cluster.connect import Connection
+from cluster.resources import Machine
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
@@ -22,10 +24,12 @@ from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
+from search_spaces.learned import tried_digest, tried_elsewhere
 from search_spaces.registry import file_in_working_folder, space_named
 from trainables.common.errors import ConfigError, SplitError, UnknownNameError, WeightsError
 from trainables.config.trial_config import flatten
 from trainables.data.patches import PatchSet
+from trainables.runtime.checkpoint import write_fold_weights
 
 POINT = InitialPoint("ours", {"model.backbone": "efficientnet_lite0", "training.epochs": 3})
 SPACE = """
@@ -198,6 +202,23 @@ def test_a_finished_search_starts_no_ray(run: RunFolder) -> None:
     assert (prepared.has_more, prepared.slots) == (False, 0)
 
 
+def test_a_search_goes_on_only_where_all_machines_see_its_shared_store(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = run.search().request.model_copy(update={"shared_store": tmp_path / "shared"})
+    record = run.search().model_copy(update={"request": request})
+    faults = {"one (10.0.0.1)": "it is not there"}
+    monkeypatch.setattr("orchestrator.tuning.ray_shared_store.faults_on", lambda *_: faults)
+
+    def joined() -> Connection:
+        return replace(connect(), machines=(Machine(2, 0, 2**34, "a"),))
+
+    with pytest.raises(ConfigError, match=r"shared must be a folder .* on one \(10.0.0.1\) it is not there"):
+        reopen_search(run, joined, lambda said: None, record=record)
+    faults.clear()
+    assert reopen_search(run, joined, lambda said: None, record=record).has_more
+
+
 def without_split(run: RunFolder) -> None:
     run.split_file.unlink()
 
@@ -230,6 +251,15 @@ def test_other_versions_of_packages_are_named(run: RunFolder) -> None:
     assert f"(torch 1.0 -> {package_versions()['torch']}, keras 3.0 -> not installed)" in said[0]
 
 
+def test_a_search_that_began_with_other_experience_goes_on_without(run: RunFolder) -> None:
+    run.write_search(run.search().model_copy(update={"tried_elsewhere": "0123456789abcdef"}))
+    assert method_of(run.search()).tried == ()
+    assert "what configurations did on other sets has changed" in reopened(run)[1][0]
+    run.write_search(run.search().model_copy(update={"tried_elsewhere": tried_digest()}))
+    assert method_of(run.search()).tried == tried_elsewhere()
+    assert not any("other sets" in said for said in reopened(run)[1])
+
+
 def test_a_run_from_elsewhere_does_not_run_code_of_the_working_folder_unless_the_user_means_it(
     run: RunFolder, tmp_path: Path
 ) -> None:
@@ -255,3 +285,41 @@ def test_a_space_that_is_installed_is_not_a_file_of_the_working_folder(
         "sys:exit",
     ):
         assert file_in_working_folder(name) is None
+
+
+def with_weights(run: RunFolder, config: dict[str, Any] | None = None) -> Path:
+    """Give trial 0 weights of two folds, and an ensemble that holds it; returns the file of the second."""
+    record = run.record(0)
+    assert record is not None
+    write_fold_weights(run.weights_folder(0), [{"bias": torch.zeros(3)}] * 2)
+    changes = {"has_weights": True, "config": record.config | (config or {})}
+    run.write_record(record.model_copy(update=changes))
+    run.write_json(run.ensemble_file("mean"), {"trials": [0]})
+    return run.weights_folder(0) / "1.safetensors"
+
+
+def test_a_trial_with_damaged_weights_keeps_its_score_and_is_not_run_again(run: RunFolder) -> None:
+    path = with_weights(run)
+    path.write_bytes(path.read_bytes()[:-1])
+    numbers, said = reopened(run)
+    assert numbers == [1, 3]
+    assert any(line.endswith("ends too early; trial 0 goes on without weights") for line in said)
+    assert any("an ensemble holds 1 trial whose weights are gone" in line for line in said)
+    record = run.record(0)
+    assert record is not None
+    assert (record.value, record.has_weights) == (0.7, False)
+    assert not run.weights_folder(0).exists()
+    assert not any("goes on without" in line for line in reopened(run)[1])
+
+
+def test_a_closed_form_head_with_damaged_weights_is_fitted_again_and_no_ensemble_lost(run: RunFolder) -> None:
+    with_weights(run, config={"classical.name": "logistic_regression"}).write_bytes(b"")
+    said = reopened(run)[1]
+    assert any("goes on without weights" in line for line in said)
+    assert not any("an ensemble holds" in line for line in said)
+
+
+def test_whole_weights_stay(run: RunFolder) -> None:
+    path = with_weights(run)
+    assert not any("damaged" in line for line in reopened(run)[1])
+    assert path.exists()

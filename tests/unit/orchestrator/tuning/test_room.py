@@ -11,10 +11,11 @@ from list_study import Clock, ListStudy, complete, spec
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import room
+from orchestrator.tuning.disk_usage import disk_usage
 from orchestrator.tuning.kept_weights import FEWEST_KEPT, KeptWeights
-from orchestrator.tuning.room import RoomKeeper, disk_usage, trials_of_ensembles
+from orchestrator.tuning.room import RoomKeeper, trials_of_ensembles
 from orchestrator.tuning.trial_manager import TrialManager
-from results.run.records import SearchRecord
+from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.features.budget import GB
 
@@ -185,6 +186,37 @@ def test_weights_of_losers_go_first_and_the_best_and_those_of_ensembles_stay(
     assert has_weights(run) == [0, 2, 4, 5]  # three best, and a member
     assert len([number for number in has_weights(run) if number != 5]) == FEWEST_KEPT
     assert weights.free(100 * BLOCKS) == 0
+
+
+def test_a_disk_without_a_byte_left_is_relieved_by_the_weights_of_losers(
+    tmp_path: Path, make_search: Callable[..., SearchRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, written = RunFolder(tmp_path), RunFolder.write_record
+    for number in range(5):
+        weighty(run, number, 0.5 + 0.1 * number)
+
+    def write(self: RunFolder, record: TrialRecord) -> None:
+        if all((self.weights_folder(number) / "0.safetensors").exists() for number in range(5)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(self, record)
+
+    monkeypatch.setattr(RunFolder, "write_record", write)
+    weights = KeptWeights(run, make_search(keep_weights=12), run.records(), Patience())
+    assert weights.free(1) >= BLOCKS
+    assert has_weights(run) == [1, 2, 3, 4]
+
+
+def test_room_that_cannot_even_be_noted_is_looked_for_again(
+    tmp_path: Path, make_search: Callable[..., SearchRecord], disk: Disk
+) -> None:
+    def fail(needed: int) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    keeper = RoomKeeper(RunFolder(tmp_path), make_search(store=str(tmp_path)), fail, Patience())
+    keeper.filled("No space left on device")
+    assert keeper.shortage() == "Disk quota exceeded"
+    disk.free = 10**12
+    assert keeper.shortage() is None
 
 
 def test_the_budget_is_kept_by_weights_then_by_features_and_then_nothing_starts(

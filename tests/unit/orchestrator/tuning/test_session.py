@@ -1,14 +1,16 @@
 """No core idles: few trials share all cores of a machine among them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
+from finished_run import make_run
 from records import search_record
 
 from cluster.resources import Machine
-from orchestrator.tuning.session import _resources
+from orchestrator.request import parse_request
+from orchestrator.tuning.session import Surroundings, _resources, run_search
 from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.run_folder import RunFolder
@@ -32,6 +34,52 @@ def test_trials_have_all_cores_among_them(cores: int, slots: int, left: int, of_
 
 def test_what_the_user_says_wins() -> None:
     assert cores_of_a_trial(Machine(8, 0, 0), slots=8, left=1, cpus_per_trial=1) == 1
+
+
+def test_an_interrupt_before_there_is_a_run_says_that_nothing_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Prepared:
+        raise KeyboardInterrupt
+
+    def no_view(prepared: Prepared) -> NoReturn:
+        raise AssertionError("a view is opened")
+
+    monkeypatch.setattr("orchestrator.tuning.session.prepare_search", interrupted)
+    said = list[str]()
+    request = parse_request({"task": "benign_malignant", "runs": tmp_path})
+    with pytest.raises(KeyboardInterrupt):
+        run_search(request, Surroundings(notify=said.append, open_view=no_view))
+    assert said == [
+        "interrupted before there was a run, so that there is nothing to resume: start the search again"
+    ]
+
+
+def test_an_interrupt_while_the_reference_is_scored_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def no_view(prepared: Prepared) -> NoReturn:
+        raise AssertionError("a view is opened")
+
+    made = make_run(
+        tmp_path,
+        {0: {"model.backbone": "texture", "classical.name": "logistic"}},
+        backbones=("texture",),
+        folds=3,
+    )
+    no_study: Any = None  # no trial is asked for
+    prepared = Prepared(made, made.search(), no_study, 1)
+    monkeypatch.setattr("orchestrator.tuning.session.prepare_search", lambda *_, **__: prepared)
+    monkeypatch.setattr("orchestrator.tuning.session.keep_reference", interrupted)
+    monkeypatch.setattr(Prepared, "has_more", True)
+    said = list[str]()
+    request = parse_request({"task": "benign_malignant", "runs": tmp_path})
+    outcome = run_search(request, Surroundings(notify=said.append, open_view=no_view))
+    assert outcome.is_interrupted
+    assert said == [f"interrupted before the first trial; go on with: {made.resume_command}"]
 
 
 def test_a_worker_computes_on_all_cores_that_its_trial_has(tmp_path: Path) -> None:

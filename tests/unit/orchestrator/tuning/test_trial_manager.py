@@ -7,7 +7,7 @@ from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.study.terminator import FEWEST_TRIALS
-from orchestrator.study.trial_spec import TIME_WAS_UP, InvalidPointError
+from orchestrator.study.trial_spec import InvalidPointError, TrialFailure
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -161,18 +161,24 @@ def test_a_trial_that_runs_out_of_memory_alone_too_is_an_outcome_that_says_so(
 def test_trials_that_wait_when_the_time_is_up_are_recorded_with_the_reason(
     tmp_path: Path, manager: Lead
 ) -> None:
-    study, clock = ListStudy(spec(0), spec(1)), Clock()
+    study, clock = ListStudy(*map(spec, range(5))), Clock()
     lead = manager(tmp_path, study, clock, deadline=100.0)
-    lead.next()
-    lead.next()
+    for _ in range(5):
+        lead.next()
     lead.on_worker_lost(0, "out_of_memory", "killed")
     lead.on_worker_lost(1, "lost_worker", "killed")
+    lead.on_worker_lost(2, "lost_worker", "asked to end", is_taken=True)
+    lead.run_elsewhere(3, "gpu-7 has no torch")
+    lead.on_failure(4, TrialFailure("environment", "no space left", is_disk_full=True))
     clock.now = 100.0
     assert lead.is_over
     lead.end_late_trials()
     assert [(record.number, record.cause, record.error) for record in study.told] == [
         (0, "out_of_memory", "ran out of memory; no time was left to run it again alone"),
         (1, "lost_worker", "its worker died; no time was left to run it again"),
+        (2, "lost_worker", "its worker was taken away; no time was left to run it again"),
+        (3, "environment", "gpu-7 has no torch; no time was left to run it again"),
+        (4, "environment", "it could not write: no space left; no time was left to run it again"),
     ]
 
 
@@ -336,17 +342,27 @@ def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead)
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]
 
 
-@pytest.mark.parametrize(("changed", "recipe"), [({}, "E001-12"), ({"training.augmentation": "none"}, "")])
-def test_a_trial_that_ran_with_less_than_its_recipe_says_is_not_of_the_recipe(
-    tmp_path: Path, manager: Lead, changed: dict[str, str], recipe: str
+def test_what_ended_while_the_search_was_stopped_is_shown_and_the_rest_is_cut_short(
+    tmp_path: Path, manager: Lead
 ) -> None:
-    lead = manager(tmp_path, ListStudy(spec(0, recipe="E001-12")), Clock())
-    assert lead.next() is not None
-    record = complete(0, 0.8)
-    late = {"config": record.config | changed, "error": f"{TIME_WAS_UP} all views were there"}
-    lead.run.add_record(record.model_copy(update=late))
+    seen = list[int]()
+
+    class Follows(Callback):
+        def on_trial_end(self, record: TrialRecord) -> None:
+            seen.append(record.number)
+
+    study = ListStudy(spec(0), spec(1), spec(2))
+    lead = manager(tmp_path, study, Clock())
+    lead.callbacks = (Follows(),)
+    for _ in range(3):
+        lead.next()
+    lead.run.add_record(complete(0, 0.8))
     lead.on_end(0)
-    assert [own.recipe for own in lead.run.records()] == [recipe]
+    lead.is_stopping = True
+    lead.run.add_record(complete(2, 0.7))  # its worker had no time to report it
+    lead.show_ended()
+    assert (seen, [*lead.running]) == ([0, 2], [1])
+    assert [record.number for record in study.told] == [0]  # a resume tells the other
 
 
 def test_the_time_of_the_workers_is_that_of_starting_opening_training_and_idling(
@@ -390,7 +406,8 @@ def terminating(folder: Path, search: SearchRecord, study: ListStudy, said: list
 def end_alike(lead: TrialManager, numbers: Sequence[int]) -> None:
     folds = tuple({"auc": value} for value in (0.7, 0.9, 0.7, 0.9))
     for number in numbers:
-        lead.run.write_record(complete(number, 0.8).model_copy(update={"fold_metrics": folds}))
+        written = {"fold_metrics": folds, "recipe": lead.running[number].spec.recipe}  # as workers write it
+        lead.run.write_record(complete(number, 0.8).model_copy(update=written))
         lead.on_end(number)
 
 
@@ -422,6 +439,20 @@ def test_the_terminator_waits_for_the_initial_points(
     assert lead.terminated is None
     end_alike(lead, [25])
     assert lead.terminated is not None
+
+
+def test_the_terminator_waits_for_initial_points_that_nobody_has_begun(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    study = ListStudy(*map(spec, range(FEWEST_TRIALS)), spec(FEWEST_TRIALS, "first"))
+    lead = terminating(tmp_path, make_search(), study, [])
+    for _ in range(FEWEST_TRIALS):
+        lead.next()
+    end_alike(lead, range(FEWEST_TRIALS))
+    assert lead.terminated is None
+    assert lead.next() is not None
+    end_alike(lead, [FEWEST_TRIALS])
+    assert lead.terminated is None  # it has just ended; the next verdict knows it
 
 
 def test_a_terminator_that_can_do_nothing_says_why(

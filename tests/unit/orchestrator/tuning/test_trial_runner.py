@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,30 @@ def runner(run: RunFolder, config: TrialConfig = CONFIG, **options: float) -> Tr
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step trains one epoch; the first only opens."""
     monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 0.0)
+
+
+class Helpers:
+    """Other workers of a trial: none that take folds, but asked between epochs."""
+
+    count = 2
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[TrialConfig, int]] = []
+
+    def follow(self, config: TrialConfig, folds: int, spread: Callable[[list[None]], None]) -> None:
+        self.asked.append((config, folds))
+        spread([])
+
+
+def test_after_its_first_epoch_a_trial_asks_for_other_workers_before_each(
+    run: RunFolder, small_steps: None
+) -> None:
+    trial, helpers = runner(run), Helpers()
+    trial.helpers = helpers
+    reports = [trial.step() for _ in range(7)]
+    assert reports[-1].is_end
+    assert {report.helpers for report in reports} == {2}
+    assert helpers.asked == [(CONFIG, 3)] * 5
 
 
 def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder, small_steps: None) -> None:
@@ -411,3 +436,18 @@ def test_an_epoch_reports_the_metric_of_the_search_too() -> None:
     found = epoch_scores(labels, probabilities, metric="log_loss")
     assert found["log_loss"] == pytest.approx(-np.log([0.8, 0.6]).mean())
     assert "log_loss" not in epoch_scores(labels, probabilities)
+
+
+def test_a_process_whose_gpu_has_failed_ends_with_its_trial(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    trial = runner(run)
+    trial.step()
+    monkeypatch.setattr(trial.validation, "epoch", fail)
+    monkeypatch.setattr(trial_runner, "has_failed", lambda device: True)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trial.step()
+    assert not run.has_record(0)  # it is run again, in another process

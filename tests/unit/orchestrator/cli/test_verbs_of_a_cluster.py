@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,7 +142,7 @@ def test_status_of_a_cluster_is_what_orchestrate_prints_there(
     assert found["run"] == str(run.path.resolve())
 
 
-@pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync; test_cluster_verbs installs it")
+@pytest.mark.usefixtures("rsync")
 def test_a_run_is_fetched_and_may_be_fetched_again(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +413,11 @@ def found(
     )
 
 
+def test_a_storage_has_no_folder_of_a_cluster(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["fetch", tmp_path.as_uri(), "first", "--from", "elsewhere"]) == 2
+    assert "--from is a folder of a cluster" in capsys.readouterr().err
+
+
 def test_a_run_to_fetch_is_named_as_elsewhere() -> None:
     runs = [found("a", job={"id": "j"}), found("b", started="2026-11-29T00:00:00+00:00"), found("a", "other")]
     assert named_search("b", runs).name == "b"
@@ -429,11 +433,11 @@ def test_a_run_to_fetch_is_named_as_elsewhere() -> None:
 
 
 def test_another_run_of_that_name_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
-    same = found("first", started=run.search().started_at.isoformat())
+    same = run.search().started_at.isoformat()
     refuse_another(run.path, same)
     refuse_another(tmp_path / "new", same)
     with pytest.raises(RunError, match="holds another run, which is left as it is; say --runs"):
-        refuse_another(run.path, found("first"))
+        refuse_another(run.path, found("first").started_at)
     run.search_file.unlink()
     with pytest.raises(RunError, match="holds another run"):
         refuse_another(run.path, same)

@@ -1,0 +1,98 @@
+"""What a session makes of the memory that a search may use: of a Ray of its own, and of any other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from records import search_record
+
+from cluster.connect import Connection
+from cluster.errors import ResourceError
+from cluster.own_ray import bytes_for_trials
+from cluster.resources import WORKER_BYTES, Machine
+from orchestrator.preflight.preflight import slots_for
+from orchestrator.request import SearchRequest, parse_request
+from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning import session
+from orchestrator.tuning.setup import Prepared
+from results.run.run_folder import RunFolder
+from trainables.common.errors import ConfigError
+
+GB = 1_000_000_000
+OWN = Connection("127.0.0.1:1", True, 8.0, 0.0, 1, "Running on a Ray of its own.")
+CLUSTER = replace(OWN, is_own=False, message="Running on a cluster.")
+
+
+def request(**options: Any) -> SearchRequest:
+    return parse_request({"task": "benign_malignant", **options})
+
+
+class Connects:
+    """Stands for the connection in the background; it is there at once."""
+
+    found = OWN
+
+    def __init__(self, plan: Callable[[], Any], said: Callable[[Connection], None], needed: Any) -> None:
+        self.plan, self.said = plan, said
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def said_on(found: Connection, asked: SearchRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a session says of the connection; Ray must have been asked for the memory."""
+    asked_for, said = dict[str, Any](), list[str]()
+    monkeypatch.setattr(session, "BackgroundConnection", Connects)
+    monkeypatch.setattr(session, "plan_connection", lambda address, **options: asked_for.update(options))
+    surroundings = session.Surroundings(notify=said.append, open_view=cast(Any, None))
+    with session._connector(surroundings, asked) as connection:
+        stand_in = cast(Connects, connection)
+        stand_in.plan()
+        stand_in.said(found)
+    assert asked_for["memory_bytes"] == asked.memory_bytes
+    return said
+
+
+def test_on_a_ray_of_its_own_there_is_nothing_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said_on(OWN, request(memory_gb=8.0), monkeypatch) == [OWN.message]
+
+
+def test_on_a_cluster_it_is_said_that_the_number_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = said_on(CLUSTER, request(memory_gb=8.0), monkeypatch)
+    assert first == CLUSTER.message
+    assert "--memory-gb 8 is for a Ray of the search's own: here trials share what `ray start" in second
+    assert said_on(CLUSTER, request(), monkeypatch) == [CLUSTER.message]
+
+
+@pytest.mark.parametrize(("memory_gb", "slots"), [(None, 8), (3.0, 1), (4.0, 2), (64.0, 8)])
+def test_a_plan_counts_the_workers_that_fit(memory_gb: float | None, slots: int) -> None:
+    assert slots_for(request(memory_gb=memory_gb), 0.0, OWN) == slots
+
+
+def test_where_ray_runs_its_own_figure_counts() -> None:
+    cluster = replace(CLUSTER, machines=(Machine(8, 0, 3 * WORKER_BYTES),))
+    assert slots_for(request(memory_gb=64.0), 0.0, cluster) == 3
+    assert slots_for(request(), 0.0, cluster) == 8
+    with pytest.raises(ResourceError, match=r"Ray gives out 0\.5 GB on a machine"):
+        slots_for(request(memory_gb=64.0), 0.0, replace(cluster, machines=(Machine(8, 0, GB // 2),)))
+
+
+def test_trials_ask_for_memory_only_where_the_user_bounds_it() -> None:
+    def bounds(**options: Any) -> bool:
+        study = cast(OptunaStudy, None)  # resources need none
+        prepared = Prepared(RunFolder(Path("unused")), search_record(**options), study, 2)
+        return session._resources(prepared, (Machine(2, 0, 8 * GB),), 1).bounds_memory
+
+    assert bounds(memory_gb=8.0)
+    assert not bounds()
+
+
+@pytest.mark.parametrize("memory_gb", [0, -1, 2.9])
+def test_less_than_driver_and_one_worker_need_is_refused_with_the_least(memory_gb: float) -> None:
+    with pytest.raises(ConfigError, match=r"--memory-gb must be at least 3"):
+        request(memory_gb=memory_gb)
+    least = request(memory_gb=3.0).memory_bytes
+    assert least is not None
+    assert bytes_for_trials(least) >= WORKER_BYTES

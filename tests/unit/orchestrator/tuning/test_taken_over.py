@@ -1,0 +1,44 @@
+"""A search whose folder another machine has taken over stops, and says who has it."""
+
+import contextlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from finished_run import make_run
+from list_study import ListStudy
+
+from orchestrator.callbacks import SearchView
+from orchestrator.tuning import session
+from orchestrator.tuning.session import Surroundings
+from orchestrator.tuning.setup import Prepared
+from orchestrator.tuning.trial_manager import TrialManager
+from results.run.lease import Lease, Owner
+from trainables.common.errors import MachineError
+
+
+def test_a_search_that_is_taken_over_while_it_was_paused_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, other = Lease(), Owner("node7", "another-kernel", 4711)
+
+    def run_trials(manager: TrialManager, *_: Any, **__: Any) -> None:
+        assert not manager.is_stopping
+        lease.take(other)
+        assert manager.is_stopping
+        assert manager.fault is not None
+        raise manager.fault
+
+    backend = SimpleNamespace(run_trials=run_trials)
+    monkeypatch.setitem(sys.modules, "orchestrator.tuning.ray_backend", backend)
+    monkeypatch.setattr(session, "_resources", lambda *_: None)
+    made = make_run(tmp_path, {}, backbones=("texture",))
+    study: Any = ListStudy()
+    study.left, study.allowance = 1, SimpleNamespace(begin=lambda *_: None)
+    surroundings = Surroundings(
+        notify=print, open_view=lambda _: contextlib.nullcontext(SearchView()), has_curves=False
+    )
+    with pytest.raises(MachineError, match=r"^process 4711 on node7 has taken this search over, since this"):
+        session._run_trials(Prepared(made, made.search(), study, 1), surroundings, (), lease, spent=0.0)
