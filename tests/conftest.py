@@ -2,14 +2,16 @@
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from debian_packages import require
 from records import search_record
 
 from results.run.records import SearchRecord
+from trainables.common.remarks import remark_once, take_remarks
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
 
@@ -40,6 +42,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, let a test fail that lacks a program or a right: there, nothing of that kind may be left out."""
+    report = yield
+    reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
+    if os.environ.get("CI") and reason.startswith("needs ") and not reason.startswith("needs a GPU"):
+        report.outcome, report.longrepr = "failed", f"left out in CI: {reason}"
+    return report
+
+
+@pytest.fixture
+def rsync() -> None:
+    """Need rsync, which CI installs."""
+    require({"rsync": "rsync"})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_said_yet() -> None:
+    """Forget what earlier tests of this process have remarked."""
+    take_remarks()
+    remark_once.cache_clear()
 
 
 @pytest.fixture

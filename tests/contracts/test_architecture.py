@@ -1,8 +1,9 @@
-"""Newcomers that break an import contract are seen, and light verbs start without heavy packages."""
+"""Newcomers that break an import contract are seen, light verbs start light, test files have own names."""
 
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_the_contracts_are_kept(copy: Path) -> None:
         ("orchestrator/reporting/newcomer.py", "import optuna", "Optuna: the study"),
         ("trainables/data/newcomer.py", "import torch", "start without torch"),
         ("results/scores/newcomer.py", "import torch", "Torch: trainables"),
+        ("trainables/models/newcomer.py", "import timm", "timm: through the module"),
         ("search_spaces/newcomer.py", "", "Floors of search_spaces"),
         ("orchestrator/newcomer.py", "", "Floors of orchestrator"),
         ("results/newcomer.py", "", "Floors of results"),
@@ -75,3 +77,9 @@ def test_the_leaderboard_starts_without_torch_ray_and_optuna(module: str) -> Non
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert outcome.stdout.strip() == "[]"
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    names = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+
+    assert [name for name, number in names.items() if number > 1] == []  # pytest could not run all together

@@ -32,7 +32,7 @@ def test_every_name_is_described_with_its_methods(name: str) -> None:
     assert [method for method in methods if not inspect.getdoc(method)] == []
 
 
-@pytest.mark.parametrize("name", ["run_search", "resume_search", "plan_search", "open_run"])
+@pytest.mark.parametrize("name", ["run_search", "resume_search", "plan_search", "open_run", "replay_search"])
 def test_every_parameter_is_typed_and_described(name: str) -> None:
     function = getattr(orchestrator, name)
     described = inspect.getdoc(function) or ""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from trial_module import TrialModule
 
-from search_spaces.closed_form import HEADS
+from search_spaces.closed_form import HEADS, RARER_HEADS, SCALINGS
 from search_spaces.context import SpaceContext
 from search_spaces.registry import TASK_SPACES, space_named
 from trainables.config.tasks import TASKS
@@ -80,6 +80,7 @@ def points(task: str, count: int, *, heads: tuple[str, ...] = ()) -> Iterator[Tr
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=11))
     alone: dict[str, Any] = {"heads": heads, "has_pairs": False, "types": ("none",)} if heads else {}
+    alone |= {"rarer_heads": RARER_HEADS, "scalings": SCALINGS} if heads else {}
     space, facts = space_named(task), context().model_copy(update=alone)
     for _ in range(count):
         yield space.configure(study.ask(), facts, {})
@@ -166,17 +167,17 @@ def test_points_cover_what_the_space_can_ask_for() -> None:
 @pytest.mark.parametrize("task", IMAGE_TASKS)
 def test_every_point_of_a_closed_form_head_is_fitted_and_predicts(task: str) -> None:
     classes, random = len(TASKS[task].classes), np.random.default_rng(0)
-    drawn = [config for config in points(task, 60, heads=HEADS) if config.classical.name != "none"]
-    assert {config.classical.name for config in drawn} == set(HEADS)
+    drawn = [config for config in points(task, 120, heads=HEADS) if config.classical.name != "none"]
+    assert {config.classical.name for config in drawn} == {*HEADS, *RARER_HEADS}
     assert any(config.model.also for config in drawn)
     for config in drawn:
         for part in frozen_parts(config):
             assert backbone_named(part.model.backbone).plan(part.model).trained == ()
-        labels = np.arange(10 * classes) % classes
+        labels = np.arange(15 * classes) % classes  # more than the most neighbours
         rows = Rows(
             random.normal(size=(len(labels), 40)).astype(np.float32),
             labels,
-            labels.astype(np.str_),
+            np.arange(len(labels)).astype(np.str_),
             classes,
             np.ones(classes),
         )

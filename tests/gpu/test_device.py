@@ -16,6 +16,7 @@ from isolated_folds import FROM_PIXELS, FROZEN, material_of, place_in
 
 from cluster.resources import Machine
 from orchestrator.tuning.allocation import ResourceAllocator
+from results.export.graph_cost import graph_cost
 from results.scores.metrics import scores
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
@@ -139,6 +140,19 @@ def test_weights_are_kept_on_the_cpu_and_predict_the_same_on_either_device(
             module = SharedBackbones([trial], image, classes=2).eval().to(device)
             found.append(module(raw.to(device)).float().cpu().numpy())
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+
+
+def test_what_a_prediction_costs_is_measured_on_the_device(
+    training_data: TrainingData, tmp_path: Path
+) -> None:
+    run = finished({**FROM_PIXELS, "training.epochs": 1}, training_data, on(DEVICE, tmp_path))
+    assert run.best is not None
+    trial = FinishedTrial(run.config, run.best.weights, None)
+    image = ImageFormat(tuple(training_data.patch_set.images.shape[1:]), training_data.patch_set.max_value)
+    found = graph_cost([trial], image, classes=2, store=tmp_path)
+    assert found.core_ms > 0
+    assert (found.gpu_ms or 0.0) > 0 or not torch.cuda.is_available()
+    assert (found.gpu_ms is None) == (found.gpu_runtime is None) == (not torch.cuda.is_available())
 
 
 def test_a_net_from_pixels_predicts_the_same_alone_as_in_its_search(

@@ -100,6 +100,7 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     backbones=("scratch4", "efficientnet_lite0"),
     test_share=0.2,
     folds=2,
+    weights_dir=None,
 ) -> RunFolder:
     """Train trials and write them as a worker does, on noise or on given patches."""
     torch.manual_seed(0)
@@ -119,12 +120,15 @@ def make_run(  # noqa: PLR0913 - each test says the one thing in which its run d
     run = RunFolder(folder / "runs" / TASK / "small")
     asked = {"folds": split.folds, "holdout": holdout, "naive_split": is_naive, "unit": unit}
     asked["backbones"] = backbones
+    asked["weights_dir"] = weights_dir
     run.write_search(search_record(patch_set.fingerprint, store, **asked))
     write_split(run.split_file, split)
     training_data = training_data_of(patch_set, task_named(TASK), split, unit)
     weights = find_weights("efficientnet_lite0", weights_dir=None, may_download=False)
     files = {"efficientnet_lite0": weights} | {
-        name: None for name in backbones if name != "efficientnet_lite0"
+        name: find_weights(name, weights_dir=weights_dir, may_download=False) if weights_dir else None
+        for name in backbones
+        if name != "efficientnet_lite0"
     }
     place = TrialRuntime(store, torch.device("cpu"), files)
     for number, settings in configs.items():

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from orchestrator.study.trial_spec import TrialSpec
+from orchestrator.study.patience import Patience
+from orchestrator.study.trial_spec import TrialSpec, is_first_point
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import TrialRecord
 from trainables.config.trial_config import decode, flatten
@@ -20,6 +21,7 @@ class ListStudy:
 
     def __init__(self, *specs: TrialSpec | Exception) -> None:
         self.left, self.told, self.pruned = list(specs), [], set[int]()
+        self.patience = Patience()
 
     def ask(self) -> TrialSpec | None:
         if not self.left:
@@ -28,6 +30,12 @@ class ListStudy:
         if isinstance(proposal, Exception):
             raise proposal
         return proposal
+
+    def has_points(self) -> bool:
+        return any(is_first_point(own.recipe) for own in self.left if isinstance(own, TrialSpec))
+
+    def ended_elsewhere(self) -> list[TrialRecord]:
+        return []
 
     def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
         return number in self.pruned

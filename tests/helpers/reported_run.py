@@ -10,6 +10,7 @@ from simulated_run import NOW, search_record, trial_record
 from results.ensembles.build import build_ensembles
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
+from results.run.sessions import SessionTime, add_session
 from results.scores.metrics import mean_fold_auc
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode, flatten
@@ -67,6 +68,11 @@ def make_reported_run(
     }
     run.write_search(search_record(**(asked | {"versions": {"torch": "2.11"}} | facts)))
     write_split(run.split_file, split)
+    for features, training, waiting in ((60.0, 30.0, 10.0), (0.0, 90.0, 10.0)):  # a session and its resume
+        own = SessionTime(
+            started_at=NOW, ended_at=NOW, workers=2, features=features, training=training, waiting=waiting
+        )
+        add_session(run, own)
     scored = training_data_of(patch_set, task, split, "image").scored
     random = np.random.default_rng(1)
     for number in range(trials):

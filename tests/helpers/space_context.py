@@ -1,6 +1,6 @@
 """The context of a search space as a machine gives it that affords everything."""
 
-from search_spaces.closed_form import HEADS
+from search_spaces.closed_form import HEADS, RARER_HEADS, SCALINGS
 from search_spaces.context import SpaceContext
 from search_spaces.registry import TASK_SPACES
 from trainables.config.tasks import TASKS
@@ -41,4 +41,6 @@ def context(backbones: tuple[str, ...] = DEFAULT_BACKBONES) -> SpaceContext:
         epochs=30,
         images=100,
         heads=HEADS,
+        rarer_heads=RARER_HEADS,
+        scalings=SCALINGS,
     )

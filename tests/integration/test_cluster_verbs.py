@@ -6,16 +6,14 @@ Against a real SSH server on a loopback address, with the cluster file that user
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ssh_machine import REPOSITORY, WORKER, Machine, cluster_file, free_port, ray_servers, running_machine
+from ssh_machine import WORKER, Machine, cluster_file, free_port, ray_servers, running_machine
+from typed_verbs import PATIENCE_SECONDS, TypedVerbs
 
 from results.run.run_folder import RunFolder
 
@@ -28,77 +26,17 @@ SEARCH = (
     *("--set", "input.size_px=64", "--set", "model.cut=top", "--workers", "1", "--no-audit", "--no-pictures"),
 )
 MANY = 5000  # trials: no machine is so fast that a search of them ends by itself
-STARTS = 4
-PATIENCE_SECONDS = 480.0  # a busy machine takes minutes to start Ray, and again to its first trial
 
 
-@dataclass(frozen=True)
-class Laptop:
+@dataclass(frozen=True, kw_only=True)
+class Laptop(TypedVerbs):
     """The machine that verbs are typed at, and the one that they lead to.
 
     Attributes:
         machine: The machine elsewhere.
-        file: The cluster file.
     """
 
     machine: Machine
-    file: Path
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Type a verb; `FILE` stands for the cluster file."""
-        client = self.machine.folder / "client"
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "RAY_TMPDIR": str(client),  # what `ray up` remembers of its clusters
-            "TMPDIR": str(client),
-            "XDG_STATE_HOME": str(client / "state"),
-            "PYTHONPATH": str(REPOSITORY),
-            "COLUMNS": "80",
-        }
-        typed = [str(self.file) if word == "FILE" else word for word in words]
-        return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli.main", *typed],
-            cwd=REPOSITORY,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *words: str, code: int = 0) -> tuple[str, str]:
-        """Type a verb, and wait for its end; return what it prints on standard output and error."""
-        started = self.start(*words)
-        out, err = started.communicate(timeout=PATIENCE_SECONDS)
-        assert started.returncode == code, f"{words} ended with {started.returncode}:\n{out}\n{err[-3000:]}"
-        return out, err
-
-    def up(self) -> str:
-        """Start the cluster; return what that says on standard error.
-
-        Ray gives a node 30 s to start, and SSH 15 s to answer, which nobody can change; it may be too little.
-        """
-        for _ in range(STARTS - 1):
-            started = self.start("cluster", "up", "FILE")
-            _, err = started.communicate(timeout=PATIENCE_SECONDS)
-            if started.returncode == 0:
-                return err
-            assert "Failed to setup head node" in err, err[-3000:]
-        return self.run("cluster", "up", "FILE")[1]
-
-    def search(self, name: str) -> dict[str, Any]:
-        """What `orchestrate status` says of one search; empty while it does not know it."""
-        out, _ = self.run("status", "FILE", "--format", "json")
-        return next((one for one in json.loads(out)["searches"] if one["name"] == name), {})
-
-    def wait_for(self, name: str, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Ask for a search until something is so."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_so(found := self.search(name)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.5)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +45,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     with running_machine(tmp_path_factory.mktemp("cluster")) as machine:
         file = machine.folder / "dgx.yaml"
         file.write_text(cluster_file(machine, free_port()))
-        yield Laptop(machine, file)
+        yield Laptop(file=file, client=machine.folder / "client", environment=os.environ, machine=machine)
 
 
 def test_a_cluster_is_checked_before_it_is_started_also_a_machine_behind_the_first(laptop: Laptop) -> None:
@@ -122,7 +60,7 @@ def test_a_cluster_is_checked_before_it_is_started_also_a_machine_behind_the_fir
         assert found[host, "login"]["state"] == "ok"
         assert home in found[host, "login"]["detail"]
         assert found[host, "clock"]["state"] == "ok"
-    assert found["127.0.0.1", "installed"]["state"] == "note"
+    assert found["127.0.0.1", "versions"]["state"] == "note"
     assert found["127.0.0.9", "login"]["state"] == "broken"
     assert found["all", "home"]["state"] == "ok"
     assert found["file", "schema"]["state"] == "ok"
@@ -162,7 +100,7 @@ def refuse_a_second_up(laptop: Laptop) -> None:
     """A second `up` would kill the search; sending code does not."""
     servers = ray_servers(laptop.machine)
     _, err = laptop.run("cluster", "up", "FILE", code=2)
-    assert "a search runs on this cluster (search benign_malignant" in err
+    assert "a search runs on this cluster (on 127.0.0.1: search benign_malignant" in err
     laptop.run("cluster", "up", "FILE", "--no-restart")
     assert servers <= ray_servers(laptop.machine)
     assert laptop.search("long")["is_running"]

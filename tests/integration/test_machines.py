@@ -14,7 +14,7 @@ from prefix_examples import LOW, TOP, VIEWS, Counting, key
 from benchmarks.fake_cluster import FakeCluster, fake_cluster
 from benchmarks.scale_worker import Epoch, Report, write_complete
 from orchestrator.callbacks import Callback
-from orchestrator.study.trial_spec import TrialSpec
+from orchestrator.study.trial_spec import TrialFailure, TrialSpec
 from orchestrator.tuning.preemption import undisturbed
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import TrialManager
@@ -129,6 +129,17 @@ class OpensFeatures(Trainer):
         return super().step()
 
 
+class CannotRunThere(Trainer):
+    """On the machine whose name is in a file, no trial can run."""
+
+    def step(self) -> Report:
+        import ray
+
+        if ray.get_runtime_context().get_node_id() != (self.run.path / "unfit").read_text():
+            return super().step()
+        return Report(is_end=True, failure=TrialFailure("environment", "torch sees no GPU"))
+
+
 class After(Callback):
     """Calls a function at the end of the trial that is the n-th to end."""
 
@@ -211,11 +222,12 @@ def test_machines_that_join_are_used_and_those_that_go_cost_no_trial(
     )
     resources = Resources(1.0, 0.0, 2, machines=cluster.machines)
     try:
-        found = search(tmp_path, make_search, resources, trials=14, callback=callback)
+        # Half a minute of trials is left when the machine goes: Ray takes up to twenty seconds to see it.
+        found = search(tmp_path, make_search, resources, trials=24, callback=callback)
     finally:
         for node in joined:
             cluster.remove(node)
-    assert found.complete == list(range(14))
+    assert found.complete == list(range(24))
     assert {node for _, _, node, _ in found.starts} == {first.node_id, joined[0].node_id}
     assert any("2 machines now, before 1: 4 trials at once, before 2" in line for line in found.said)
     assert any("1 machine now, before 2: 2 trials at once" in line for line in found.said)
@@ -232,6 +244,24 @@ def test_a_worker_that_is_asked_to_end_finishes_its_epoch_and_the_trial_goes_on_
         cluster.remove(node)
     assert found.complete == [0, 1, 2]
     assert [epoch for number, epoch, _, _ in found.starts if number == 1][:2] == [0, 6]
+
+
+def test_a_machine_on_which_no_trial_can_run_costs_the_others_none(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    unfit, other = cluster.add(cpus=2), cluster.add(cpus=2)
+    (tmp_path / "unfit").write_text(unfit.node_id)
+    resources = Resources(1.0, 0.0, 4, machines=cluster.machines)
+    try:
+        found = search(tmp_path, make_search, resources, trials=12, runner=CannotRunThere)
+    finally:
+        for node in (unfit, other):
+            cluster.remove(node)
+    assert found.complete == list(range(12))
+    assert any("gets no further trials, since it could not run 3 in a row" in line for line in found.said)
+    assert any("1 machine now, before 2" in line for line in found.said)
+    there = [number for number, _, node, _ in found.starts if node == unfit.node_id]
+    assert 3 <= len(there) < 12  # with those that were on their way there when it was found out
 
 
 def test_trials_leave_a_machine_that_is_drained_with_what_they_have(
@@ -265,6 +295,22 @@ def test_heads_go_to_the_machine_without_a_gpu_once_their_features_are_stored(
     assert found.complete == list(range(10))
     places = {(node, gpus) for _, _, node, gpus in found.starts}
     assert places == {(with_gpus.node_id, 1.0), (without.node_id, 0.0)}
+
+
+def test_what_needs_no_net_goes_to_the_machine_without_a_gpu_from_the_first_trial_on(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    with_gpus, without = cluster.add(cpus=8, gpus=2), cluster.add(cpus=2)
+    fixed = frozenset({CONFIG.model.backbone})
+    resources = Resources(1.0, 1.0, 2, machines=cluster.machines, lends_features=True, fixed_backbones=fixed)
+    try:
+        found = search(tmp_path, make_search, resources, trials=4)
+    finally:
+        for node in (with_gpus, without):
+            cluster.remove(node)
+    assert found.complete == list(range(4))
+    first = {number: (node, gpus) for number, _, node, gpus in found.starts if number < 2}
+    assert set(first.values()) == {(without.node_id, 0.0)}
 
 
 def test_a_machine_without_a_gpu_takes_the_features_of_its_heads_from_the_one_that_has_them_once(

@@ -64,7 +64,9 @@ def test_two_machines_hand_out_each_number_once_while_the_server_is_restarted(
     reader.result()
     assert {path.name for path in reader.seen.iterdir()} == {"lost+found", "study.log"}  # no lock is left
     study = open_study(storage=None, journal=reader.seen / "study.log", name="t/both", is_new=False)
-    assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * TRIALS
+    # Two that ask for the last one at the same time are given two, of which the later one is discarded.
+    counted = [own.state for own in study.get_trials() if not own.user_attrs.get("discarded")]
+    assert counted == [TrialState.COMPLETE] * TRIALS
 
 
 def test_one_machine_holds_a_run_folder_until_it_is_lost(machines: Nfs) -> None:

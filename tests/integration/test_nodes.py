@@ -39,9 +39,22 @@ STEADY = tuple(
     )
     for part in ("--set", setting)
 )
+# Trains every layer of a small net, long enough for the notice of a machine to come within a trial.
+FROM_PIXELS = tuple(
+    part
+    for setting in (
+        *("model.backbone=scratch4", "model.trained_stages=all", "training.patience=20"),
+        *("training.average_views=false", "classical.name=none", "training.batch_size=16"),
+        *("optimizer.name=adam", "optimizer.lr=0.003", "optimizer.schedule=constant"),
+    )
+    for part in ("--set", setting)
+)
+TRIALS = 6
 # What differs from run to run of the same trial, whichever machine it is on.
 CHANGING = {"wall_seconds", "finished_at", "peak_bytes", "prefix"}
 WAIT_SECONDS = 600.0
+# Of a killed machine a worker may be missed first; one that does not answer is missed as a whole.
+LOSSES = ("its worker died; it is run again", "its worker was taken away; it goes on elsewhere")
 
 
 @pytest.fixture
@@ -54,6 +67,12 @@ def work(tmp_path: Path) -> Path:
     patients = np.array([f"p{index // 2:02d}" for index in range(48)])
     np.savez(tmp_path / "patches.npz", images=images, labels=labels, patient=patients)
     return tmp_path
+
+
+@pytest.fixture
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that machines see unless it is hidden from them."""
+    return tmp_path_factory.mktemp("common")
 
 
 @pytest.fixture
@@ -124,30 +143,34 @@ def facts(record: TrialRecord) -> dict[str, object]:
     return record.model_dump(exclude=CHANGING)
 
 
-def test_the_same_search_on_one_machine_and_on_three_gives_the_same_records(
-    machines: Network, work: Path
+@pytest.mark.parametrize("settings", [STEADY, FROM_PIXELS], ids=["heads of a frozen net", "all from pixels"])
+def test_the_same_search_on_one_machine_and_on_three_gives_the_same_records_though_its_worker_has_to_move(
+    machines: Network, work: Path, settings: tuple[str, ...]
 ) -> None:
-    head = machines.machines["head"]
-    options = ("--workers", "1", "--trials", "3", "--epochs", "3")
+    head, *others = machines.machines.values()
+    options = ("--workers", "1", "--trials", str(TRIALS), "--epochs", "20", *settings)
     begun(head, work, "alone", "--address", "local", *options).ended()
-    said = begun(head, work, "spread", "--address", f"{head.address}:6379", *options).ended()
-    assert "3 machines with 2 CPUs" in said
+    search = begun(head, work, "spread", "--address", f"{head.address}:6379", *options)
     alone, spread = run_of(work, "alone"), run_of(work, "spread")
-    assert len(alone.records()) == 3
+    search.wait_for(lambda: len(spread.records()) >= 1)
+    (left,) = [machine for machine in others if _has_own(machine, machines, "store/data")]
+    left.run(sys.executable, "-m", "cluster.leave")
+    assert len(spread.records()) < TRIALS
+    said = search.ended()
+    assert "3 machines with 2 CPUs" in said
+    assert len(alone.records()) == TRIALS
     for one, other in zip(alone.records(), spread.records(), strict=True):
+        assert one.state == "complete", one.error
         assert facts(one) == facts(other)
-        if one.state == "complete":
-            here, there = alone.out_of_fold(one.number), spread.out_of_fold(one.number)
-            assert np.array_equal(here.probabilities, there.probabilities)
-            for fold in range(3):
-                weights = [run.weights_folder(one.number) / f"{fold}.safetensors" for run in (alone, spread)]
-                assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert any(record.state == "complete" for record in alone.records())
-    left = sorted(path.name for path in spread.path.iterdir() if path.name.startswith("."))
-    assert left == [".lock"]
-    others = [machines.machines[name] for name in ("one", "two")]
+        here, there = alone.out_of_fold(one.number), spread.out_of_fold(one.number)
+        assert np.array_equal(here.probabilities, there.probabilities)
+        for fold in range(3):
+            weights = [run.weights_folder(one.number) / f"{fold}.safetensors" for run in (alone, spread)]
+            assert weights[0].read_bytes() == weights[1].read_bytes()
+    hidden = sorted(path.name for path in spread.path.iterdir() if path.name.startswith("."))
+    assert hidden == [".lock"]
     copies = [machine.run("ls", f"{machines.folder}/own/store/data", may_fail=True) for machine in others]
-    assert any(spread.search().fingerprint in copy for copy in copies)
+    assert all(spread.search().fingerprint in copy for copy in copies), said
     assert all(
         f"ls: cannot access '{work}/runs'" in machine.run("ls", str(work / "runs"), may_fail=True)
         for machine in others
@@ -166,7 +189,7 @@ def test_the_trial_of_a_machine_that_is_lost_is_run_again_and_one_that_joins_lat
     lose[fault]()
     late = machines.add("late")
     machines.start_ray(late, cpus=1)
-    search.wait_for(lambda: "its worker died; it is run again" in search.said)
+    search.wait_for(lambda: any(loss in search.said for loss in LOSSES))
     search.wait_for(lambda: _has_own(late, machines, "store/prefix"))
     ended = len(run.records())
     search.wait_for(lambda: len(run.records()) >= ended + 2)
@@ -179,6 +202,62 @@ def test_the_trial_of_a_machine_that_is_lost_is_run_again_and_one_that_joins_lat
     assert run.damage() == {}
     if fault == "stopped":
         one.go_on()
+
+
+def test_a_shared_store_that_is_on_one_machine_only_is_refused_before_the_search_begins(
+    machines: Network, work: Path
+) -> None:
+    head, two = machines.machines["head"], machines.machines["two"]
+    shared = work / "shared"
+    shared.mkdir()
+    two.run("mkdir", str(shared))  # at the same path, and not the same
+    options = ("--address", f"{head.address}:6379", "--trials", "1", "--shared-store", str(shared))
+    search = begun(head, work, "refused", *options)
+    assert search.process.wait(WAIT_SECONDS) == 2, search.said
+    said = " ".join(search.said.split())
+    assert "but on one (10.77.0.2) it is not there, and on two (10.77.0.3) it is another folder: " in said
+    assert not run_of(work, "refused").path.exists()
+    assert list(shared.iterdir()) == []
+
+
+def test_a_machine_that_joins_without_the_shared_store_computes_its_own_features_and_is_named_once(
+    machines: Network, work: Path, common: Path
+) -> None:
+    head = machines.machines["head"]
+    options = ("--address", f"{head.address}:6379", "--shared-store", str(common), "--workers", "3")
+    options += ("--trials", "1000", "--epochs", "20", *STEADY)
+    search, run = begun(head, work, "mixed", *options), run_of(work, "mixed")
+    search.wait_for(lambda: len(run.records()) >= 2)
+    assert "does not see" not in search.said
+    machines.private = [*machines.private, common]
+    late = machines.add("late")
+    machines.start_ray(late, cpus=1)
+    search.wait_for(lambda: "late (10.77.0.4) has joined and does not see" in " ".join(search.said.split()))
+    search.wait_for(lambda: _has_own(late, machines, "store/prefix"))
+    ended = len(run.records())
+    search.wait_for(lambda: len(run.records()) >= ended + 4)
+    search.interrupt()
+    assert {record.state for record in run.records()} == {"complete"}, search.said
+    assert search.said.count("has joined and does not see") == 1
+    assert [path.name for path in common.iterdir()] == ["prefix"]  # no mark is left
+    computed = [record.prefix.computed for record in run.records() if record.prefix is not None]
+    assert sum(count > 0 for count in computed) >= 2  # on the late machine, too
+
+
+def test_a_machine_that_has_had_no_trial_trains_folds_of_the_last_one(machines: Network, work: Path) -> None:
+    head = machines.machines["head"]
+    settings = ("model.backbone=scratch4", "model.trained_stages=all", "input.size_px=128")
+    settings += ("training.epochs=50", "training.patience=null", "training.average_views=false")
+    settings += ("classical.name=none", "training.augmentation=none", "optimizer.name=sgd")
+    held = tuple(part for setting in settings for part in ("--set", setting))
+    options = ("--address", f"{head.address}:6379", "--workers", "2", "--trials", "1", *held)
+    said = begun(head, work, "last", *options).ended()
+    assert "trial 0 trains its folds on 1 idle worker, too" in said
+    (record,) = run_of(work, "last").records()
+    assert (record.state, record.epochs) == ("complete", 50), record.error
+    assert len(run_of(work, "last").out_of_fold(0).rows) > 0
+    folders = [machines.machines[name] for name in ("one", "two")]
+    assert all(_has_own(machine, machines, "runs") for machine in folders)
 
 
 def _has_own(machine: Machine, machines: Network, name: str) -> bool:

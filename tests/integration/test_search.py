@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.sessions import read_sessions
 from trainables.data.splits import TEST, read_split
 
 pytestmark = pytest.mark.timeout(240)
@@ -105,6 +107,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.stdout == ""
     assert "4 trials ended" in done.stderr
     assert "orchestrate leaderboard runs/benign_malignant/first" in done.stderr
+    (folder / "closing.txt").write_text(done.stderr)
     return folder
 
 
@@ -135,6 +138,23 @@ def test_the_test_part_is_sealed_from_every_trial(finished: Path) -> None:
     for record in run.records():
         if record.state == "complete":
             assert sealed.isdisjoint(run.out_of_fold(record.number).groups)
+
+
+def test_how_busy_the_workers_were_is_said_kept_and_in_the_report(finished: Path) -> None:
+    pattern = r"busy (\d+) % of (?:\d+:)?\d+:\d\d worker time \(features (\d+) %, training (\d+) %\)"
+    said = re.search(pattern, " ".join((finished / "closing.txt").read_text().split()))
+    assert said is not None
+    busy, features, training = map(int, said.groups())
+    assert 0 < busy == features + training <= 100
+    run = run_of(finished)
+    (session,) = read_sessions(run)
+    assert session.workers == 2
+    worked = session.features + session.training
+    whole = 2 * (session.ended_at - session.started_at).total_seconds()
+    assert 0.0 < worked <= worked + session.waiting <= whole + 1.0
+    assert busy == pytest.approx(100 * worked / (worked + session.waiting), abs=1.0)
+    orchestrate(finished, "report", "first", "--out", "first.html", "--no-pictures")
+    assert said.group() in (finished / "first.html").read_text()
 
 
 def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:

@@ -17,7 +17,6 @@ from benchmarks.chaos.checks import (
     snapshot,
     standing_faults,
 )
-from benchmarks.chaos.ledger import Outcome, as_json, as_markdown
 from orchestrator.study.study import open_study
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
@@ -120,16 +119,3 @@ def test_a_shorter_search_is_compared_with_the_beginning_of_the_undisturbed_one(
     assert snapshot(run).handed_out == Counter({0: 1, 1: 1, 2: 1})
     numbers = {0, 1}
     assert [number for number in (2, 1, 0) if number in numbers] == _order(run, numbers)
-
-
-def test_the_table_adds_up_and_says_what_went_wrong() -> None:
-    rows = [
-        Outcome("SIGKILL of the driver", 20, 19, lost=1, faults=("trial 3 is gone",), note="at random"),
-        Outcome("SIGHUP", 1, 1),
-    ]
-    table = as_markdown(rows).splitlines()
-    assert table[2] == "| SIGKILL of the driver | 20 | 19 | 1 | 0 | at random; trial 3 is gone |"
-    assert table[-1] == "| all | 21 | 20 | 1 | 0 | |"
-    found = as_json(rows, seed=3)
-    assert found["seed"] == 3
-    assert [row["is_good"] for row in found["outcomes"]] == [False, True]

@@ -68,6 +68,29 @@ def test_the_journal_of_optuna_has_the_lines_that_we_read(tmp_path: Path) -> Non
     assert written[-1] == ENDS_TRIAL
 
 
+def test_optunas_estimator_calls_the_parts_that_we_make_quick() -> None:
+    from optuna.samplers import TPESampler
+    from optuna.samplers._tpe import sampler
+    from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
+
+    from orchestrator.study.optuna_private import _split_each_time
+
+    assert [*inspect.signature(_split_each_time).parameters] == ["study", "trials", "n_below"]
+    source = inspect.getsource(sampler.TPESampler)
+    assert "_split_trials(" in source
+    assert "self._group_decomposed_search_space.calculate(study, use_trial_cache)" in re.sub(
+        r"\(\s+", "(", re.sub(r"\s+\)", ")", source)
+    )
+    assert [*inspect.signature(TPESampler._get_internal_repr).parameters] == [
+        "self",
+        "trials",
+        "search_space",
+        "study",
+    ]
+    assert "self._get_internal_repr(trials, search_space, study)" in source
+    assert "self._search_space.add_distributions(" in inspect.getsource(_GroupDecomposedSearchSpace.calculate)
+
+
 def test_ray_has_the_key_value_store_that_carries_heartbeats() -> None:
     from ray import _raylet
     from ray.experimental import internal_kv
