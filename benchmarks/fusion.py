@@ -1,6 +1,6 @@
 """Folds of a trial trained as one batched computation, against one after the other.
 
-    python -m benchmarks.fusion [--device cpu|cuda] [--json FILE]
+    python -m benchmarks.fusion [--device cpu|cuda] [--images 120] [--epochs 3] [--json FILE]
 
 Both sides train the same models on the same draws; the last column is how far their predictions lie apart
 after the epochs that were timed, in single precision. On a CPU processor seconds are counted, so that other
@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from trainables.training.assembly import assemble_part
 from trainables.training.folds import FoldData, Folds
 from trainables.training.sequential import ExecutionMode
 
-IMAGES, FOLDS, EPOCHS = 120, 4, 3
+FOLDS = 4
 _HEAD: Final = {"model.backbone": "efficientnet_lite0", "model.head.dropout": 0.2}
 _STAGE: Final = {**_HEAD, "model.trained_stages": 1, "model.head.hidden": "64"}
 _SCRATCH: Final = {"model.backbone": "scratch4", "model.weights": "random", "model.trained_stages": "all"}
@@ -72,20 +73,23 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--images", type=int, default=120, help="an even number (default: 120)")
+    parser.add_argument("--epochs", type=int, default=3, help="the fastest counts (default: 3)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     torch.set_num_threads(1)
-    print(f"{FOLDS} folds, {IMAGES} images, {_hardware(device)}; milliseconds an epoch with its evaluation\n")
+    what = f"{FOLDS} folds, {arguments.images} images, {_hardware(device)}"
+    print(f"{what}; milliseconds an epoch with its evaluation\n")
     print(f"{'what trains':30} {'sequential':>10} {'fused':>8} {'ratio':>6} {'difference':>11}")
-    rows = [_measure(case, device) for case in CASES]
+    rows = [_measure(case, device, arguments.images, arguments.epochs) for case in CASES]
     if arguments.json:
         arguments.json.write_text(json.dumps({"hardware": _hardware(device), "rows": rows}, indent=1))
 
 
-def _measure(case: Case, device: torch.device) -> dict[str, Any]:
-    config = decode({**case.settings, "training.epochs": EPOCHS})
-    data = _data(case.shape, device)
+def _measure(case: Case, device: torch.device, images: int, epochs: int) -> dict[str, Any]:
+    config = decode({**case.settings, "training.epochs": epochs})
+    data = _data(case.shape, device, images)
     slow, first = _run(case, config, data, device, "sequential")
     fast, second = _run(case, config, data, device, "fused")
     difference = float(np.abs(first - second).max())
@@ -111,7 +115,7 @@ def _run(
 
     runtime = TrialRuntime(Path(), device, {})
     folds = Folds(config, data, build, seed=0, runtime=runtime, mode=mode)
-    times = [_seconds(lambda epoch=epoch: _epoch(folds, epoch), device) for epoch in range(EPOCHS)]  # type: ignore[misc]
+    times = [_seconds(partial(_epoch, folds, epoch), device) for epoch in range(config.training.epochs)]
     return min(times), folds.predict()
 
 
@@ -129,18 +133,18 @@ def _seconds(work: Callable[[], None], device: torch.device) -> float:
     return clock() - start
 
 
-def _data(shape: tuple[int, ...], device: torch.device) -> FoldData:
+def _data(shape: tuple[int, ...], device: torch.device, images: int) -> FoldData:
     """Random features with a signal; four views for training, one for prediction."""
     random = np.random.default_rng(0)
-    labels = np.tile([0, 1], IMAGES // 2)
+    labels = np.tile([0, 1], images // 2)
     views = [
-        (random.normal(0.0, 1.0, (IMAGES, *shape)) + 0.1 * labels.reshape(-1, *[1] * len(shape))).astype(
+        (random.normal(0.0, 1.0, (images, *shape)) + 0.1 * labels.reshape(-1, *[1] * len(shape))).astype(
             np.float16
         )
         for _ in range(4)
     ]
-    features = StoredFeatures(views, views[:1], np.arange(IMAGES), device)
-    rows = np.arange(IMAGES)
+    features = StoredFeatures(views, views[:1], np.arange(images), device)
+    rows = np.arange(images)
     return FoldData(features, rows % FOLDS, labels, 2, rows.astype(np.str_))
 
 

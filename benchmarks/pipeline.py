@@ -1,6 +1,6 @@
 """Features of frozen stages from images on disk: the loop of a tutorial, ours, and the bare forward pass.
 
-    python -m benchmarks.pipeline [--weights-dir FOLDER] [--device cpu|cuda] [--json FILE]
+    python -m benchmarks.pipeline [--weights-dir FOLDER] [--device cpu|cuda] [--rounds 3] [--json FILE]
 
 `tutorial` is the eager model under `no_grad` behind a DataLoader with torchvision's transforms. `ours` runs
 eight symmetries through transform and prefix; `stored` also writes them to the store, in half precision.
@@ -37,7 +37,7 @@ from trainables.models.weights import WeightsFile, build_stages, find_weights
 from trainables.preprocessing.transforms import TransformSpec
 from trainables.preprocessing.views import View
 
-IMAGE_PX, TUTORIAL_BATCH, ROUNDS = 150, 32, 3
+IMAGE_PX, TUTORIAL_BATCH = 150, 32
 SEARCH_IMAGES = 10_000  # announced as in a search, so that stages are exported; this benchmark runs few
 VIEWS = tuple(View("d4", index) for index in range(8))
 CASES = (("efficientnet_lite0", 150, 48), ("efficientnet_lite0", 224, 32), ("vgg16", 150, 8))
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights-dir", type=Path, help="with vgg16*.pt; VGG16 is left out without it")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=3, help="the fastest of each counts (default: 3)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -101,7 +102,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             more = 16 if arguments.device == "cuda" else 1
             case = Case(backbone_named(name), weights, size_px, images * more, Path(folder), arguments.device)
-            rows.append(case.measure())
+            rows.append(case.measure(arguments.rounds))
         print(_line(rows[-1]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
@@ -126,7 +127,7 @@ class Case:
         self.batches = self._ready_batches()
         self.stored = 0
 
-    def measure(self) -> Row:
+    def measure(self, rounds: int) -> Row:
         """Time the four ways in turn, keep the fastest round of each, and compare their features."""
         ways: dict[str, Callable[[], np.ndarray]] = {
             "tutorial": self.as_tutorial,
@@ -136,7 +137,7 @@ class Case:
         }
         found = {name: way() for name, way in ways.items()}
         seconds = {name: float("inf") for name in ways}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, way in ways.items():
                 seconds[name] = min(seconds[name], self._seconds(way))
         count = {name: len(self.patches.images) * (8 if name in ("ours", "stored") else 1) for name in ways}

@@ -37,6 +37,7 @@ class PlainData:
         weights: Pretrained weights file of the backbone.
         epochs: Number of epochs of a trial.
         seed: Random seed of the trials.
+        device: Device that they compute on, `cpu` or `cuda`; they share one GPU evenly.
     """
 
     images: Path
@@ -48,6 +49,7 @@ class PlainData:
     weights: WeightsFile
     epochs: int
     seed: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,9 @@ def run_plain(data: PlainData, sample: Sequence[Configuration], *, workers: int,
     searcher = OptunaSearch(
         metric="best_auc", mode="max", points_to_evaluate=[asdict(point) for point in sample]
     )
+    resources = {"CPU": 1.0, "GPU": 1 / workers if data.device == "cuda" else 0.0}
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_train, data=data), {"CPU": 1}),
+        tune.with_resources(tune.with_parameters(_train, data=data), resources),
         param_space=space,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -122,15 +125,16 @@ def _train(config: dict[str, Any], data: PlainData) -> None:
     torch.manual_seed(data.seed)
     body, width = _frozen(data, config["cut"])
     folds = range(int(data.folds.max()) + 1)
-    heads = [_head(width, int(config["hidden"])) for _ in folds]
+    heads = [_head(width, int(config["hidden"])).to(data.device) for _ in folds]
     optimizers = [torch.optim.Adam(head.parameters(), lr=config["lr"]) for head in heads]
     loaders = [_loaders(data, fold, config["contrast"]) for fold in folds]
+    device = torch.device(data.device)
     best_loss, best_auc = float("inf"), 0.0
     for _ in range(data.epochs):
         scores = []
         for head, optimizer, (training, held_out) in zip(heads, optimizers, loaders, strict=True):
-            _train_epoch(body, head, optimizer, training)
-            scores.append(_evaluate(body, head, held_out))
+            _train_epoch(body, head, optimizer, training, device)
+            scores.append(_evaluate(body, head, held_out, device))
         loss, auc = np.mean(scores, axis=0).tolist()
         if loss < best_loss:
             best_loss, best_auc = loss, auc
@@ -138,25 +142,32 @@ def _train(config: dict[str, Any], data: PlainData) -> None:
 
 
 def _train_epoch(
-    body: nn.Module, head: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]
+    body: nn.Module,
+    head: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader[Any],
+    device: torch.device,
 ) -> None:
     head.train()
     for images, labels in loader:
         with torch.no_grad():
-            features = body(images).mean(dim=(2, 3))
+            features = body(images.to(device)).mean(dim=(2, 3))
         optimizer.zero_grad()
         logits = head(features).squeeze(1)
-        nn.functional.binary_cross_entropy_with_logits(logits, labels.float()).backward()
+        nn.functional.binary_cross_entropy_with_logits(logits, labels.float().to(device)).backward()
         optimizer.step()
 
 
 @torch.no_grad()
-def _evaluate(body: nn.Module, head: nn.Module, loader: DataLoader[Any]) -> tuple[float, float]:
+def _evaluate(
+    body: nn.Module, head: nn.Module, loader: DataLoader[Any], device: torch.device
+) -> tuple[float, float]:
     """Log loss and AUC of a fold's held-out images."""
     head.eval()
     scores, truth = [], []
     for images, labels in loader:
-        scores.append(torch.sigmoid(head(body(images).mean(dim=(2, 3))).squeeze(1)))
+        features = body(images.to(device)).mean(dim=(2, 3))
+        scores.append(torch.sigmoid(head(features).squeeze(1)).cpu())
         truth.append(labels)
     probabilities, labels = torch.cat(scores).double().numpy(), torch.cat(truth).numpy()
     return float(log_loss(labels, probabilities, labels=[0, 1])), float(roc_auc_score(labels, probabilities))
@@ -167,9 +178,9 @@ def _frozen(data: PlainData, cut: str) -> tuple[nn.Module, int]:
     backbone = backbone_named(data.backbone)
     stages = build_stages(backbone, channels=3, weights=data.weights)
     kept = list(stages.values())[: backbone.cut_index(cut)]
-    body = nn.Sequential(*kept).eval().requires_grad_(False)
+    body = nn.Sequential(*kept).eval().requires_grad_(False).to(data.device)
     with torch.no_grad():
-        return body, body(torch.zeros(1, 3, data.size_px, data.size_px)).shape[1]
+        return body, body(torch.zeros(1, 3, data.size_px, data.size_px, device=data.device)).shape[1]
 
 
 def _head(width: int, hidden: int) -> nn.Module:

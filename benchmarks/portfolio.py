@@ -1,6 +1,7 @@
 """Results of a fixed list of configurations on many sets, and the list of first points that they teach.
 
     python -m benchmarks.portfolio run DATA --work FOLDER [--configurations 200] [--images 300]
+    python -m benchmarks.portfolio extend DATA --work FOLDER
     python -m benchmarks.portfolio rates DATA --work FOLDER
     python -m benchmarks.portfolio choose
     python -m benchmarks.portfolio learn
@@ -8,36 +9,36 @@
 DATA is the folder of real images and weights. `run` draws configurations of frozen nets from the space of a
 search, eleven of twelve with a closed-form head, and trains each on every set: four folds by patient, at most
 so many images of whole patients. What has been trained stays in the folder and is not repeated. It ends by
-writing the table that `orchestrator.simulation` replays. `choose` reads that table and writes the points that
-a search tries first, `search_spaces/recipes/portfolio.json`: greedily, each point is the one that lowers the
-regret most, over all sets. `rates` trains linear and hidden heads at five learning rates of each optimiser,
-and writes a table of its own. `learn` reads both tables and writes `search_spaces/learned.json`: ranges of
-numbers that hold all that was ever good.
+writing the table that `orchestrator.simulation` replays. `extend` adds to that table what is written by hand
+here and is not in it yet. `choose` reads that table and writes the points that a search tries first,
+`search_spaces/recipes/portfolio.json`: greedily, each point is the one that lowers the regret most, over all
+sets. `rates` trains linear and hidden heads at five learning rates of each optimiser, and writes a table of
+its own. `learn` reads both tables and writes `search_spaces/learned.json`, ranges of numbers that hold all
+that was ever good, and `search_spaces/tried.json`, how good each configuration is likely to be. Both take
+`--without SET`, for a search of that set which knows nothing of it.
 """
 
 import argparse
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import optuna
 
+from benchmarks.portfolio_lessons import choose, learn
 from benchmarks.samplers import Trainer
 from cluster.background import KnownConnection
 from orchestrator.preflight.this_machine import this_machine
+from orchestrator.reporting.compute_savings import count_images
 from orchestrator.request import SearchRequest
-from orchestrator.simulation.learning import ranges_of
-from orchestrator.simulation.portfolio import chosen_points
 from orchestrator.simulation.table import (
     PACKAGED,
     PACKAGED_RATES,
     ResultTable,
     Trajectory,
-    packaged_rates,
     packaged_table,
     write_table,
 )
@@ -47,15 +48,12 @@ from results.run.versions import package_versions
 from search_spaces.closed_form import ONCE
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import LEARNING_RATES
-from search_spaces.learned import LEARNED_FILE
-from search_spaces.recipes.portfolio import POINTS_FILE
 from search_spaces.registry import Space, space_named
-from trainables.common.files import write_atomically
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
-from trainables.models.registry import backbone_named
+from trainables.data.splits import read_split
 
 
 def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
@@ -64,6 +62,23 @@ def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:
     settings["model.head.pooling"] = own.pop("pooling", "gap")
     head = {f"classical.{setting}": value for setting, value in own.items()}
     return {**settings, "classical.name": name, "classical.standardize": True, **ONCE, **head}
+
+
+def _trained(cut: str, optimizer: str, lr: float, **own: Any) -> dict[str, Any]:
+    """Settings of a small trained head on averaged features of EfficientNet-Lite0, with more contrast."""
+    settings = {"model.backbone": "efficientnet_lite0", "model.cut": cut, "input.contrast": 1.5}
+    settings |= {"model.head.hidden": [64], "model.head.batch_norm": True, "model.head.output": "softmax"}
+    settings |= {
+        "training.augmentation": "flips",
+        "training.average_views": False,
+        "training.sampling": "over",
+    }
+    settings |= {
+        "optimizer.schedule": "plateau",
+        "optimizer.weight_decay": 0.0025,
+        "optimizer.step_epochs": 3,
+    }
+    return {**settings, "optimizer.name": optimizer, "optimizer.lr": lr, **own}
 
 
 _RATES: Final = 5  # of each optimiser, from end to end of its range in the space
@@ -76,7 +91,6 @@ _RATED: Final = {
 }
 FOLDS: Final = 4
 EPOCHS: Final = 12
-POINTS: Final = 16  # more than a search tries, since some need weights that are not at hand
 _PATIENTS: Final = 20  # of a set, at least, where each has many images
 _CLOSED_FORM: Final = 0.92  # share of the configurations
 _COSTLY: Final = ("vgg16",)  # nets whose features are taken in one view at one contrast, for their time
@@ -119,6 +133,12 @@ _BY_HAND: Final[tuple[dict[str, Any], ...]] = (
         "training.average_views": True,
         "training.class_weight": "balanced",
     },
+    # Of the kind that was best on patches in searches of two minutes.
+    _trained("top", "sgd", 0.06, **{"optimizer.momentum": 0.75}),
+    _trained("top+1", "sgd", 0.06, **{"optimizer.momentum": 0.75}),
+    _trained("top+2", "sgd", 0.06, **{"optimizer.momentum": 0.75}),
+    _trained("top", "adam", 1e-3),
+    _trained("top+1", "adam", 1e-3),
 )
 
 
@@ -169,8 +189,12 @@ def configurations(space: Space, context: SpaceContext, count: int) -> list[Tria
         is_closed = config.classical.name != "none"
         if is_possible(config) and len(kept[is_closed]) < (closed if is_closed else trained):
             kept[is_closed].append(config)
-    by_hand = [decode({"training.epochs": EPOCHS} | own) for own in _BY_HAND]
-    return [*by_hand, *kept[True], *kept[False]]
+    return [*written_by_hand(), *kept[True], *kept[False]]
+
+
+def written_by_hand() -> list[TrialConfig]:
+    """Return the configurations that one would write by hand."""
+    return [decode({"training.epochs": EPOCHS} | own) for own in _BY_HAND]
 
 
 def is_possible(config: TrialConfig) -> bool:
@@ -276,6 +300,22 @@ def run_all(data: Path, work: Path, count: int, images: int, sets: Sequence[str]
     _write_all(configs, data, work, images, sets, command, PACKAGED)
 
 
+def extend(data: Path, work: Path, images: int) -> None:
+    """Train what is written by hand and lacks in the packaged table on each of its sets, and add it."""
+    table = packaged_table()
+    known = [dict(own) for own in table.settings]
+    configs = [config for config in written_by_hand() if _settings_of([config])[0] not in known]
+    more = dict(_on_sets(configs, data, work, images, list(table.sets)))
+    wider = replace(
+        table,
+        settings=(*table.settings, *_settings_of(configs)),
+        sets={name: (*found, *more[name]) for name, found in table.sets.items()},
+        fresh_stores=(*table.fresh_stores, len(table.settings)),
+        made={**table.made, "extended": f"python -m benchmarks.portfolio extend DATA --images {images}"},
+    )
+    write_table(wider, PACKAGED)
+
+
 def run_rates(data: Path, work: Path, images: int, sets: Sequence[str]) -> None:
     """Train heads at all learning rates and write their table."""
     command = f"python -m benchmarks.portfolio rates DATA --images {images} --sets " + " ".join(sets)
@@ -302,52 +342,40 @@ def _write_all(
 ) -> None:
     """Train configurations on sets, and write the table after each set."""
     context, space = _first_facts(data, work, images)
-    found: dict[str, tuple[Trajectory | None, ...]] = {}
-    settings = tuple(flatten(config.model_dump(mode="json", exclude_defaults=True)) for config in configs)
     made = {
         "command": command,
         "versions": {name: package_versions()[name] for name in ("torch", "scikit-learn", "optuna", "numpy")},
     }
-    frozen = frozen_only(context).model_dump(mode="json")
+    frozen, found = frozen_only(context).model_dump(mode="json"), dict[str, tuple[Trajectory | None, ...]]()
+    images_trained = dict[str, int]()
+    for name, own in _on_sets(configs, data, work, images, sets):
+        found[name] = own
+        images_trained[name] = _images_trained(prepared(name, data, work, images))
+        table = ResultTable(
+            _settings_of(configs), found, space.name, frozen, FOLDS, made, trained=images_trained
+        )
+        write_table(table, path)
+
+
+def _on_sets(
+    configs: Sequence[TrialConfig], data: Path, work: Path, images: int, sets: Sequence[str]
+) -> Iterator[tuple[str, tuple[Trajectory | None, ...]]]:
+    """Train configurations on sets; yields the name of each set and what was trained there."""
     for name in sets:
-        found[name] = tuple(trained(prepared(name, data, work, images), configs))
-        best = max(own.value for own in found[name] if own)
-        print(f"{name}: {sum(own is not None for own in found[name])} trained, best {best:.3f}", flush=True)
-        write_table(ResultTable(settings, found, space.name, frozen, FOLDS, made), path)
+        found = tuple(trained(prepared(name, data, work, images), configs))
+        best = max((own.value for own in found if own), default=0.0)
+        print(f"{name}: {sum(own is not None for own in found)} trained, best {best:.3f}", flush=True)
+        yield name, found
 
 
-def choose() -> None:
-    """Choose the points and write them."""
-    table = packaged_table()
-    chosen = chosen_points(table, POINTS)
-    points = {
-        "made": {"command": "python -m benchmarks.portfolio choose", "sets": sorted(table.sets)},
-        "points": [dict(table.settings[index]) for index in chosen],
-        "nets": sorted({net for index in chosen for net in nets_of(table.settings[index])}),
-    }
-    write_atomically(POINTS_FILE, json.dumps(points, indent=1, sort_keys=True) + "\n")
-    for index in chosen:
-        print(table.settings[index])
+def _images_trained(run: RunFolder) -> int:
+    """Images that all folds of an epoch train on, counted once a fold."""
+    return count_images(read_split(run.split_file), run.search().classes).trained
 
 
-def learn() -> None:
-    """Write the ranges that the tables teach."""
-    tables = packaged_table(), packaged_rates()
-    ranges = ranges_of(tables)
-    content = {
-        "made": {"command": "python -m benchmarks.portfolio learn", "sets": sorted(tables[0].sets)},
-        "ranges": {name: list(ends) for name, ends in ranges.items()},
-    }
-    write_atomically(LEARNED_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-    for name, ends in ranges.items():
-        print(f"{name}: {ends[0]:g} to {ends[1]:g}")
-
-
-def nets_of(settings: Mapping[str, Any]) -> set[str]:
-    """Return the nets whose weights a configuration needs."""
-    taps = (str(settings["model.backbone"]), *settings.get("model.also", ()))
-    nets = {tap.partition("/")[0] for tap in taps}
-    return {net for net in nets if not backbone_named(net).is_fixed}
+def _settings_of(configs: Sequence[TrialConfig]) -> tuple[dict[str, Any], ...]:
+    """Settings of configurations as a table has them."""
+    return tuple(flatten(config.model_dump(mode="json", exclude_defaults=True)) for config in configs)
 
 
 def main() -> None:
@@ -356,21 +384,29 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     running = verbs.add_parser("run", help="train, and write the table")
     running.add_argument("--configurations", type=int, default=200)
+    extending = verbs.add_parser(
+        "extend", help="train what is written here and lacks in the table, and add it"
+    )
     rating = verbs.add_parser("rates", help="train heads at many learning rates, and write their table")
-    for verb in (running, rating):
+    for verb in (running, extending, rating):
         verb.add_argument("data", type=Path, help="folder of real images and weights")
         verb.add_argument("--work", type=Path, required=True, help="folder of what was trained; kept")
         verb.add_argument("--images", type=int, default=300, help="of a set, at most (default: 300)")
-        verb.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
-    verbs.add_parser("choose", help="choose the points from the table")
-    verbs.add_parser("learn", help="write the ranges that hold all that was ever good")
+        if verb is not extending:
+            verb.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
+    choosing = verbs.add_parser("choose", help="choose the points from the table")
+    learning = verbs.add_parser("learn", help="write what else the tables teach")
+    for verb in (choosing, learning):
+        verb.add_argument("--without", metavar="SET", choices=tuple(SETS), help="leave a set out")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger().setLevel(logging.ERROR)
     if arguments.verb == "choose":
-        choose()
+        choose(arguments.without)
     elif arguments.verb == "learn":
-        learn()
+        learn(arguments.without)
+    elif arguments.verb == "extend":
+        extend(arguments.data, arguments.work, arguments.images)
     elif arguments.verb == "rates":
         run_rates(arguments.data, arguments.work, arguments.images, arguments.sets)
     else:

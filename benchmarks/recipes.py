@@ -1,6 +1,6 @@
 """Run of every recipe of the catalogue for one epoch on small data, to see that it works and what it costs.
 
-    python -m benchmarks.recipes [--recipe ID] [--task TASK] [--json FILE]
+    python -m benchmarks.recipes [--recipe ID] [--task TASK] [--share N [--drawn-by TEXT]] [--json FILE]
 
 It uses synthetic patches in the recipe's own size and channels, one validation part, and random weights where
 pretrained ones are missing: figures are costs, not scores. Memory is the peak of the process beyond that at
@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", help="this one only")
     parser.add_argument("--task", help="recipes of this task only")
+    parser.add_argument("--share", type=int, default=1, metavar="N", help="one in N of the recipes")
+    parser.add_argument("--drawn-by", default="", metavar="TEXT", help="another text draws another share")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     chosen = [
@@ -49,6 +53,7 @@ def main() -> None:
     ]
     if not chosen:
         sys.exit(f"no recipe {arguments.recipe or ''} of task {arguments.task or 'any'}")
+    chosen = drawn(chosen, arguments.share, arguments.drawn_by)
     with tempfile.TemporaryDirectory() as folder:
         rows = _run_all(chosen, Path(folder))
     Console(highlight=False).print(_table(rows))
@@ -59,6 +64,18 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"{len(rows)} recipes, {len(failed)} failed, {sum(row['seconds'] for row in rows):.0f} s")
     sys.exit(1 if failed else 0)
+
+
+def drawn(recipes: Sequence[Recipe], share: int, text: str) -> list[Recipe]:
+    """Return one in so many recipes, at least one; the same for the same text on every machine.
+
+    Args:
+        recipes: Recipes, at least one.
+        share: One in how many, at least 1.
+        text: What decides which.
+    """
+    by_place = sorted(recipes, key=lambda one: zlib.crc32(f"{text} {one.task} {one.name}".encode()))
+    return by_place[: -(-len(by_place) // share)]
 
 
 def _run_all(recipes: list[Recipe], folder: Path) -> list[dict[str, Any]]:

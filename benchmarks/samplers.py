@@ -6,7 +6,8 @@ Every sampler runs with the default pruner, and every pruner with the default sa
 other in this process, on the space of the task with the backbones whose weights are at hand. A seed is one
 split and one stream of proposals. A configuration is trained once for each seed, to its end; the arms that
 propose it are shown its epochs one by one until their pruner stops it, so that they differ in nothing but
-what they decide. What has been trained, and each arm that has ended, stays in the folder and is not repeated.
+what they decide; nothing that is known of other sets is proposed. What has been trained, and each arm that
+has ended, stays in the folder and is not repeated.
 
 Columns: best value (mean AUC over folds); nested (AUC of the best trial chosen anew without each fold); curve
 (mean over trials of the best value so far); epochs trained; minutes of training that these took when they
@@ -19,7 +20,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,7 +140,7 @@ def run_arm(search: SearchRecord, journal: Path, trainer: Trainer) -> Arm:
         space_named(search.request.space_name),
         SpaceContext.model_validate(search.space_context),
         search.request.fixed_params,
-        method_of(search),
+        replace(method_of(search), tried=()),
     )
     asked, epochs, seconds, so_far, found = list[float](), 0, 0.0, list[float](), list[OutOfFold]()
     while True:

@@ -46,6 +46,7 @@ class Report:
     epoch_seconds: float | None = None
     needs_depot: bool = False
     waits_for: str = ""
+    helpers: int = 0
 
 
 def length_of(number: int, mean_seconds: float) -> float:

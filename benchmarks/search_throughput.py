@@ -1,12 +1,13 @@
 """The same 32 configurations through our search, with a cold and a warm store, and through plain Ray Tune.
 
-    python -m benchmarks.search_throughput --data FILE [--backbone efficientnet_lite0] [--weights-dir DIR]
-        [--plain-sample 2] [--seeds 3] [--json FILE]
+    python -m benchmarks.search_throughput --data FILE [--device cpu|cuda] [--backbone efficientnet_lite0]
+        [--weights-dir DIR] [--configurations 32] [--plain-sample 2] [--seeds 3] [--json FILE]
 
 Frozen backbone, two cut levels, three contrasts, three heads, two learning rates, four patient-grouped folds
 from one split, the eight symmetries in training, one view at prediction, two trials at once, in one Ray that
-runs already. The plain side runs a random sample of the configurations; its time is scaled by their number.
-`--plain-sample 0` leaves it out, to compare two versions of ours.
+runs already; with `--device cuda` the two share a GPU, on either side. The plain side runs a random sample of
+the configurations; its time is scaled by their number. `--plain-sample 0` leaves it out, to compare two
+versions of ours.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.plain_configurations import Configuration, configurations
+from benchmarks.plain_configurations import COUNT, Configuration, configurations
 from benchmarks.plain_search import PlainData, PlainResult, run_plain
 from cluster.background import KnownConnection
 from cluster.connect import Connection, connect, disconnect
@@ -99,6 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         connection = connect("local", cpus=WORKERS)
         try:
+            check_device(arguments.device, connection.gpus)
             found = _compare(arguments, Path(scratch), connection)
         finally:
             disconnect(connection)
@@ -114,22 +116,34 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Read the words of a command line; those that make no comparison end the process with a sentence."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--weights-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument(
+        "--configurations", type=int, default=COUNT, metavar="N", help="the first N of all, for a quick look"
+    )
     parser.add_argument(
         "--plain-sample", type=int, default=2, help="an even number of configurations; 0: ours alone"
     )
     parser.add_argument("--seeds", type=int, default=3, help="of ours, to know how much chance moves a score")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(words)
-    if arguments.plain_sample % WORKERS or not 0 <= arguments.plain_sample <= len(configurations()):
-        sys.exit(f"--plain-sample must be a multiple of {WORKERS} up to {len(configurations())}")
+    if not 1 <= arguments.configurations <= COUNT:
+        sys.exit(f"--configurations must be from 1 to {COUNT}")
+    if arguments.plain_sample % WORKERS or not 0 <= arguments.plain_sample <= arguments.configurations:
+        sys.exit(f"--plain-sample must be a multiple of {WORKERS} up to {arguments.configurations}")
     return arguments
 
 
+def check_device(device: str, gpus: float) -> None:
+    """End the process with a sentence if Ray offers no GPU although one is asked for."""
+    if device == "cuda" and gpus < 1:
+        sys.exit("--device cuda needs a GPU, and Ray finds none here; --device cpu runs on the CPU")
+
+
 def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connection) -> dict[str, Any]:
-    points = configurations()
+    points = configurations()[: arguments.configurations]
     trials = [point.as_trial(arguments.backbone, arguments.epochs) for point in points]
     chosen = sorted(random.Random(1).sample(range(len(points)), arguments.plain_sample))
     ours = {}
@@ -141,6 +155,7 @@ def _compare(arguments: argparse.Namespace, scratch: Path, connection: Connectio
     sampled = [trials[number] for number in chosen]
     found = {
         "data": Path(arguments.data).name,
+        "device": arguments.device,
         "backbone": arguments.backbone,
         "configurations": len(points),
         "epochs": arguments.epochs,
@@ -175,11 +190,11 @@ def _prepared(arguments: argparse.Namespace, scratch: Path, connection: Connecti
         name=name,
         runs=scratch / "runs",
         fixed_params={"model.backbone": arguments.backbone},
-        trials=len(configurations()),
+        trials=arguments.configurations,
         folds=FOLDS,
         epochs=arguments.epochs,
         workers=WORKERS,
-        gpus_per_trial=0.0,
+        gpus_per_trial=1 / WORKERS if arguments.device == "cuda" else 0.0,
         weights_dir=arguments.weights_dir,
         may_download=False,
     )
@@ -237,6 +252,7 @@ def _run_plain(
         weights=find_weights(arguments.backbone, weights_dir=arguments.weights_dir, may_download=False),
         epochs=arguments.epochs,
         seed=0,
+        device=arguments.device,
     )
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"
     return run_plain(data, sample, workers=WORKERS, folder=scratch / "plain")

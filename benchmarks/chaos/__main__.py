@@ -5,11 +5,13 @@
 
 Searches of one worker on small data run as processes of their own, from the command line. Faults are injected
 at moments drawn from the seed; after each the search goes on or is resumed, and then it is looked through:
-every record can be parsed, no finished trial is lost, changed or run again, study and folder have the same
-trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong.
+every record can be parsed, no finished trial or fold is lost, changed or run again, study and folder have the
+same trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong,
+or if a fault was injected less often than was asked for.
 
 Two minutes before the time is up no further fault is injected: searches that were hit are resumed and looked
-through, and what was not reached is named.
+through, and what was not reached is named. What a machine lacks, such as PostgreSQL, a C compiler or the
+right to mount a small disk, is named, too. `--only` and `--share` ask for less.
 """
 
 import argparse
@@ -17,50 +19,22 @@ import json
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos import database, files, kills, nodes, stops
 from benchmarks.chaos.arena import PATIENCE, TASK, UNDISTURBED, Arena
-from benchmarks.chaos.ledger import Outcome, as_json, as_markdown
-
-Scenario = Callable[[Arena, float], list[Outcome]]
+from benchmarks.chaos.ledger import Outcome, are_good, as_json, as_markdown
+from benchmarks.chaos.plan import FOLD_TRIALS, SCENARIOS, TRIALS, UNDISTURBED_FOLDS
 
 MINUTES: Final = 15.0  # on two cores
 LANES: Final = 2  # of scenarios that compute; those that mostly wait have one more
 _LAST_MINUTES: Final = 2.0  # of them, in which nothing is injected any more
-TRIALS: Final = 36  # of the longest search; what others run is its beginning
-
-
-def _count(share: float, full: int) -> int:
-    return max(1, round(share * full))
-
-
-# Name -> scenario. Long ones first, so that the lanes end together.
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "drivers": lambda arena, share: [kills.kill_drivers(arena, _count(share, 20), TRIALS)],
-    "limit": lambda arena, share: [stops.stop_worker_with_deadline(arena)],
-    "workers": lambda arena, share: [kills.kill_workers(arena, _count(share, 20), TRIALS)],
-    "nodes": lambda arena, share: nodes.all_of(arena, _count(share, 5), TRIALS // 2),
-    "heads": lambda arena, share: [kills.kill_heads(arena, _count(share, 3), TRIALS // 3)],
-    "damage": lambda arena, share: files.damage(arena, TRIALS // 3),
-    "signals": lambda arena, share: stops.polite_signals(arena, [signal.SIGTERM, signal.SIGHUP], TRIALS // 3),
-    "stop": lambda arena, share: stops.stop_worker(arena, TRIALS // 4),
-    "database": lambda arena, share: [database.restart(arena, TRIALS // 3)],
-    "clock": lambda arena, share: [stops.set_clock_back(arena, TRIALS // 4)],
-    "disk": lambda arena, share: [files.fill_disk_of_runs(arena, TRIALS // 3)],
-    "store": lambda arena, share: [files.fill_disk_of_store(arena, TRIALS // 6)],
-}
-
-# Ray's patience, that of the watchdog and a time limit are waited out in these.
-WAITING: Final = ("limit", "heads", "stop")
 
 
 def main() -> int:
@@ -112,20 +86,15 @@ def main() -> int:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     if arguments.markdown:
         arguments.markdown.write_text(as_markdown(outcomes) + "\n")
-    return 0 if all(own.is_good for own in outcomes) else 1
+    return 0 if are_good(outcomes) else 1
 
 
 def _run(
     folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float, until: float
 ) -> list[Outcome]:
-    arena = Arena(folder, seed, patience=patience, until=until)
-    if not _has_ended(arena):
-        said = arena.search(UNDISTURBED, TRIALS)
-        if said.wait(2 * patience) != 0:
-            raise RuntimeError(f"the undisturbed search did not end well: {said.printed[-500:]}")
-        print(f"undisturbed: {TRIALS} trials in {time.monotonic() - said.begun:.0f} s", flush=True)
+    _run_undisturbed(Arena(folder, seed, patience=patience, until=until), folds_too="folds" in names)
     found: dict[str, list[Outcome]] = {}
-    queues = [name for name in names if name not in WAITING], [name for name in names if name in WAITING]
+    queues = [[name for name in names if SCENARIOS[name].waits is waits] for waits in (False, True)]
     lock = threading.Lock()
 
     def work(queue: list[str]) -> None:
@@ -135,7 +104,7 @@ def _run(
                     return
                 name = queue.pop(0)
             if time.monotonic() >= until:
-                found[name] = [Outcome(name, 0, 0, note="not run: the time was up")]
+                found[name] = SCENARIOS[name].left_out(share, "the time was up")
                 continue
             found[name] = _scenario(name, folder, seed, share=share, patience=patience, until=until)
 
@@ -145,12 +114,33 @@ def _run(
         thread.start()
     for thread in threads:
         thread.join()
-    return [own for name in names for own in found[name]]
+    return [
+        own for name in names for own in found.get(name) or SCENARIOS[name].left_out(share, "its lane died")
+    ]
 
 
-def _has_ended(arena: Arena) -> bool:
-    """Tell whether the undisturbed search is there, from an earlier call with the same `--keep`."""
-    return len(arena.run(UNDISTURBED).records()) == TRIALS
+def _run_undisturbed(arena: Arena, *, folds_too: bool) -> None:
+    """Run the searches that the others are compared with, at the same time; what an earlier call kept stays.
+
+    Raises:
+        RuntimeError: If one does not end well, or the checks find something in it.
+    """
+    wanted: dict[str, tuple[int, tuple[str, ...]]] = {UNDISTURBED: (TRIALS, ())}
+    if folds_too:
+        wanted[UNDISTURBED_FOLDS] = (FOLD_TRIALS, ("--process-per-fold",))
+    begun = {
+        name: arena.search(name, trials, *options)
+        for name, (trials, options) in wanted.items()
+        if len(arena.run(name).records()) != trials
+    }
+    for name, driver in begun.items():
+        if driver.wait(2 * arena.patience) != 0:
+            raise RuntimeError(f"the search {name} did not end well: {driver.printed[-500:]}")
+        print(f"{name}: {wanted[name][0]} trials in {time.monotonic() - driver.begun:.0f} s", flush=True)
+    for name, (trials, _) in wanted.items():
+        verdict = arena.judged(name, [], trials=trials, reference=None)
+        if wrong := [*verdict.lost, *verdict.repeated, *verdict.faults]:
+            raise RuntimeError(f"the checks find something in {name}, which nobody disturbed: {wrong[:3]}")
 
 
 def _scenario(
@@ -161,23 +151,22 @@ def _scenario(
     arena = Arena(folder / name, 1000 * seed + number, patience=patience, until=until)
     shared = folder / "runs"
     (arena.runs / TASK).mkdir(parents=True, exist_ok=True)
-    for place in (Path(TASK) / UNDISTURBED, Path(".store")):
-        if not (arena.runs / place).exists():
-            shutil.copytree(shared / place, arena.runs / place)
+    for place in (*((shared / TASK).glob(f"{UNDISTURBED}*")), shared / ".store"):
+        copy = arena.runs / place.relative_to(shared)
+        if not copy.exists():
+            shutil.copytree(place, copy)
     try:
-        outcomes = SCENARIOS[name](arena, share)
+        outcomes = SCENARIOS[name].outcomes(arena, share)
     except Exception as error:  # a fault of this program must not hide what the others find
         traceback.print_exc()
-        outcomes = [Outcome(name, 1, 0, faults=(f"the scenario itself failed: {error!r}"[:300],))]
+        outcomes = SCENARIOS[name].left_out(share, f"the scenario itself failed: {error!r}"[:300])
     finally:
         arena.end()
     for own in outcomes:
         mark = "ok " if own.is_good else "BAD"
         print(
             f"{mark} {own.fault}: {own.injected} injected, {own.survived} survived, {own.lost} lost, "
-            f"{own.repeated} repeated, {own.seconds:.0f} s  {own.note}",
-            *(f"      {fault}" for fault in own.faults),
-            sep="\n",
+            f"{own.repeated} repeated, {own.seconds:.0f} s  {own.remark}",
             flush=True,
         )
     return outcomes

@@ -22,17 +22,21 @@ from benchmarks.chaos.checks import (
     snapshot,
     standing_faults,
 )
+from benchmarks.chaos.epochs import lost_and_repeated_folds
 from benchmarks.chaos.ledger import Outcome
 from benchmarks.chaos.processes import below, send, wait_for
+from benchmarks.chaos.witness import FOLDER, log_of
 from results.run.run_folder import RunFolder
 
 ROOT: Final = Path(__file__).parents[2]
 TASK: Final = "benign_malignant"
 UNDISTURBED: Final = "undisturbed"
+AT_START: Final = Path(__file__).with_name("at_start")  # what every Python of a search imports first
 PATIENTS: Final = 40
+FOLDS: Final = 3
 PATIENCE: Final = 240.0  # seconds for a search to end
 NO_RAY: Final = "it did not start"  # what a driver says on a machine that is too busy for Ray's own patience
-_ATTEMPTS: Final = 3  # then
+ATTEMPTS: Final = 3  # then
 _SIDE: Final = 48
 
 # A trial takes half a second. It is logged when the search hands it out: each proposal asks the space once.
@@ -90,6 +94,11 @@ class Driver:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
+    def has_said(self, *texts: str) -> bool:
+        """True if it has printed one of some texts, wherever lines end."""
+        printed = "".join(self.printed.split())
+        return any("".join(text.split()) in printed for text in texts)
+
     def kill(self) -> None:
         """Kill it as a power cut would, with nothing done to its workers."""
         self.process.kill()
@@ -104,9 +113,7 @@ class Driver:
 
     def end(self) -> None:
         """End it and all processes below it."""
-        pids = [*below(self.pid), self.pid]
-        send(pids, signal.SIGCONT)
-        send(pids, signal.SIGKILL)
+        send([*below(self.pid), self.pid], signal.SIGKILL)  # it reaches frozen ones, too
         self.process.wait()
 
 
@@ -132,9 +139,11 @@ class Arena:
         self.folder, self.random, self.patience = folder, random.Random(seed), patience
         self.until = until
         self.runs = folder / "runs"
+        python_path = [str(AT_START), str(ROOT), os.environ.get("PYTHONPATH", "")]
         self.environment = os.environ | {
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
+            "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
             "CHAOS_RUNS": str(self.runs),
+            FOLDER: str(folder),
             **(environment or {}),
         }
         self._drivers: list[Driver] = []
@@ -152,6 +161,10 @@ class Arena:
         """Run folder of a search."""
         return RunFolder(self.runs / TASK / name)
 
+    def log(self, name: str) -> Path:
+        """Log of the epochs that folds of a search have trained, see `witness`."""
+        return log_of(Path(self.environment[FOLDER]), name)
+
     def search(self, name: str, trials: int, *options: str, **environment: str) -> Driver:
         """Start a search with one worker and one seed, whose trials nothing stops early.
 
@@ -159,14 +172,14 @@ class Arena:
         busy for a Ray to start, it is tried again.
         """
         driver = None
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if self.begun(name):
                 given = options[:2] if options[:1] == ("--address",) else ()
                 driver = self.resume(name, *given, **environment)
             else:
                 driver = self.begin(name, trials, *options, **environment)
             self.wait_for_trials(name, 1, driver)
-            if not (driver.has_ended and NO_RAY in driver.printed):
+            if not (driver.has_ended and driver.has_said(NO_RAY)):
                 break
         assert driver is not None
         return driver
@@ -176,7 +189,7 @@ class Arena:
         return self.start(
             name,
             *("search", TASK, "--data", "patches.npz", "--name", name, "--trials", str(trials)),
-            *("--space", "chaos_space:space", "--pruner", "none", "--folds", "3", "--epochs", "80"),
+            *("--space", "chaos_space:space", "--pruner", "none", "--folds", str(FOLDS), "--epochs", "80"),
             *(
                 "--set",
                 "model.backbone=efficientnet_lite0",
@@ -237,18 +250,18 @@ class Arena:
 
     def finish(self, name: str, *options: str, **environment: str) -> list[str]:
         """Resume a search to its end; returns what went wrong, as sentences."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             driver = self.resume(name, *options, **environment)
             code = driver.wait(self.patience)
             if code == 0:
                 return []
-            if NO_RAY not in driver.printed:
+            if not driver.has_said(NO_RAY):
                 break
         said = driver.printed.strip().splitlines()[-3:]
         return [f"resume ended with {code}: {' '.join(said)[-400:]}"]
 
     def judged(
-        self, name: str, before: Sequence[Snapshot], *, trials: int, is_whole: bool = True
+        self, name: str, before: Sequence[Snapshot], *, trials: int, reference: str | None = UNDISTURBED
     ) -> "Verdict":
         """Return what a search that has ended has lost since some moments, and what is wrong with it.
 
@@ -256,20 +269,21 @@ class Arena:
             name: Name of the search.
             before: The run at those moments.
             trials: Number of trials that the search was to run.
-            is_whole: The search came to its end, so that the undisturbed one has the same trials.
+            reference: Search that nobody disturbed, with the same trials; None where there is nothing to
+                compare, since this one did not come to its end.
         """
         run, after = self.run(name), snapshot(self.run(name))
-        lost, repeated = set[str](), set[str]()
+        lost, repeated = (set(own) for own in lost_and_repeated_folds(self.log(name), run.records(), FOLDS))
         for moment in before:
             for found, own in zip((lost, repeated), lost_and_repeated(moment, after), strict=True):
                 found.update(own)
         faults = standing_faults(run, trials=trials)
-        if is_whole and self.run(UNDISTURBED).path.is_dir() and not faults:
-            faults += differences(run, self.run(UNDISTURBED))
+        if reference is not None and not faults:
+            faults += differences(run, self.run(reference))
         return Verdict(sorted(lost), sorted(repeated), faults)
 
     def end(self) -> None:
-        """End every process that is left of the searches, and remove the folder."""
+        """End every process that is left of the searches."""
         for driver in self._drivers:
             if not driver.has_ended:
                 driver.end()
@@ -287,11 +301,14 @@ class Verdict:
     repeated: list[str]
     faults: list[str]
 
-    def outcome(self, fault: str, injected: int, seconds: float, *also: str, note: str = "") -> Outcome:
+    def outcome(
+        self, fault: str, asked: int, injected: int, seconds: float, *also: str, note: str = ""
+    ) -> Outcome:
         """Return it as a row; whatever is wrong after many faults counts against one of them."""
         faults = (*also, *self.lost, *self.repeated, *self.faults)
         return Outcome(
             fault=fault,
+            asked=asked,
             injected=injected,
             survived=injected - min(injected, len(faults)),
             lost=len(self.lost) + sum("instead of" in text for text in self.faults),

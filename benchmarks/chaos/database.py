@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos.arena import Arena
-from benchmarks.chaos.checks import Snapshot, snapshot
-from benchmarks.chaos.ledger import Outcome
+from benchmarks.chaos.ledger import Outcome, not_run
+from benchmarks.chaos.series import Hit, Series
 
 FAULT: Final = "database restarted"
 _AWAY_SECONDS: Final = 2.0
@@ -79,27 +79,20 @@ class Database:
         )
 
 
-def restart(arena: Arena, trials: int) -> Outcome:
-    """Restart the database under a search, twice; it reconnects, or stops and is resumed."""
+def restart(arena: Arena, asked: int, trials: int) -> Outcome:
+    """Restart the database under a search, several times; it waits, and goes on."""
     missing = [name for name in ("initdb", "pg_ctl", "createdb") if shutil.which(name) is None]
     missing += [] if importlib.util.find_spec(_DRIVER) else [f"the package {_DRIVER}"]
     if missing:
-        return Outcome(FAULT, 0, 0, note=f"not run: {', '.join(missing)} is not here")
-    name, started, injected, moments = "database", time.monotonic(), 0, list[Snapshot]()
-    faults = list[str]()
+        return not_run(FAULT, asked, f"{', '.join(missing)} is not here")
+    hit = Hit(FAULT, asked, "PostgreSQL")
     with Database() as database:
-        driver = arena.search(name, trials, "--study-storage", database.url)
-        while injected < 2 and arena.wait_for_trials(name, 2, driver):
+        series = Series(arena, "database", trials, "--study-storage", database.url)
+        while hit.is_wanted and series.is_running():
+            if not series.wait_for_trials(2):
+                continue
             database.stop()
-            moments.append(snapshot(arena.run(name)))
+            series.note(hit)
             time.sleep(arena.random.uniform(0.0, _AWAY_SECONDS))
             database.start()
-            injected += 1
-        ended_by_itself = driver.wait(arena.patience) == 0
-        if not ended_by_itself:
-            if "orchestrate resume" not in driver.printed:
-                faults.append(f"the search ended and did not say how to go on: {driver.printed[-300:]}")
-            faults += arena.finish(name)
-        verdict = arena.judged(name, moments, trials=trials)
-    note = "PostgreSQL" + ("" if ended_by_itself else "; the search stopped and was resumed")
-    return verdict.outcome(FAULT, injected, time.monotonic() - started, *faults, note=note)
+        return series.closed(hit)[0]

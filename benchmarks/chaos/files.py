@@ -1,61 +1,81 @@
-"""Damaged and missing files of a run, and disks that are full."""
+"""Damaged and missing files of a run, which a resume must notice and mend."""
 
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos.arena import Arena
-from benchmarks.chaos.checks import snapshot
-from benchmarks.chaos.ledger import Outcome
-from benchmarks.chaos.processes import wait_for
+from benchmarks.chaos.checks import Snapshot, snapshot
+from benchmarks.chaos.epochs import note_taken
+from benchmarks.chaos.ledger import Outcome, not_run
 
-_SMALL_DISK: Final = "12m"
-_FILLER: Final = "filler"
-_NO_MOUNT: Final = "not run: no file system may be mounted here"
+_PIECE: Final = 64  # bytes that are overwritten
+_TRIES: Final = 1000
 
 
-def damage(arena: Arena, trials: int) -> list[Outcome]:
-    """Damage files of a search that has ended half of its trials, up to two kinds at a time, and resume."""
-    name = "damage"
+@dataclass(slots=True)
+class Damage:
+    """What was done to files of a run.
+
+    Attributes:
+        noticed: Functions that return True once a resume has noticed it, one for each file or group of files.
+        again: Trials that must be run again for it.
+    """
+
+    noticed: list[Callable[[], bool]] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+
+
+Inject = Callable[[Arena, str], Damage]
+
+
+def damage(arena: Arena, asked: Mapping[str, int], trials: int) -> list[Outcome]:
+    """Damage files of a search that has ended half of its trials, up to two kinds at a time, and resume.
+
+    Args:
+        arena: Where the search runs.
+        asked: Kind of damage, a key of `KINDS`, -> 1.
+        trials: Number of its trials in the end.
+    """
+    name, found = "damage", list[Outcome]()
     driver = arena.search(name, trials // 2)
-    found = list[Outcome]()
     if (code := driver.wait(arena.patience)) != 0:
-        return [Outcome("damaged files", 1, 0, faults=(f"the search itself ended with {code}",))]
-    folder = arena.run(name).path
-    kinds: tuple[dict[str, Callable[[], list[int]]], ...] = (
-        {
-            "damaged record and lost predictions": lambda: _cut_record(arena, name),
-            "damaged split": lambda: _spoil(folder / "split.json", arena),
-        },
-        {
-            "damaged journal": lambda: _spoil(folder / "study.log", arena),
-            "damaged feature files": lambda: _spoil_features(arena),
-        },
-        {"journal gone": lambda: _remove(folder / "study.log")},
-        # Beside a lost journal a resume names them, and leaves it to its user to go on without them.
-        {"damaged initial points": lambda: _spoil(folder / "initial_points.json", arena)},
-    )
-    for place, together in enumerate(kinds):
-        started, before = time.monotonic(), snapshot(arena.run(name))
-        again = [number for inject in together.values() for number in inject()]
-        for number in again:  # these trials are run again, as they must be
-            before.records.pop(number, None)
-        asked = trials // 2 + (place + 1) * (trials // 2) // len(kinds)
-        faults = arena.finish(name, "--trials", str(asked))
-        verdict, seconds = arena.judged(name, [before], trials=asked), time.monotonic() - started
-        for fault in together:
-            others = ", ".join(together.keys() - {fault})
-            note = f"together with: {others}" if others else ""
-            found.append(verdict.outcome(fault, 1, seconds, *faults, note=note))
+        return [not_run(kind, count, f"the search itself ended with {code}") for kind, count in asked.items()]
+    for place, together in enumerate(TOGETHER):
+        kinds = {kind: KINDS[kind] for kind in together if kind in asked}
+        if arena.is_late:
+            found += [not_run(kind, asked[kind], "the time was up") for kind in kinds]
+        else:
+            more = (place + 1) * (trials // 2) // len(TOGETHER)
+            found += _damaged(arena, name, kinds, trials // 2 + more)
     return found
 
 
-def _cut_record(arena: Arena, name: str) -> list[int]:
+def _damaged(arena: Arena, name: str, kinds: Mapping[str, Inject], trials: int) -> list[Outcome]:
+    started, before = time.monotonic(), snapshot(arena.run(name))
+    done = {kind: inject(arena, name) for kind, inject in kinds.items()}
+    for number in [number for own in done.values() for number in own.again]:
+        _forget(before, number)
+        note_taken(arena.log(name), number)
+    faults = arena.finish(name, "--trials", str(trials))
+    verdict, seconds = arena.judged(name, [before], trials=trials), time.monotonic() - started
+    found = []
+    for kind, own in done.items():
+        others = ", ".join(done.keys() - {kind})
+        missed = [f"{kind}: nobody noticed it"] if not all(noticed() for noticed in own.noticed) else []
+        note = f"together with: {others}" if others else ""
+        found.append(verdict.outcome(kind, 1, min(1, len(own.noticed)), seconds, *missed, *faults, note=note))
+    return found
+
+
+def _forget(before: Snapshot, number: int) -> None:
+    """Take a trial out of what must stay: it is run again, as it must be."""
+    before.records.pop(number, None)
+
+
+def _record_and_predictions(arena: Arena, name: str) -> Damage:
     """Cut a record in the middle, and remove the predictions of another trial."""
     run = arena.run(name)
     complete = [own.number for own in run.records() if own.state == "complete"]
@@ -63,98 +83,98 @@ def _cut_record(arena: Arena, name: str) -> list[int]:
     content = run.record_file(one).read_bytes()
     run.record_file(one).write_bytes(content[: len(content) // 2])
     (run.trial(other) / "oof.npz").unlink()
-    return [one, other]
+    return Damage(
+        [_is_set_aside(run.record_file(number), "damaged") for number in (one, other)], [one, other]
+    )
 
 
-def _spoil(path: Path, arena: Arena) -> list[int]:
-    """Overwrite a piece of a file by NULs, as a disk does after a power cut."""
-    content = bytearray(path.read_bytes())
-    place = arena.random.randrange(max(1, len(content) // 2))
-    content[place : place + 64] = bytes(len(content[place : place + 64]))
-    path.write_bytes(bytes(content))
-    return []
+def _weights(arena: Arena, name: str) -> Damage:
+    """Cut the weights of a fold in the middle; the trial must keep its score, and lose its weights."""
+    run = arena.run(name)
+    holders = [own.number for own in run.records() if own.has_weights]
+    if not holders:
+        return Damage()
+    number = arena.random.choice(holders)
+    path = run.weights_folder(number) / "0.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+    def is_noticed() -> bool:
+        record = run.record(number)
+        return record is not None and not record.has_weights and not path.exists()
+
+    return Damage([is_noticed])
 
 
-def _remove(path: Path) -> list[int]:
+def _split(arena: Arena, name: str) -> Damage:
+    path = arena.run(name).split_file
+    _spoil(path, arena)
+    return Damage([_is_set_aside(path, "damaged")])
+
+
+def _journal(arena: Arena, name: str) -> Damage:
+    path = arena.run(name).study_file
+    _spoil(path, arena)
+    return Damage([_is_set_aside(path, "damaged")])
+
+
+def _journal_gone(arena: Arena, name: str) -> Damage:
+    path = arena.run(name).study_file
     path.unlink()
-    return []
+    return Damage([path.exists])
 
 
-def _spoil_features(arena: Arena) -> list[int]:
-    for path in sorted((arena.runs / ".store" / "prefix").glob("*/*/*.npy")):
-        _spoil(path, arena)
-    return []
+def _initial_points(arena: Arena, name: str) -> Damage:
+    path = arena.run(name).initial_points_file
+    _spoil(path, arena)
+    return Damage([_is_set_aside(path, "damaged")])
 
 
-def fill_disk_of_runs(arena: Arena, trials: int) -> Outcome:
-    """The disk of the run folder fills up in mid-search; then there is room again."""
-    name, started, faults = "disk-runs", time.monotonic(), list[str]()
-    place = arena.run(name).path.parent
-    with _small_disk() as disk:
-        if disk is None:
-            return Outcome("full disk of the run folder", 0, 0, note=_NO_MOUNT)
-        own = Arena(disk / "arena", 0, {"CHAOS_RUNS": str(disk / "runs")}, arena.patience)
-        own.runs = disk / "runs"
-        shutil.copytree(arena.runs / ".store", arena.folder / "store-of-disk", dirs_exist_ok=True)
-        options = ("--runs", str(own.runs), "--store", str(arena.folder / "store-of-disk"))
-        driver = own.search(name, trials, *options)
-        own.wait_for_trials(name, 2, driver)
-        _fill(disk)
-        ended = wait_for(lambda: driver.has_ended or "space" in driver.printed.lower(), seconds=60)
-        before = [snapshot(own.run(name))]
-        (disk / _FILLER).unlink()
-        if not ended:
-            faults.append("nobody said that the disk is full")
-        code = driver.wait(arena.patience)
-        if "Traceback" in driver.printed:
-            faults.append("a traceback was printed")
-        if code != 0:
-            faults += own.finish(name)
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(own.run(name).path, arena.run(name).path)
-        own.end()
-    verdict = arena.judged(name, before, trials=trials)
-    return verdict.outcome("full disk of the run folder", 1, time.monotonic() - started, *faults)
+def _features(arena: Arena, name: str) -> Damage:
+    """Spoil all stored features; those that the search reads must be computed again."""
+    paths = sorted((arena.runs / ".store" / "prefix").glob("*/*/*.npy"))
+    spoilt = {path: _spoil(path, arena) for path in paths}
+    if not spoilt:
+        return Damage()
+    return Damage([lambda: any(path.read_bytes() != content for path, content in spoilt.items())])
 
 
-def fill_disk_of_store(arena: Arena, trials: int) -> Outcome:
-    """The store lies on a disk that is full from the start: features are computed and not kept."""
-    name, started, faults = "disk-store", time.monotonic(), list[str]()
-    with _small_disk() as disk:
-        if disk is None:
-            return Outcome("full disk of the store", 0, 0, note=_NO_MOUNT)
-        store = disk / "store"
-        shutil.copytree(arena.runs / ".store" / "data", store / "data")
-        _fill(disk)
-        driver = arena.search(name, trials, "--store", str(store))
-        if (code := driver.wait(arena.patience)) != 0:
-            faults.append(f"the search ended with {code}: {driver.printed[-300:]}")
-            faults += arena.finish(name)
-        (disk / _FILLER).unlink()
-        verdict = arena.judged(name, [], trials=trials)
-    return verdict.outcome("full disk of the store", 1, time.monotonic() - started, *faults)
+def _is_set_aside(path: Path, mark: str) -> Callable[[], bool]:
+    return path.with_name(f"{path.name}.{mark}").exists
 
 
-def _fill(disk: Path) -> None:
-    """Write until nothing more goes onto a disk."""
-    with (disk / _FILLER).open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(1 << 12))
-        except OSError:
-            return
+def _spoil(path: Path, arena: Arena) -> bytes:
+    """Overwrite a piece of a file by NULs, as a disk does after a power cut; returns what it holds now.
+
+    Raises:
+        ValueError: If the file holds nothing else anyway.
+    """
+    content = path.read_bytes()
+    for _ in range(_TRIES):
+        place = arena.random.randrange(max(1, len(content) // 2))
+        end = min(len(content), place + _PIECE)
+        spoilt = content[:place] + bytes(end - place) + content[end:]
+        if spoilt != content:
+            path.write_bytes(spoilt)
+            return spoilt
+    raise ValueError(f"{path} holds nothing that could be damaged")
 
 
-@contextmanager
-def _small_disk() -> Iterator[Path | None]:
-    """A file system in memory of a few MB; None where none may be mounted."""
-    with tempfile.TemporaryDirectory(prefix="chaos-disk-") as folder:
-        call = ["mount", "-t", "tmpfs", "-o", f"size={_SMALL_DISK}", "chaos", folder]
-        tried = subprocess.run(call, capture_output=True, check=False, timeout=30)
-        if tried.returncode != 0:
-            yield None
-            return
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False, timeout=30)
+KINDS: Final[Mapping[str, Inject]] = {
+    "damaged record and lost predictions": _record_and_predictions,
+    "damaged split": _split,
+    "damaged journal": _journal,
+    "damaged feature files": _features,
+    "journal gone": _journal_gone,
+    "damaged initial points": _initial_points,
+    "damaged weights": _weights,
+}
+
+# Kinds that come at a time. Beside a lost journal a resume names damaged initial points, and leaves it to its
+# user to go on without them.
+TOGETHER: Final = (
+    ("damaged record and lost predictions", "damaged split"),
+    ("damaged journal", "damaged feature files"),
+    ("journal gone",),
+    ("damaged initial points", "damaged weights"),
+)

@@ -8,16 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos.arena import Arena, Driver
-from benchmarks.chaos.checks import Snapshot, snapshot
-from benchmarks.chaos.ledger import Outcome, short_of
+from benchmarks.chaos.ledger import Outcome
 from benchmarks.chaos.processes import below, send, servers, trial_workers, wait_for
+from benchmarks.chaos.series import Hit, Series
 
 _UP_SECONDS: Final = 90.0
 _JOINED: Final = "Ray runtime started"
@@ -60,9 +58,7 @@ class Cluster:
 
     def __exit__(self, *error: object) -> None:
         for process in self._processes:
-            pids = [*below(process.pid), process.pid]
-            send(pids, signal.SIGCONT)
-            send(pids, signal.SIGKILL)
+            send([*below(process.pid), process.pid], signal.SIGKILL)  # it reaches frozen ones, too
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -126,48 +122,20 @@ def _has_joined(log: Path, node: subprocess.Popen[bytes]) -> bool:
     return _JOINED in log.read_text() and node.poll() is None
 
 
-@dataclass(slots=True)
-class _Hits:
-    """What was done to nodes of one kind of fault."""
-
-    fault: str
-    count: int
-    strike: Callable[[Cluster, subprocess.Popen[bytes]], int]
-    note: str
-    injected: int = 0
-    moments: list[Snapshot] = field(default_factory=list)
-
-
-def all_of(arena: Arena, kills: int, trials: int) -> list[Outcome]:
+def all_of(arena: Arena, kills: int, stops: int, trials: int) -> list[Outcome]:
     """SIGKILL of the raylet under a trial, several times; then SIGSTOP of a whole node; in one search."""
-    name, started, faults = "node-kills", time.monotonic(), list[str]()
-    killed = "a node whose trial ran; another one joined"
-    hits = (
-        _Hits("SIGKILL of a raylet (node)", kills, Cluster.kill, killed),
-        _Hits("SIGSTOP of a node", 1, Cluster.freeze, "after those; Ray gives it up after 15 s here"),
-    )
+    killed = Hit("SIGKILL of a raylet (node)", kills, "a node whose trial ran; another one joined")
+    frozen = Hit("SIGSTOP of a node", stops, "after those; Ray gives it up after 15 s here")
     with Cluster(arena, nodes=2) as cluster:
         own = {name: value for name, value in cluster.environment.items() if name not in os.environ}
         own |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""} if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in own else {}
-        options = ("--address", cluster.address)
-        driver = arena.search(name, trials, *options, **own)
-        for hit in hits:
-            while hit.injected < hit.count and not arena.is_late and arena.wait_for_trials(name, 1, driver):
-                if _struck(cluster, driver, hit.strike):
-                    hit.injected += 1
-                    hit.moments.append(snapshot(arena.run(name)))
+        series = Series(arena, "node-kills", trials, "--address", cluster.address, environment=own)
+        for hit, strike in ((killed, Cluster.kill), (frozen, Cluster.freeze)):
+            while hit.is_wanted and series.is_running():
+                if series.wait_for_trials(1) and _struck(cluster, series.driver, strike):
+                    series.note(hit)
                     cluster.add()
-        code = driver.wait(arena.patience)
-        if code != 0:
-            faults += [f"the search ended with {code}: {driver.printed[-300:]}"]
-            faults += arena.finish(name, *options, **own)
-    seconds = time.monotonic() - started
-    return [
-        arena.judged(name, hit.moments, trials=trials).outcome(
-            hit.fault, hit.injected, seconds, *faults, note=hit.note + short_of(hit.injected, hit.count)
-        )
-        for hit in hits
-    ]
+        return series.closed(killed, frozen)
 
 
 def _struck(

@@ -1,0 +1,63 @@
+"""What a process of a search takes to import what its first trial needs, before and after two changes.
+
+    python -m benchmarks.start_up [--rounds 5]
+
+Each import is a process of its own, in turn: with Python's usual search for garbage and what timm imports
+along, without the search for garbage, and as it is now, without either. Processor time up to the last import.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from typing import Final
+
+_USUAL_COLLECTION: Final = """
+import importlib
+import trainables.common.imports as imports
+imports.import_at_start = lambda names: [importlib.import_module(name) for name in names]
+"""
+_WITH_TRACKER: Final = """
+try:
+    import wandb
+except ImportError:
+    pass
+"""
+_IMPORT: Final = """
+import orchestrator.tuning.preloaded
+import time
+print(time.process_time())
+"""
+WAYS: Final = {
+    "with usual collections and the tracker": _USUAL_COLLECTION + _WITH_TRACKER + _IMPORT,
+    "without collections": _WITH_TRACKER + _IMPORT,
+    "as it is": _IMPORT,
+}
+
+
+def seconds_of(script: str) -> float:
+    """Return the seconds of processor time that a Python has taken when it comes to the end of a script."""
+    ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return float(ended.stdout)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    for script in WAYS.values():  # compiles what is new, and fills the cache of the disk
+        seconds_of(script)
+    found = {name: list[float]() for name in WAYS}
+    for _ in range(rounds):
+        for name, script in WAYS.items():
+            found[name].append(seconds_of(script))
+    usual = statistics.median(next(iter(found.values())))
+    print("| imports | seconds of a core, median | range | share |\n| --- | ---: | ---: | ---: |")
+    for name, own in found.items():
+        middle = statistics.median(own)
+        print(f"| {name} | {middle:.2f} | {min(own):.2f} to {max(own):.2f} | {middle / usual:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
