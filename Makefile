@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long machines docs points chaos recipes sbom gpu latest check clean
+.PHONY: setup search test long machines docs points chaos soak recipes sbom gpu latest check clean
 
 setup: .venv/.installed
 
@@ -46,31 +46,38 @@ docs: setup .venv/.installed-docs
 	touch $@
 
 # Thousands of points of the spaces, each built and trained for a step.
+POINTS ?= 300
 points: setup
-	SPACE_POINTS=300 $(BIN)/python -m pytest tests/contracts/test_space_points.py
+	SPACE_POINTS=$(POINTS) $(BIN)/python -m pytest tests/contracts/test_space_points.py
 
 # One table of a machine with a GPU, in eight minutes: device tests, speed, how busy the card is. It needs no
-# environment of its own: any Python with torch will do, and WHEELS is a folder of packages that it lacks.
+# environment of its own: any Python with torch will do, and WHEELS is a folder of packages that it lacks. It fails
+# if a part fails or does not end in its time; with ALL=1 also if one is left out, since packages lack.
 # `make gpu DEVICE=cpu` asks the same of a CPU.
 DEVICE ?= cuda
 GPU_MINUTES ?= 8
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 gpu:
 	$(if $(WHEELS),$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps $(wildcard $(WHEELS)/*.whl))
-	$(GPU_PYTHON) -m benchmarks.device_table --device $(DEVICE) --minutes $(GPU_MINUTES) --out device_table.md
+	$(GPU_PYTHON) -m benchmarks.device_table --device $(DEVICE) --minutes $(GPU_MINUTES) $(if $(ALL),--all) --out device_table.md
 
 # Kills, frozen processes, full disks, damaged files: what searches lose by them. The same SEED, the same faults.
 SEED ?= 0
 chaos: setup
 	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --json chaos.json --markdown chaos.md
 
+# An hour of short trials, one after the other: do memory, open files or processes grow? It fails if they do.
+soak: MINUTES = 60
+soak: setup
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --json soak.json
+
 # What is installed here, with versions and licences: a software bill of materials, CycloneDX 1.6 in JSON.
 sbom: setup
 	$(BIN)/python docs/bill_of_materials.py sbom.json
 
-# Every recipe of the catalogue, for one epoch on small data.
+# Every recipe of the catalogue, for one epoch on small data; it knows SHARE, too.
 recipes: setup
-	$(BIN)/python -m benchmarks.recipes
+	$(BIN)/python -m benchmarks.recipes $(DRAWN)
 
 # The newest versions that pyproject.toml allows, in an environment of their own: does anything break?
 latest:

@@ -22,7 +22,7 @@ from results.relevance.methods import RELEVANCE_METHODS
 from trainables.config.tasks import TASKS
 from trainables.data.collections import COLLECTIONS
 from trainables.data.sources import SOURCES
-from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES
+from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, OPTIONAL_BACKBONES
 from trainables.models.stages import Backbone
 from trainables.relevance.methods import GRADIENT_METHODS
 
@@ -76,12 +76,16 @@ def _weights_of(backbone: Backbone) -> str:
     return "ImageNet" if backbone.has_imagenet_weights else "from scratch"
 
 
+def _tried(name: str) -> str:
+    if name in OPTIONAL_BACKBONES:
+        return "by itself, where installed"
+    return "by itself" if name in DEFAULT_BACKBONES else "on request"
+
+
 def backbones() -> str:
     """Backbones with their paper and what a search does with them."""
     rows = [
-        f"| `{name}` | {backbone.source} | "
-        f"{_weights_of(backbone)} | "
-        f"{'by itself' if name in DEFAULT_BACKBONES else 'on request'} |"
+        f"| `{name}` | {backbone.source} | {_weights_of(backbone)} | {_tried(name)} |"
         for name, backbone in BACKBONES.items()
     ]
     return "\n".join(["| backbone | source | weights | tried |", "| --- | --- | --- | --- |", *rows])

@@ -26,6 +26,7 @@ from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
 from results.export import manifest, precision_record
 from results.run import prediction_costs, records
+from results.run.baseline_record import BaselineRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.run.sessions import SessionTime
@@ -127,6 +128,7 @@ def files_page() -> str:
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
             *_fields("oof.npz", records.OutOfFold),
+            *_fields("baseline/record.json", BaselineRecord),
             *_fields("repeats.json", repeats.Repeats),
             *_fields("RepeatedTrial", repeats.RepeatedTrial),
             *_fields("sessions.jsonl", SessionTime),
@@ -243,7 +245,7 @@ def _placeholder(action: argparse.Action) -> str:
 
 def _typed(action: argparse.Action) -> str:
     if not action.option_strings:
-        return _placeholder(action)
+        return _placeholder(action).replace("|", "\\|")
     if action.nargs == 0:
         return ", ".join(action.option_strings)
     value = "|".join(map(str, action.choices)) if action.choices else _placeholder(action)
