@@ -29,7 +29,7 @@ from results.errors import RunError
 from results.run.records import SearchRecord, SourceTrial
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, WeightsError
-from trainables.common.files import folder_in_progress, write_atomically
+from trainables.common.files import folder_in_progress, is_disk_full, write_atomically
 from trainables.common.plain_yaml import load_yaml
 from trainables.common.progress import worked
 from trainables.common.remarks import remark_once
@@ -157,13 +157,22 @@ class NodeCopy:
             return
         began, budget, store = time.monotonic(), round(search.request.disk_gb * GB), Path(search.store)
         taken = disk_usage([self.own, store])
-        write_feature_limit(self.run, store, budget=budget, taken=taken)
+        try:
+            write_feature_limit(self.run, store, budget=budget, taken=taken)
+            write_atomically(note, f"{time.monotonic() - began}")
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            remark_once(
+                f"the disk of {self.own} is full, so that what is kept there is not measured; trials go on, "
+                "and features are computed for each of them alone. Make room"
+            )
+            return
         if self.run.store_limit() == 0:
             remark_once(
                 f"what trials must have here takes all of the {budget / GB:.3g} GB of --disk-gb; features "
                 "are computed again for each trial"
             )
-        write_atomically(note, f"{time.monotonic() - began}")
 
     def _weights(self, depot: DepotClient, search: SearchRecord, invoice: Invoice) -> Path | None:
         """Folder with the weights of all backbones of the search; None if they need none."""

@@ -1,5 +1,6 @@
 """A machine that does not see a run folder, filled from a depot in the same process."""
 
+import errno
 import pickle
 import shutil
 import sys
@@ -162,6 +163,22 @@ def test_where_a_search_needs_all_of_its_budget_features_have_nothing_and_it_is_
     with pytest.warns(UserWarning, match="takes all of the 1e-06 GB of --disk-gb"):
         _, local, _ = filled(run, elsewhere)
     assert local.store_limit() == 0
+    assert len(take_remarks()) == 1
+
+
+def test_a_full_disk_of_a_machine_that_has_its_copy_fails_no_trial(
+    bright_patches: PatchSet, tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = searched(bright_patches, tmp_path, disk_gb=1.0)
+    copy, local, depot = filled(run, elsewhere)
+    (local.path / ".measured").unlink()
+
+    def full(path: Path, content: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(node_copy, "write_atomically", full)
+    with pytest.warns(UserWarning, match=r"is full, so that what is kept there is not measured"):
+        assert copy.fill(depot).path == local.path
     assert len(take_remarks()) == 1
 
 
