@@ -67,10 +67,9 @@ class Departure:
     def ask(self) -> None:
         """Ask the process to end: now, after a checkpoint, or after what must not be broken off."""
         self.is_asked = True
+        self._end_after(GRACE_SECONDS)  # whatever does not answer: a disk, or those who are told
         self._say()
-        if self._depth:
-            self._end_after(GRACE_SECONDS)
-        else:
+        if not self._depth:
             self._leave()
 
     def begun(self) -> None:
@@ -105,7 +104,6 @@ class Departure:
 
     def _leave(self) -> None:
         trial, self._trial = self._trial, None
-        self._end_after(GRACE_SECONDS)  # a disk may not answer
         try:
             if trial is not None:
                 trial.keep_progress()

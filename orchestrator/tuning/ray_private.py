@@ -24,6 +24,7 @@ _NAMESPACE: Final = b"orchestrate-heartbeats"
 _OFFERS: Final = b"orchestrate-offers"
 _LEAVERS: Final = b"orchestrate-leavers"
 _BOARD_SECONDS: Final = 10.0  # for the control process to answer
+_LEAVING_SECONDS: Final = 2.0  # for the control process to take that a worker ends
 
 # Where Tune's controller keeps trials that have ended: a list, sets, and dicts by the id of a trial.
 _ENDED: Final = ("_stopped_trials", "_failed_trials")
@@ -181,8 +182,12 @@ class KeyValueBoard:
         return 0 if found is None else int(found)
 
     def leave(self, number: int) -> None:
-        """Put that the worker of a trial was asked to end; may fail if the control process is away."""
-        internal_kv._internal_kv_put(self._key(number), b"1", namespace=_LEAVERS)
+        """Put that the worker of a trial was asked to end; fails if nobody takes it in two seconds.
+
+        The checkpoint of the trial is written after it, in what the worker has left.
+        """
+        client: Any = internal_kv.internal_kv_get_gcs_client()
+        client.internal_kv_put(self._key(number), b"1", True, namespace=_LEAVERS, timeout=_LEAVING_SECONDS)
 
     def has_left(self, number: int) -> bool:
         """Tell whether the worker of a trial has put that since the last look; may fail as `leave` may."""

@@ -115,6 +115,14 @@ def test_a_board_that_does_not_answer_keeps_nobody(departure: Departure) -> None
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_a_board_that_hangs_leaves_the_process_its_end(departure: Departure) -> None:
+    found = list[float]()
+    departure.say = lambda: found.extend(timer.seconds for timer in TIMERS)
+    with pytest.raises(SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert found == [GRACE_SECONDS]
+
+
 def test_an_epoch_that_lasts_too_long_is_given_up(departure: Departure, killed: list[str]) -> None:
     def epoch() -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
