@@ -110,9 +110,7 @@ class Worker(tune.Trainable):
         self._helpers = None if make is None else make(config)
         self._away: RunCopy | None = None
         self._run: RunFolder | RunCopy | None = None
-        self.runner: Runner | None = None
-        if (run := self._here.seen()) is not None:
-            self.runner = self._runner(run)
+        self.runner: Runner | None = None  # made by the first step: a worker that hangs in it is watched
 
     def _look_for_helpers(self, leaving: Collection[str]) -> None:
         is_short = self._looked_at - self._started_at < _SHORT_SECONDS
@@ -150,6 +148,8 @@ class Worker(tune.Trainable):
         )
 
     def _step(self) -> "WorkerReport":
+        if self.runner is None and (run := self._here.seen()) is not None:
+            self.runner = self._runner(run)
         if self.runner is not None:
             return _named(self.runner.step(), is_away=self._away is not None)
         try:

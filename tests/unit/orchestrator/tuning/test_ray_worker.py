@@ -104,8 +104,9 @@ def config(run: RunFolder, *, node: str = "there", number: int = 0) -> dict[str,
 
 def test_on_the_machine_of_the_run_folder_a_worker_uses_it(run: RunFolder, elsewhere: None) -> None:
     own = worker(run, node="here")
-    assert own.runner.recipe == "ours"
     assert "parcel" not in own.step()
+    assert isinstance(own.runner, Runner)
+    assert own.runner.recipe == "ours"
     assert run.checkpoint_file(0).read_bytes() == b"state"
 
 
@@ -137,6 +138,22 @@ def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
     assert not run.trial(0).exists()
     assert (tmp_path / "own" / "runs" / "m" / "search.yaml").exists()
     own.cleanup()
+
+
+def test_a_worker_is_ready_before_it_looks_at_the_run_folder(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = list[str]()
+
+    def seen(folder: RunFolder, mark: str) -> bool:
+        looked.append(mark)
+        return True
+
+    monkeypatch.setattr(ray_run, "sees", seen)
+    own = worker(run)  # a worker whose disk does not answer is watched from its first step on
+    assert looked == []
+    own.step()
+    assert looked == ["m"]
 
 
 def test_a_machine_that_cannot_be_filled_names_itself(
@@ -184,8 +201,11 @@ def test_features_that_could_not_be_stored_are_held_by_nobody(run: RunFolder, el
 
 
 def test_a_trial_may_ask_those_alone_that_lend_to_it(run: RunFolder, elsewhere: None) -> None:
-    lent = worker(run, node="here", runner=Opens, lenders=("features-m-gpu",)).runner
-    own = worker(run, node="here", runner=Opens).runner
+    lending = worker(run, node="here", runner=Opens, lenders=("features-m-gpu",))
+    alone = worker(run, node="here", runner=Opens)
+    lending.step()
+    alone.step()
+    lent, own = lending.runner, alone.runner
     assert isinstance(lent, Opens)
     assert isinstance(own, Opens)
     assert isinstance(lent.lender, RayLender)
