@@ -55,12 +55,14 @@ class TrialFailure:
         reason: What failed, in one line.
         is_disk_full: No trial can keep its results until there is room.
         is_taken: A worker was asked to end, or its machine went, so that the trial has no part in it.
+        is_helpers: The worker was one that trained folds of the trial, and not the trial's own.
     """
 
     cause: Cause
     reason: str
     is_disk_full: bool = False
     is_taken: bool = False
+    is_helpers: bool = False
 
 
 class InvalidPointError(ConfigError):

@@ -28,7 +28,9 @@ from trainables.common.remarks import remark_once
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
 from trainables.runtime.devices import choose_device, limit_threads
+from trainables.runtime.memory import is_out_of_memory
 from trainables.training.fold_states import State
+from trainables.training.folds import NanLossError
 from trainables.training.sequential import ExecutionMode
 from trainables.training.spread import useful_places
 from trainables.validation.fold_process import LostProcessError
@@ -122,7 +124,7 @@ class RayFolds:
 
     def wait(self) -> None:
         """Wait until the folds are taken over."""
-        _answer(self._asked)
+        _helpers_answer(self._asked)
 
     def begin_epoch(self, epoch: int, *, active: Sequence[bool], losses: Sequence[float]) -> None:
         """Begin an epoch."""
@@ -130,17 +132,17 @@ class RayFolds:
 
     def results(self) -> tuple[Float32Array, Float32Array]:
         """Return the losses of the epoch, shape (folds,), and probabilities, shape (rows, classes)."""
-        losses, probabilities = _answer(self._asked)
+        losses, probabilities = _helpers_answer(self._asked)
         return losses, probabilities
 
     def kept_states(self, fold: int) -> list[dict[str, Any]]:
         """Weights of a fold's models."""
-        found: list[dict[str, Any]] = _answer(self.actor.kept_states.remote(fold))
+        found: list[dict[str, Any]] = _helpers_answer(self.actor.kept_states.remote(fold))
         return found
 
     def state(self) -> State:
         """State of the folds."""
-        found: State = _answer(self.actor.state.remote())
+        found: State = _helpers_answer(self.actor.state.remote())
         return found
 
 
@@ -256,6 +258,29 @@ def _started(config: dict[str, Any], trial: dict[str, Any]) -> tuple[Any, Any]:
     return actor, actor.open.remote(trial, request)
 
 
+def _helpers_answer(reference: Any) -> Any:
+    """Wait for what a worker that trains folds returns.
+
+    Raises:
+        MemoryError: If its machine was out of memory.
+        NanLossError: If a loss was no number.
+        Exception: What else says that memory was too small, on its device.
+        LostProcessError: If it died, or could not go on for any other reason. The trial's own machine and
+            device have no part in it.
+    """
+    try:
+        return _answer(reference)
+    except (LostProcessError, NanLossError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LostProcessError(
+            f"a worker that trained folds of the trial failed ({reason})", is_helpers=True
+        ) from error
+
+
 def _answer(reference: Any) -> Any:
     """Wait for what an actor returns.
 
@@ -274,5 +299,7 @@ def _answer(reference: Any) -> Any:
         said = str(error).strip()
         reason = (own_lines(said) or [type(error).__name__])[-1]
         raise LostProcessError(
-            f"a worker that trained folds of the trial died ({reason})", is_taken=was_taken_away(said)
+            f"a worker that trained folds of the trial died ({reason})",
+            is_taken=was_taken_away(said),
+            is_helpers=True,
         ) from error

@@ -63,9 +63,9 @@ class FollowedWorkers(NotPickled, tune.Callback):
         state.note_helpers(number, 0)
         config = state.config_of(number)
         if config is not None:
-            message = last_words(trial)
+            message, has_left = last_words(trial), self._has_left(number)  # which is told once
             with state.noting_errors():
-                cause, is_taken = cause_of_loss(message), was_taken_away(message) or self._has_left(number)
+                cause, is_taken = cause_of_loss(message), has_left or was_taken_away(message)
                 state.manager.on_worker_lost(number, cause, message, is_taken=is_taken)
             if state.manager.is_postponed(number):
                 state.allocator.ran_out(config)

@@ -44,6 +44,7 @@ class SharedState:
         shares_idle: Trials that run on for long may give folds to workers that are idle.
         offers: Trial number -> number of idle workers that it may give folds to.
         helpers: Trial number -> number of idle workers that train folds of it.
+        unhelped: Trials that get no idle workers any more, since one of them has failed.
         faults: Machines that cannot run trials.
         places: Trial number -> Ray's name of the machine that it has failed on.
         error: First error of searcher, scheduler or callback.
@@ -62,6 +63,7 @@ class SharedState:
     shares_idle: bool = False
     offers: dict[int, int] = field(default_factory=dict)
     helpers: dict[int, int] = field(default_factory=dict)
+    unhelped: set[int] = field(default_factory=set)
     faults: UnfitMachines = field(default_factory=UnfitMachines)
     places: dict[int, str] = field(default_factory=dict)
     error: Exception | None = None
@@ -100,6 +102,7 @@ class SharedState:
             number: min(limit, trial.seconds_left)
             for number, trial in manager.running.items()
             if (number in self.offers or (trial.epoch_seconds or 0.0) >= EPOCH_SECONDS)
+            and number not in self.unhelped
             and not trial.spec.is_alone
             and trial.spec.config.classical.name == "none"
         }
@@ -152,6 +155,8 @@ class SharedState:
             self.faults.ran(place)
         elif place is not None:
             self.places[number] = place
+        if step.failure is not None and step.failure.is_helpers and not step.failure.is_taken:
+            self.unhelped.add(number)
         if step.needs_depot and self.depot is not None:
             self.depot.open()
         self.note_helpers(number, 0 if step.is_end else step.helpers)

@@ -205,17 +205,26 @@ class TrialManager:
         record = trial.record(self.search, "pruned", cause, now=self.clock())
         self._finish(record.model_copy(update={"value": trial.value, "collapsed_folds": collapsed}))
 
-    def on_worker_lost(self, number: int, cause: Cause, error: str, *, is_taken: bool = False) -> None:
+    def on_worker_lost(
+        self, number: int, cause: Cause, error: str, *, is_taken: bool = False, is_helpers: bool = False
+    ) -> None:
         """Handle the death of a trial's worker: hand the trial out again, or record its failure for good.
 
-        `is_taken` says that the worker was asked to end, or its machine went; the trial has no part in it.
+        Args:
+            number: Trial number.
+            cause: `lost_worker`, or `out_of_memory`.
+            error: What was said of it.
+            is_taken: The worker was asked to end, or its machine went; the trial has no part in it.
+            is_helpers: It was a worker that trained folds of the trial, and not the trial's own.
         """
         spec = self.running[number].spec
         if self.run.record_file(number).exists():  # the trial had ended before its worker did
             self.on_end(number)
         elif cause == "out_of_memory" and not spec.is_alone:
             self._run_alone_later(spec)
-        elif cause == "lost_worker" and (why := self._losses.reason_to_go_on(number, is_taken=is_taken)):
+        elif cause == "lost_worker" and (
+            why := self._losses.reason_to_go_on(number, is_taken=is_taken, is_helpers=is_helpers)
+        ):
             self._run_again(number, cause, *why)
         else:
             self._close(spec, cause, error)
@@ -227,7 +236,13 @@ class TrialManager:
     def on_failure(self, number: int, failure: TrialFailure) -> None:
         """Handle a failure outside the trial: record it, and stop the search if all trials would fail so."""
         if failure.cause == "lost_worker":
-            self.on_worker_lost(number, failure.cause, failure.reason, is_taken=failure.is_taken)
+            self.on_worker_lost(
+                number,
+                failure.cause,
+                failure.reason,
+                is_taken=failure.is_taken,
+                is_helpers=failure.is_helpers,
+            )
             return
         self._in_a_row += 1
         again = self.run.resume_command

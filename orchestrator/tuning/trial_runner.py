@@ -352,7 +352,9 @@ class TrialRunner:
         if self.device is not None and has_failed(self.device):
             raise error
         if isinstance(error, LostProcessError):
-            return TrialFailure("lost_worker", _in_one_line(error), is_taken=error.is_taken)
+            return TrialFailure(
+                "lost_worker", _in_one_line(error), is_taken=error.is_taken, is_helpers=error.is_helpers
+            )
         if isinstance(error, (MachineError, *_ENVIRONMENT)):
             return TrialFailure("environment", _in_one_line(error), is_disk_full(error))
         try:

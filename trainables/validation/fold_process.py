@@ -66,11 +66,12 @@ class LostProcessError(FoldProcessError):
     Args:
         message: What died, and why.
         is_taken: It was asked to end, or its machine went, so that the trial has no part in it.
+        is_helpers: It was a worker that trained some of the folds, and not the trial's own.
     """
 
-    def __init__(self, message: str, *, is_taken: bool = False) -> None:
+    def __init__(self, message: str, *, is_taken: bool = False, is_helpers: bool = False) -> None:
         super().__init__(message)
-        self.is_taken = is_taken
+        self.is_taken, self.is_helpers = is_taken, is_helpers
 
 
 @dataclass(frozen=True, slots=True)
