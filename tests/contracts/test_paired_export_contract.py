@@ -38,9 +38,8 @@ def test_the_contract_covers_every_value_that_changes_the_inputs():
         assert tried >= known
 
 
-@pytest.mark.parametrize(
-    "trial", [pytest.param(one, marks=[pytest.mark.long] * (len(TAKES.get(one, ())) < 2)) for one in TRIALS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("trial", TRIALS)
 def test_an_exported_trial_agrees_with_torch_and_with_the_search(run, trial, tmp_path):
     manifest = export_bundle(run, tmp_path / "bundle", trial=trial, held_out_limit=6).manifest
     assert manifest.parity.onnx_difference < 1e-5

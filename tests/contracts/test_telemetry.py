@@ -45,11 +45,13 @@ def test_loading_onnx_runtime_writes_nothing_below_the_home_folder(tmp_path: Pat
     assert files_below_home(tmp_path, "-c", LOADED) == []
 
 
+@pytest.mark.long
 def test_predicting_writes_nothing_below_the_home_folder(bundle: Path, tmp_path: Path) -> None:
     verb = ("-m", "orchestrator.cli.main", "predict", str(bundle), str(bundle.parent / "image.png"))
     assert files_below_home(tmp_path, *verb) == []
 
 
+@pytest.mark.long
 def test_doctor_writes_nothing_of_onnx_runtime_below_the_home_folder(tmp_path: Path) -> None:
     found = files_below_home(tmp_path, "-m", "orchestrator.cli.main", "doctor")
     assert [name for name in found if "onnx" in name.lower() or "Microsoft" in name] == []

@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return make_run(folder, CONFIGS, backbones=("efficientnet_lite0", NET), weights_dir=folder)
 
 
+@pytest.mark.long
 def test_an_exported_ensemble_of_readouts_agrees_with_torch_and_with_the_search(
     run: RunFolder, tmp_path
 ) -> None:

@@ -141,6 +141,7 @@ while not trial.step().is_end:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("isolated", "how", "kept"), [(False, "keep", {0: 1, 1: 1, 2: 1}), (True, "finish one", {0: 3})]
 )

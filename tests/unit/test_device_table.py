@@ -153,6 +153,7 @@ def test_a_search_on_a_gpu_needs_one_that_ray_finds() -> None:
         check_device("cuda", 0.0)
 
 
+@pytest.mark.long
 def test_the_packages_of_every_part_are_known_and_here() -> None:
     for own in parts_for("cpu", None):
         assert {"torch", "numpy", "pydantic"} <= set(own.needs)

@@ -20,6 +20,7 @@ def proposed(task: str) -> list[TrialConfig]:
     return [config for name in BACKBONES for config in check_space(space, context((name,)), {})]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", IMAGE_SPACES)
 def test_no_space_proposes_an_input_that_its_backbone_refuses(task: str, bright_patches: PatchSet) -> None:
     training_data = split_in_three(bright_patches)

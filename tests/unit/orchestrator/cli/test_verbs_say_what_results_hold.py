@@ -78,6 +78,7 @@ def test_evaluate_on_other_data(result: SearchResult, capsys: pytest.CaptureFixt
     assert first == again
 
 
+@pytest.mark.long
 def test_export(result: SearchResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(result.path), "--trial", "1", "--out", str(tmp_path / "verb")]) == 0
     result.export(tmp_path / "python", trial=1)

@@ -266,6 +266,7 @@ def test_the_plan_of_a_nested_search_says_what_it_takes_besides(
     assert "the 2 searches without an outer fold take about" in text
 
 
+@pytest.mark.long
 def test_a_plan_runs_no_more_at_once_than_their_memory_allows(
     request_of: Callable[..., SearchRequest],
 ) -> None:

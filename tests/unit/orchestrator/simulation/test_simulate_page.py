@@ -12,6 +12,7 @@ DOCS = Path(__file__).parents[4] / "docs"
 PAGE = blocks_of(DOCS / "how-to-simulate.md")
 
 
+@pytest.mark.long
 def test_the_code_of_the_page_runs_and_prints_what_the_page_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

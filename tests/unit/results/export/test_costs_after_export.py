@@ -56,6 +56,7 @@ def test_a_file_with_a_novelty_score_is_no_figure_of_a_model_that_was_not_measur
     assert read_costs(run).of((0,)) is None
 
 
+@pytest.mark.long
 def test_the_figure_of_an_export_is_kept_once_and_replaces_none(run: RunFolder, tmp_path: Path) -> None:
     (run.path / COSTS_FILE).unlink(missing_ok=True)
     report = export_bundle(run, tmp_path / "first", trial=2, held_out_limit=4)

@@ -82,6 +82,7 @@ def folder(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "bundle"
 
 
+@pytest.mark.long
 def test_predicting_an_exam_gives_the_numbers_of_the_prepared_set(
     folder: Path, prepared: Path, tree: Path
 ) -> None:

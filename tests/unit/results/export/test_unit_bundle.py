@@ -82,6 +82,7 @@ def test_records_hold_one_prediction_a_breast(run: RunFolder) -> None:
     assert not any(np.allclose(probabilities[0], other) for other in probabilities[1:])
 
 
+@pytest.mark.long
 def test_the_file_gives_the_numbers_of_the_search(run: RunFolder, exported: Path) -> None:
     rows, images, places = views_of(run)
     predict = load_bundle(exported).predict

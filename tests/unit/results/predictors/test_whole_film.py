@@ -46,6 +46,7 @@ def film(height: int = 400, width: int = 528) -> np.ndarray:
     return found
 
 
+@pytest.mark.long
 def test_one_pass_is_like_the_windows_one_by_one(model: ExplainedModel) -> None:
     image = film()
     once = film_map(model, image, 1, window_px=WINDOW)

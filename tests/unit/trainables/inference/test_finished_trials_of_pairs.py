@@ -80,6 +80,7 @@ def reproduces(trial, probabilities, training_data, *, classes=2, atol=1e-4):
     np.testing.assert_allclose(held_out(predicted, training_data), probabilities, atol=atol)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["absdiff", "diff", "concat"])
 @pytest.mark.parametrize(
     "settings",

@@ -107,6 +107,7 @@ def published(variant: str) -> Any:
     return net
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variant", "prefix", "side"),
     [("b0", "", 75), ("b2", "image_encoder.", 65), ("b5", "image_encoder.", 64)],

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.long
 def test_timm_comes_without_the_tracker_which_is_there_for_who_asks() -> None:
     pytest.importorskip("wandb", reason="timm imports wandb only where that is installed")
     script = (

@@ -82,6 +82,7 @@ def test_any_side_will_do(side: int) -> None:
     assert torch.isfinite(features).all()
 
 
+@pytest.mark.long
 def test_onnx_runtime_computes_the_same_stages(tmp_path: Path) -> None:
     backbone = backbone_named("timm:test_vit")
     torch.manual_seed(0)

@@ -163,6 +163,7 @@ def test_a_pass_computes_the_readouts_that_are_wanted_beside_the_blocks() -> Non
     assert multiply_adds(stages, images()) == multiply_adds(own, images())
 
 
+@pytest.mark.long
 def test_onnx_runtime_computes_the_same_readouts(tmp_path: Path) -> None:
     backbone, stages = plain_stages()
     readouts = ("blocks_5_class", "blocks_4_both", "blocks_5_patches")

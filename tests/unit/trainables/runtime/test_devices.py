@@ -33,6 +33,7 @@ def found_after(cpus: float) -> dict[str, Any]:
     return dict(json.loads(said.stdout))
 
 
+@pytest.mark.long
 def test_libraries_that_are_there_and_those_that_come_later_have_one_thread() -> None:
     found = found_after(1.0)
     assert found["torch"] == 1
@@ -40,6 +41,7 @@ def test_libraries_that_are_there_and_those_that_come_later_have_one_thread() ->
     assert {pool["num_threads"] for pool in found["after"]} == {1}
 
 
+@pytest.mark.long
 def test_a_trial_with_half_a_core_has_a_thread_and_one_with_two_has_two() -> None:
     assert found_after(0.5)["torch"] == 1
     assert {pool["num_threads"] for pool in found_after(2.0)["after"]} == {2}

@@ -102,6 +102,7 @@ def outcome(run: CrossValidation) -> np.ndarray:
     return run.best.probabilities
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("new", "beside"), CASES.values(), ids=CASES.keys())
 def test_fused_and_sequential_models_agree_on_what_a_setting_changes(
     new: dict[str, Any], beside: dict[str, Any], training_data: TrainingData, runtime: TrialRuntime

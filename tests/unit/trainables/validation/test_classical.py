@@ -111,6 +111,7 @@ def by_hand(
     return found, probabilities
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_beats_the_majority_on_wisconsin(
     name: str, wisconsin: TrainingData, runtime: TrialRuntime

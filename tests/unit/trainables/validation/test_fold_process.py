@@ -37,6 +37,7 @@ def task(bright_patches: PatchSet, tmp_path: Path) -> FoldTask:
     )
 
 
+@pytest.mark.long
 def test_a_fold_whose_process_was_killed_says_that_memory_may_be_the_reason(task: FoldTask) -> None:
     with FoldProcess(task) as process:
         assert process.pid is not None
@@ -64,6 +65,7 @@ def test_a_fold_that_does_not_start_since_the_fork_server_was_killed_says_so(
         FoldProcess(task)
 
 
+@pytest.mark.long
 def test_a_fold_whose_fork_server_is_killed_says_so_and_the_next_one_starts(task: FoldTask) -> None:
     with FoldProcess(task) as process:
         process.epoch()
@@ -133,6 +135,7 @@ def parent(task: FoldTask, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_no_process_outlives_the_one_that_wanted_it(
     number: signal.Signals, parent: "subprocess.Popen[str]"

@@ -24,6 +24,7 @@ print(tempfile.gettempdir())
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [75, 76, 200])
 def test_a_fold_trains_in_a_process_whatever_the_length_of_the_temporary_folders_path(
     bright_patches: PatchSet, tmp_path: Path, length: int

@@ -98,6 +98,7 @@ def finished(run: Validations) -> list[EpochReport]:
     return reports
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folds", [3, 1], ids=["folds", "hold-out"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_process_for_each_fold_gives_what_folds_side_by_side_give(
