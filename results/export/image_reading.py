@@ -13,6 +13,7 @@ from results.export.view_and_side import NOT_STATED, Stated, lacking
 from results.relevance.frame import Frame
 from results.relevance.place_in_file import PlaceInFile
 from trainables.common.errors import DataError
+from trainables.data.declared_whites import in_words
 from trainables.data.image_files import DecodedImage, check_one_frame, decode_image, is_grey
 from trainables.data.mammogram.preparation import Preparation, PreparationError, Prepared, prepare
 from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
@@ -28,6 +29,8 @@ NOTES: Final = {
     "grey": "are coloured; the model takes grey: their luma (ITU-R BT.601) was used",
     "colour": "are grey; the model takes colour: grey was copied to red, green and blue",
     "maxval": "state a largest value other than the model's and were scaled from it",
+    "white": "have 16 bits and do not state which value is white, and were scaled from that of such training "
+    "images",
     "inverted": "are TIFFs in which 0 is white and were turned over",
     "cut": "are larger than the model's images at their scale; what goes beyond was cut",
     "view": "state no view, by which the pectoral muscle is removed, and were taken for oblique ones; say it "
@@ -163,7 +166,8 @@ def _white(decoded: DecodedImage, wanted: ModelInput, path: Path, changes: list[
         return decoded.stated_max
     white = _unstated_white(decoded, wanted, path)
     if white != wanted.max_value:
-        changes.append("depth")
+        is_known = decoded.pixels.dtype == np.uint16 and white in wanted.whites_of_16
+        changes.append("white" if is_known else "depth")
     return white
 
 
@@ -177,6 +181,8 @@ def _unstated_white(decoded: DecodedImage, wanted: ModelInput, path: Path) -> fl
             )
         return 1.0
     is_deep = decoded.pixels.dtype == np.uint16
+    if is_deep and wanted.whites_of_16 and largest <= wanted.max_value:
+        return _known_white(largest, wanted, path)
     is_in_models_units = wanted.dtype != "float32" and is_deep == (wanted.max_value > _EIGHT_BITS)
     if is_in_models_units or (is_deep and largest <= wanted.max_value):
         _check_fits(largest, wanted, path)
@@ -189,6 +195,23 @@ def _unstated_white(decoded: DecodedImage, wanted: ModelInput, path: Path) -> fl
             f"{wanted.max_value:g}: which value is white cannot be known; save it in that range"
         )
     return _SIXTEEN_BITS
+
+
+def _known_white(largest: float, wanted: ModelInput, path: Path) -> float:
+    """White of such training images as the file may be one of."""
+    possible = [white for white in wanted.whites_of_16 if largest <= white]
+    if len(possible) == 1:
+        return possible[0]
+    ask = "save it in a format that states it, such as PGM with its largest value"
+    if possible:
+        raise ExportError(
+            f"{path} has 16 bits, values up to {largest:g}, and does not state which value is white; in such "
+            f"training images of this model it is {in_words(possible)}, so that it cannot be known: {ask}"
+        )
+    raise ExportError(
+        f"{path} has 16 bits, values up to {largest:g}, and does not state which value is white; such "
+        f"training images of this model range from 0 to {wanted.whites_of_16[-1]:g}: {ask}"
+    )
 
 
 def _check_fits(largest: float, wanted: ModelInput, path: Path) -> None:

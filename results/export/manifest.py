@@ -16,6 +16,7 @@ from results.scores.outer_result import OuterResult
 from results.scores.triage import TriageRule
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import PLURALS, UnitName
+from trainables.data.declared_whites import in_words
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
@@ -39,6 +40,9 @@ class ModelInput(FrozenModel):
         channels: Number of channels: 1 for shape (B, H, W); 3 for (B, H, W, 3) in the order red, green, blue.
         max_value: Largest raw value of the range that the training images use, such as 255, 4095 or 65535; 1
             for floats.
+        whites_of_16: Values that are white in files of 16 bits that do not state it, ascending, from 1 to
+            `max_value`, to which they are scaled; several where training images differ in it; empty where no
+            training image is of that kind, and in bundles of earlier versions, which take `max_value`.
         trained_shape: Shape of the images of the search, (H, W) or (H, W, 3); the model resizes other sizes.
         how_to_feed: Description of the input in a sentence.
     """
@@ -49,12 +53,18 @@ class ModelInput(FrozenModel):
     max_value: FiniteFloat = Field(gt=0)
     trained_shape: tuple[PositiveInt, ...]
     how_to_feed: str
+    whites_of_16: tuple[Annotated[FiniteFloat, Field(ge=1)], ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ModelInput":
         if self.dtype == "int32" and not (self.max_value.is_integer() and self.max_value <= _LARGEST_RAW):
             raise ValueError(
                 f"max_value must be a whole number up to {_LARGEST_RAW} for int32, found {self.max_value:g}"
+            )
+        if self.whites_of_16 and (self.dtype == "float32" or max(self.whites_of_16) > self.max_value):
+            raise ValueError(
+                f"whites_of_16 must be up to max_value, {self.max_value:g}, and for int32 alone, found "
+                f"{in_words(self.whites_of_16)} for {self.dtype}"
             )
         if len(self.trained_shape) != (2 if self.channels == 1 else 3):
             raise ValueError(

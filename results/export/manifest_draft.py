@@ -33,6 +33,8 @@ from results.scores.outer_result import read_outer
 from results.scores.strata_table import sentences_of
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, flatten
+from trainables.data.declared_whites import in_words
+from trainables.data.patches import PatchSet
 from trainables.data.splits import read_split
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named
@@ -135,13 +137,25 @@ def _model_input(opened: OpenedModel) -> ModelInput:
         dtype="float32" if is_float else "int32",
         channels=3 if patch_set.channels == 3 else 1,
         max_value=patch_set.max_value,
+        whites_of_16=patch_set.whites_of_16,
         trained_shape=tuple(patch_set.images.shape[1:]),
         how_to_feed=(
             f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
             f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
             "contrast, resizing and normalisation lie inside the model: do none of them before it"
+            f"{_said_of_whites(patch_set)}"
             f"{_MADE_READY if patch_set.preparation is not None else ''}"
         ),
+    )
+
+
+def _said_of_whites(patch_set: PatchSet) -> str:
+    """What files of 16 bits that do not state their white need; nothing where it is `max_value`."""
+    if set(patch_set.whites_of_16) <= {patch_set.max_value}:
+        return ""
+    return (
+        "; but scale files of 16 bits that do not state which value is white, from "
+        f"{in_words(patch_set.whites_of_16)} to {patch_set.max_value:g}"
     )
 
 

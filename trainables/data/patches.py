@@ -22,6 +22,7 @@ from trainables.common.files import folder_in_progress, replace_folder, write_at
 from trainables.common.progress import worked
 from trainables.common.types import IntArray
 from trainables.config.tasks import LEFT_OUT, StoredCodes, Task
+from trainables.data.beside_content import add_to_stored, beside_content
 from trainables.data.columns import (
     COLUMNS_FILE,
     Columns,
@@ -30,6 +31,7 @@ from trainables.data.columns import (
     read_columns,
     write_columns,
 )
+from trainables.data.declared_whites import WHITES
 from trainables.data.pixel_range import FULL_RANGES
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -64,6 +66,8 @@ class RawPatches:
             "" where unknown, or numbers, NaN where unknown, shape (N,). None where nothing is known.
         shared_file: The `.npy` file that `images` are mapped from, if the store may link to it; else None.
         preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
+        whites_of_16: White of the images of 16 bits whose files do not state it, before they were scaled to
+            `max_value`, see `whites_of`; empty where there are none, or it is not known.
     """
 
     images: PixelArray
@@ -81,6 +85,7 @@ class RawPatches:
     columns: Columns | None = None
     shared_file: Path | None = None
     preparation: Mapping[str, Any] | None = None
+    whites_of_16: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,9 @@ class PatchSet:
             unknown, shape (N,). None where nothing is known.
         preparation: Steps by which whole mammograms were made ready, as plain values, which a prediction
             needs, too; None for none. They are no part of the fingerprint, as the pixels are.
+        whites_of_16: White of the images of 16 bits whose files do not state it, before they were scaled to
+            `max_value`, see `whites_of`; empty where there are none, or it is not known. Likewise no part of
+            the fingerprint.
     """
 
     images: PixelArray
@@ -129,6 +137,7 @@ class PatchSet:
     file_shapes: IntArray | None = None
     columns: Columns | None = None
     preparation: Mapping[str, Any] | None = None
+    whites_of_16: tuple[float, ...] = ()
 
     @property
     def is_table(self) -> bool:
@@ -203,8 +212,9 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
     """Store patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
 
     The copy is written under a temporary name and renamed, so it is whole or not there at all; several
-    processes may store the same set at once. A damaged copy is replaced. Steps of preparation that the copy
-    does not know, or knows otherwise, are written down with it; a set without steps leaves them as they are.
+    processes may store the same set at once. A damaged copy is replaced. Steps of preparation and whites of
+    16 bits that the copy does not know, or knows otherwise, are written down with it; a set without them
+    leaves them as they are.
 
     Raises:
         DataError: If the arrays do not fit together.
@@ -217,8 +227,10 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
     except DataError:
         _write(raw, fingerprint, folder)
         stored = open_patch_set(folder, fingerprint)
-    if raw.preparation is not None and stored.preparation != _as_stored(raw.preparation):
-        _write_preparation(raw.preparation, folder / fingerprint)
+    said = beside_content(raw.preparation, raw.whites_of_16)
+    known = beside_content(stored.preparation, stored.whites_of_16)
+    if known | said != known:
+        add_to_stored(said, folder / fingerprint)
         stored = open_patch_set(folder, fingerprint)
     # The same content may come from another source than the stored copy did.
     return replace(stored, source=raw.source, is_synthetic=raw.is_synthetic)
@@ -260,6 +272,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         is_extra=arrays.get("is_extra"),
         columns=columns,
         preparation=meta.get("preparation"),
+        whites_of_16=tuple(meta.get(WHITES, ())),
     )
 
 
@@ -432,22 +445,8 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
     if raw.columns:
         write_columns(raw.columns, folder / COLUMNS_FILE)
         meta["columns"] = columns_digest(raw.columns)
-    if raw.preparation is not None:
-        meta["preparation"] = _as_stored(raw.preparation)
+    meta |= beside_content(raw.preparation, raw.whites_of_16)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
-
-
-def _as_stored(preparation: Mapping[str, Any]) -> dict[str, Any]:
-    """Steps as they read back from JSON, which has no tuples."""
-    steps: dict[str, Any] = json.loads(json.dumps(dict(preparation)))
-    return steps
-
-
-def _write_preparation(preparation: Mapping[str, Any], place: Path) -> None:
-    """Replace the steps of a stored set; a search that opens it meanwhile reads the old ones or the new."""
-    meta = json.loads((place / "meta.json").read_text())
-    meta["preparation"] = _as_stored(preparation)
-    write_atomically(place / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 
 def _move_into_place(temporary: Path, place: Path) -> None:

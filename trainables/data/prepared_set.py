@@ -9,7 +9,7 @@ SET/problems.csv       what was not used, each with its reason
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import StoredCodes
 from trainables.data.columns import EXTRA_COLUMN, Columns
 from trainables.data.declared_steps import steps_of
+from trainables.data.declared_whites import whites_of
 from trainables.data.parquet import read_parquet, write_parquet
 from trainables.data.patches import NO_PARTNER, PixelArray, RawPatches
 
@@ -72,7 +73,7 @@ class PreparedSet:
 
     def as_patches(self) -> RawPatches:
         """Return the set as patches, whose images may be shared with the store."""
-        return raw_patches(
+        raw = raw_patches(
             self.images,
             self.table,
             self.label_codes,
@@ -81,6 +82,7 @@ class PreparedSet:
             shared_file=self.folder / IMAGES_FILE,
             preparation=steps_of(self.facts),
         )
+        return replace(raw, whites_of_16=whites_of(self.facts) or ())
 
 
 def is_prepared_set(folder: Path) -> bool:

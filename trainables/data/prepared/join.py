@@ -18,6 +18,7 @@ from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, write_atomically
 from trainables.config.tasks import StoredCodes
 from trainables.data.declared_steps import agreed_steps
+from trainables.data.declared_whites import WHITES, joined_whites
 from trainables.data.patches import fingerprint_of
 from trainables.data.pixel_range import to_range
 from trainables.data.prepared.join_ids import check_one_key, names_of_trees, told_apart
@@ -65,6 +66,7 @@ def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
     notes = list[str]()
     check_one_key(sets, notes)
     table = _joined_table(sets, classes, codes, notes)
+    whites = joined_whites({one.folder.name: one.facts for one in sets}, notes)
     with folder_in_progress(out) as scratch:
         max_value = _write_images(sets, scratch, notes)
         _write_masks(sets, scratch)
@@ -73,6 +75,7 @@ def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
         raw = raw_patches(images, table, codes, source=out.name, max_value=max_value)
         facts = _facts(sets, codes, classes, max_value, len(images), notes)
         facts["settings"] = {"steps": steps}
+        facts[WHITES] = whites
         facts["fingerprint"] = fingerprint_of(raw)
         write_atomically(scratch / PROBLEMS_FILE, "what,reason\n")
         write_atomically(scratch / FACTS_FILE, json.dumps(facts, indent=1) + "\n")
