@@ -20,6 +20,7 @@ from trainables.data.mammogram.preparation import Preparation, prepare
 Side = Literal["L", "R"]
 
 _SIDES: Final[dict[str, Side]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
+_NOT_STATED_WORDS: Final = frozenset({*UNKNOWN_WORDS, "unknown"})  # in lower case
 _NO_STEPS: Final = Preparation(crop_breast=False, blank_background=False)  # but the turn to the left
 
 
@@ -43,8 +44,8 @@ def stated_by(views: Sequence[str], sides: Sequence[str]) -> list[Stated]:
     """Return what is stated in words, one for all images or one each.
 
     Args:
-        views: Views, such as `CC` or `MLO`; empty where none are stated.
-        sides: Sides, such as `L` or `right`; empty where none are stated.
+        views: Views, such as `CC` or `MLO`, in any case, or `unknown`; empty where none are stated.
+        sides: Sides, such as `L` or `right`, in any case, or `unknown`; empty where none are stated.
 
     Raises:
         ExportError: If a view or a side is not known, or they differ in number.
@@ -52,17 +53,18 @@ def stated_by(views: Sequence[str], sides: Sequence[str]) -> list[Stated]:
     >>> stated_by(["mlo"], ["left", "R"])
     [Stated(view='MLO', side='L'), Stated(view='MLO', side='R')]
     """
-    if unknown := sorted({view for view in views if view.upper() not in VIEWS}):
+    known_views, known_sides = _known(views), _known(sides)
+    if unknown := sorted({view for view in known_views if view is not None and view.upper() not in VIEWS}):
         raise ExportError(f"unknown view {', '.join(unknown)}; known are {', '.join(sorted(VIEWS))}")
-    if unknown := sorted({side for side in sides if side.lower() not in _SIDES}):
+    if unknown := sorted({side for side in known_sides if side is not None and side.lower() not in _SIDES}):
         raise ExportError(f"unknown side {', '.join(unknown)}; the side of a breast is L or R")
     number = max(len(views), len(sides))
     if not all(len(words) in (0, 1, number) for words in (views, sides)):
         raise ExportError(
             f"views and sides are one for all images or one each, found {len(views)} and {len(sides)}"
         )
-    by_view: list[str | None] = [view.upper() for view in views] or [None]
-    by_side: list[Side | None] = [_SIDES[side.lower()] for side in sides] or [None]
+    by_view = [None if view is None else view.upper() for view in known_views] or [None]
+    by_side = [None if side is None else _SIDES[side.lower()] for side in known_sides] or [None]
     return [Stated(by_view[place % len(by_view)], by_side[place % len(by_side)]) for place in range(number)]
 
 
@@ -70,10 +72,15 @@ def stated_in_table(path: Path) -> list[Stated]:
     """Return what the columns `view` and `laterality` of a CSV table state, one row an image.
 
     Args:
-        path: The table, as `read_unit_table` takes it; both columns may be missing, and cells empty.
+        path: The table, as `read_unit_table` takes it; both columns may be missing, and cells empty or
+            `unknown`.
+
+    Raises:
+        ExportError: If a view or a side is not known; the message names the line.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return [_of_row(row) for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [_of_row(row, f"{path}, line {rows.line_num}") for row in rows]
 
 
 def check_stated(preparation: Preparation | None, *, images: int, stated: Sequence[Stated]) -> None:
@@ -123,6 +130,14 @@ def lacking(preparation: Preparation, pixels: NDArray[Any], white: float, known:
     return found
 
 
-def _of_row(row: dict[str, Any]) -> Stated:
-    view, side = ((row.get(name) or "").strip() for name in ("view", "laterality"))
-    return Stated(None if view.lower() in UNKNOWN_WORDS else view.upper(), _SIDES.get(side.lower()))
+def _known(words: Sequence[str]) -> list[str | None]:
+    """Words without blanks around them, None for those that say that nothing is known."""
+    return [None if word.strip().lower() in _NOT_STATED_WORDS else word.strip() for word in words]
+
+
+def _of_row(row: dict[str, Any], where: str) -> Stated:
+    """What the cells of a row state, by the rules of `stated_by`."""
+    try:
+        return stated_by([row.get("view") or ""], [row.get("laterality") or ""])[0]
+    except ExportError as error:
+        raise ExportError(f"{where}: {error}, or an empty cell where it is not known") from error

@@ -32,6 +32,7 @@ from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
 from trainables.data.collections.parts import regions_of, task_option
 from trainables.data.collections.tree import files_below
 from trainables.data.columns import UNKNOWN_WORDS
+from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import SUFFIXES, ImageFileError
 from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
@@ -53,6 +54,7 @@ _SAME: Final[Mapping[str, tuple[str, ...]]] = {
     "box_width": ("boxwidth",),
     "box_height": ("boxheight",),
 }
+_UNKNOWN: Final = "UNKNOWN"  # a view or a side that is not stated
 _SIDES: Final[Mapping[str, Laterality]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
 _NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
 _LISTED: Final = 3
@@ -93,6 +95,8 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     unique, unused = _of_regions(examples, regions)
     whole = [example for example in unique if example.box is None]
     is_mammogram = are_mammograms(whole, options["mammograms"], notes)
+    if is_mammogram:
+        _note_unknown_words(table.rows, notes)
     return Listing(unique, codes[0], tuple(notes), (*problems, *unused), classes, is_mammogram)
 
 
@@ -248,7 +252,7 @@ def _example(
         patient=_known(row, "patient") or None,
         exam=_known(row, "exam") or None,
         laterality=_SIDES.get(row.get("laterality", "").lower()),
-        view=_known(row, "view").upper() or None,
+        view=_view(row) or None,
         frame=frame,
         box=box,
         is_test=part in TEST_WORDS if part else None,
@@ -260,6 +264,27 @@ def _known(row: Mapping[str, str], name: str) -> str:
     """The cell of a row, "" where it is missing or says that the value is unknown."""
     cell = row.get(name, "")
     return "" if cell.lower() in UNKNOWN_WORDS else cell
+
+
+def _view(row: Mapping[str, str]) -> str:
+    """The view of a row in capitals, "" where none is stated."""
+    view = _known(row, "view").upper()
+    return "" if view == _UNKNOWN else view
+
+
+def _note_unknown_words(rows: Sequence[Mapping[str, str]], notes: list[str]) -> None:
+    """Note views and sides of mammograms that are none, by which these are made ready in another way."""
+    if views := sorted({view for row in rows if (view := _view(row)) and view not in VIEWS}):
+        notes.append(
+            f"the table states views that are not known: {', '.join(views)}; where the pectoral muscle is "
+            f"removed, it stays in these. Known are {', '.join(sorted(VIEWS))}"
+        )
+    stated = {_known(row, "laterality") for row in rows} - {""}
+    if sides := sorted(side for side in stated if side.lower() not in _SIDES and side.upper() != _UNKNOWN):
+        notes.append(
+            f"the table states sides that are not known: {', '.join(sides)}; they count as not stated. The "
+            "side of a breast is L or R"
+        )
 
 
 def _box(row: Mapping[str, str]) -> Box | None:

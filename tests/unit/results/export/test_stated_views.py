@@ -1,13 +1,12 @@
 """Films whose view and side a table stated at training, and no file does: they are stated at prediction."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import film
+from films_with_table import films_with_table
 from finished_run import CONFIGS, make_run
-from PIL import Image
 
 from orchestrator import prepare_set
 from orchestrator.cli.main import main
@@ -19,30 +18,12 @@ from results.export.view_and_side import Stated, check_stated, each_of, lacking,
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
 
-IMAGES = 40
 CC = Stated("CC", "L")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Craniocaudal films as PNG with a bright gland at the chest wall, and a table with view and side."""
-    folder, rows = tmp_path_factory.mktemp("films"), []
-    down, across = np.mgrid[:320, :220]
-    is_gland = (down > 40) & (down < 140) & (across < (140 - down) * 0.9)
-    for number in range(IMAGES):
-        image = film(bits=16, side=(320, 220), seed=number).astype(float)
-        image[is_gland] *= 1.5
-        if number % 2:
-            image[200:230, 40:80] = 65535
-        Image.fromarray(np.clip(image, 0, 65535).astype(np.uint16)).save(folder / f"{number}.png")
-        patient = f"P{number // 2 % 10}-{number % 2}"
-        row = {"file": f"{number}.png", "label": number % 2, "patient": patient}
-        rows.append(row | {"view": "CC", "laterality": "L"})
-    with (folder / "labels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return films_with_table(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +91,39 @@ def test_predict_takes_view_and_side_as_words(
 
 def test_a_table_of_units_states_views_and_sides(tmp_path: Path) -> None:
     table = tmp_path / "views.csv"
-    table.write_text("file,patient,laterality,view\na.png,P1,left,mlo\nb.png,P1,,nan\nc.png,P2,x,\n")
-    assert stated_in_table(table) == [Stated("MLO", "L"), Stated(), Stated()]
+    table.write_text(
+        "file,patient,laterality,view\na.png,P1, left,mlo \nb.png,P1,,nan\n"
+        "c.png,P2,Unknown,unknown\nd.png,P2\n"
+    )
+    assert stated_in_table(table) == [Stated("MLO", "L"), Stated(), Stated(), Stated()]
     table.write_text("file,patient\na.png,P1\n")
     assert stated_in_table(table) == [Stated()]
 
 
+@pytest.mark.parametrize("view", ["L-MLO", "mediolateral oblique", "sideways"])
+def test_a_table_of_units_takes_the_views_that_the_options_take(tmp_path: Path, view: str) -> None:
+    table = tmp_path / "views.csv"
+    table.write_text(f'file,patient,view\na.png,P1,CC\n\n"b.png",P1,{view}\n')
+    with pytest.raises(
+        ExportError, match=f"views.csv, line 4: unknown view {view}; known are CC, .*empty cell"
+    ):
+        stated_in_table(table)
+    with pytest.raises(ExportError, match=f"unknown view {view}; known are CC"):
+        stated_by([view], [])
+
+
+def test_a_table_of_units_takes_the_sides_that_the_options_take(tmp_path: Path) -> None:
+    table = tmp_path / "sides.csv"
+    table.write_text("file,patient,laterality\na.png,P1,links\n")
+    with pytest.raises(
+        ExportError, match=r"sides.csv, line 2: unknown side links; the side of a breast is L or"
+    ):
+        stated_in_table(table)
+
+
 def test_words_that_are_not_known_or_do_not_fit_are_refused() -> None:
     assert stated_by([], []) == []
+    assert stated_by(["CC", "unknown"], ["R"]) == [Stated("CC", "R"), Stated(None, "R")]
     assert each_of([CC], 3) == [CC, CC, CC]
     assert each_of([], 2) == [Stated(), Stated()]
     with pytest.raises(ExportError, match="unknown side up; the side of a breast is L or R"):
