@@ -40,6 +40,8 @@ class WithMaps:
         checks: bool = False,
         seconds: float = 4.0,
         masks: int | None = None,
+        views: str | Sequence[str] = (),
+        laterality: str | Sequence[str] = (),
         out: str | Path | None = None,
     ) -> "Explanations":
         """Compute relevance maps: which part of an image the model looked at.
@@ -56,16 +58,20 @@ class WithMaps:
             checks: Measure insertion and deletion, and whether shuffled weights change the map.
             seconds: Time of a map by occlusion or rise.
             masks: Number of changed images instead of a time.
+            views: Views of image files for a model of prepared mammograms, such as `CC` or `MLO`, where the
+                files do not state them: one for all, or one each.
+            laterality: Sides of their breasts, `L` or `R`, likewise.
             out: Folder to write; None takes one in the run folder.
 
         Returns:
             What `explanations.json` holds; pictures and maps lie beside it.
 
         Raises:
-            OrchestrateError: If a row is sealed, a file cannot be used, or the method cannot explain the
-                model.
+            OrchestrateError: If a row is sealed, a file cannot be used, a view or side is not known or does
+                not fit, or the method cannot explain the model.
         """
         from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
+        from results.export.view_and_side import stated_by
         from results.relevance.method import RelevanceSettings
 
         self._build_if_none(trial)
@@ -78,6 +84,11 @@ class WithMaps:
             worst=worst,
             settings=RelevanceSettings(seconds=seconds, masks=masks, seed=self.request.seed),
             has_checks=checks,
+            stated=tuple(stated_by(_words(views), _words(laterality))),
         )
         folder = None if out is None else Path(out)
         return explain_run(self.run, request, ensemble=ensemble, trial=trial, refit=refit, out=folder)[0]
+
+
+def _words(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)

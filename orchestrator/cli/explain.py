@@ -13,7 +13,9 @@ models that held them out; the sealed test part stays closed. Methods that ask
 for predictions alone: occlusion, rise, and windows, which slides over a whole
 film that is larger than the training images. Methods that look into the net:
 deconvnet, grad_cam_plus, integrated_gradients, layer_cam, lrp, unit_mask.
---checks says how far the maps can be believed.
+--checks says how far the maps can be believed. Files for a model of prepared
+mammograms are made ready as those of predict, by the same --view and
+--laterality.
 
 examples:
   orchestrate explain latest
@@ -22,6 +24,7 @@ examples:
   orchestrate explain latest --rows 12 40 --checks --format json
   orchestrate explain latest --images whole_film.png --method windows
   orchestrate explain latest --images idc/9037/*/*.png --slide
+  orchestrate explain latest --images a.png b.png --view CC MLO --laterality L
 """
 
 
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--worst", type=int, default=6, metavar="N", help="how many of the worst mistakes (default: 6)"
     )
+    add_view_and_side(parser)
     add_relevance(parser)
     parser.add_argument(
         "--slide",
@@ -59,6 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser, refit="explain the models that `orchestrate refit` trained")
     add_format(parser)
+
+
+def add_view_and_side(parser: argparse.ArgumentParser) -> None:
+    """Add --view and --laterality, by which files of mammograms are made ready."""
+    parser.add_argument(
+        "--view",
+        nargs="+",
+        default=[],
+        dest="views",
+        metavar="VIEW",
+        help="for a model of prepared mammograms: CC, MLO, ... where the files do not state it: one for all "
+        "images, or as many in their order",
+    )
+    parser.add_argument(
+        "--laterality",
+        nargs="+",
+        default=[],
+        metavar="SIDE",
+        help="for a model of prepared mammograms: L or R, as --view",
+    )
 
 
 def add_relevance(parser: argparse.ArgumentParser, *, explains: str = "") -> None:
@@ -112,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain and print; returns the exit code."""
     from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
     from orchestrator.postprocessing.preferred_images import write_preferred
+    from results.export.view_and_side import stated_by
     from results.relevance.explanation import (
         explanations_as_csv,
         explanations_as_json,
@@ -131,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings=settings,
         has_checks=arguments.checks,
         is_slide=arguments.slide,
+        stated=tuple(stated_by(arguments.views, arguments.laterality)),
     )
     found, written = explain_run(
         folder,

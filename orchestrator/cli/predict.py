@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format
-from orchestrator.cli.explain import add_relevance
+from orchestrator.cli.explain import add_relevance, add_view_and_side
 from orchestrator.reporting.console import messages, print_message, print_warning, show
 from results.errors import ExportError
 from trainables.common.errors import ConfigError
@@ -86,22 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help="mass or calcification: one for all images, or as many in their order",
     )
-    parser.add_argument(
-        "--view",
-        nargs="+",
-        default=[],
-        dest="views",
-        metavar="VIEW",
-        help="for a model of prepared mammograms: CC, MLO, ... where the files do not state it: one for all "
-        "images, or as many in their order",
-    )
-    parser.add_argument(
-        "--laterality",
-        nargs="+",
-        default=[],
-        metavar="SIDE",
-        help="for a model of prepared mammograms: L or R, as --view",
-    )
+    add_view_and_side(parser)
     parser.add_argument(
         "--dicom-sr",
         type=Path,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.postprocessing.relevance_methods import AnyMethod, any_method
 from results.ensembles.ensemble import BEST
 from results.errors import ExportError, RunError
+from results.export.view_and_side import Stated, check_stated, each_of
 from results.relevance.explained_folder import check_folder, picture_names, write_explanations
 from results.relevance.explaining import score_of
 from results.relevance.explanation import (
@@ -59,9 +60,12 @@ class ExplanationRequest:
         is_slide: The files are patches of one slide, which is put together by the coordinates in their names
             and coloured by their probabilities; there is no method then.
         has_checks: Measure insertion and deletion of each map, and its likeness to that of shuffled weights.
+        stated: View and side of the mammograms of files, one for all or one each, as `predict_files` takes
+            them; they go before those of the files.
 
     Raises:
-        ConfigError: If rows and files are given, or the number of mistakes is below 1.
+        ConfigError: If rows and files are given, views or sides without files, or the number of mistakes is
+            below 1.
     """
 
     method: str = "occlusion"
@@ -71,12 +75,18 @@ class ExplanationRequest:
     settings: RelevanceSettings = field(default_factory=RelevanceSettings)
     has_checks: bool = False
     is_slide: bool = False
+    stated: tuple[Stated, ...] = ()
 
     def __post_init__(self) -> None:
         if self.files and self.rows is not None:
             raise ConfigError("either files or rows of the run's data are explained, found both")
         if self.is_slide and not self.files:
             raise ConfigError("a slide is put together of files of patches; name them with --images")
+        if self.stated and not self.files:
+            raise ConfigError(
+                "a view or side is stated of image files, and images of the run's data are explained as they "
+                "are stored; leave --view and --laterality out, or name files with --images"
+            )
         if self.worst < 1:
             raise ConfigError(f"the number of mistakes to explain must be at least 1, found {self.worst}")
 
@@ -110,8 +120,8 @@ def explain_run(
         UnknownNameError: If there is no such method.
         RunError: If a row is sealed, takes no part in the task, or is out of range.
         ConfigError: If the method cannot explain the model.
-        ExportError: If a file cannot be used, the model takes more than an image, or a file of the folder
-            would be lost.
+        ExportError: If a file cannot be used, the model takes more than an image or no view or side, or a
+            file of the folder would be lost.
     """
     method = any_method(request.method)
     from results.predictors.loading import open_model
@@ -120,7 +130,7 @@ def explain_run(
     trained = opened.patch_set.images.shape[1:]
     request = replace(request, settings=with_window(request.settings, trained))
     asked = (
-        list(_files(run, opened, request.files, ensemble, trial, refit=refit))
+        list(_files(run, opened, request, ensemble, trial, refit=refit))
         if request.files
         else _rows(run, opened, request, ensemble, trial)
     )
@@ -298,7 +308,7 @@ def _place(run: RunFolder, selected: TaskRows, folds: IntArray, row: int) -> int
 def _files(
     run: RunFolder,
     opened: "OpenedModel",
-    files: tuple[Path, ...],
+    request: ExplanationRequest,
     ensemble: str,
     trial: int | None,
     *,
@@ -314,9 +324,10 @@ def _files(
             "this model takes more than an image; explain images of its run instead, with --worst or --rows"
         )
     bundle = model_in_memory(run, ensemble=ensemble, trial=trial, refit=refit)
-    names = picture_names(files)
-    for path, name in zip(files, names, strict=True):
-        read = read_with_place(bundle, path)
+    files, stated = request.files, request.stated
+    check_stated(bundle.preparation, images=len(files), stated=stated)
+    for path, name, film in zip(files, picture_names(files), each_of(stated, len(files)), strict=True):
+        read = read_with_place(bundle, path, film)
         shown = printable(path.name, keeps="")
         notes = tuple(f"{shown}: {sentence_of(change)}" for change in read.changes)
         facts = {"name": name, "file": printable(str(path), keeps="")}

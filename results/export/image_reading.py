@@ -34,9 +34,9 @@ NOTES: Final = {
     "inverted": "are TIFFs in which 0 is white and were turned over",
     "cut": "are larger than the model's images at their scale; what goes beyond was cut",
     "view": "state no view, by which the pectoral muscle is removed, and were taken for oblique ones; say it "
-    "with --view, or in the table of units",
+    "with --view, or for predict in the table of units",
     "side": "show no chest wall and state no side of the breast, and were turned by their brighter half; say "
-    "it with --laterality, or in the table of units",
+    "it with --laterality, or for predict in the table of units",
     "alpha": "are partly transparent; their transparency was dropped",
 }
 
