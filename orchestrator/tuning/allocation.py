@@ -3,13 +3,13 @@
 Pure bookkeeping: the Ray backend reports measurements here, and asks for an allocation before each trial.
 """
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cluster.resources import WORKER_BYTES, Machine, slots_on
+from orchestrator.tuning.trial_kinds import Kind, features_of, kind_of
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
@@ -24,18 +24,6 @@ _REPORT_SECONDS_A_WORKER: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """The settings that decide the memory need of a trial."""
-
-    backbone: str
-    cut: str
-    trained_stages: int | str
-    batch_size: int
-    size_px: int | None
-    models: int
-
-
-@dataclass(frozen=True, slots=True)
 class ResourceRequest:
     """CPUs, GPUs and memory that one trial asks of a machine.
 
@@ -44,7 +32,7 @@ class ResourceRequest:
         gpus: Number of GPUs: eighths of one, or the number that the user set.
         memory_bytes: Bytes of the machine's memory; 0 if memory need not be counted.
         nodes: Names of the machines that may run it; empty for any.
-        avoids: Names of machines that may not run it.
+        avoids: Names of machines that may not run it, even of those in `nodes`.
         lenders: Name of each machine that lends its features to that one, and the store on it.
     """
 
@@ -66,6 +54,21 @@ class ResourceRequest:
         (1.0, 0.0)
         """
         return replace(self, gpus=float(math.ceil(self.gpus)), nodes=(), lenders=())
+
+    def fits_on(self, machine: Machine) -> bool:
+        """Tell whether a machine on which nothing else runs could run this.
+
+        >>> own = ResourceRequest(2.0, 1.0, avoids=("bad",))
+        >>> own.fits_on(Machine(4, 1, 0, "good")), own.fits_on(Machine(4, 1, 0, "bad"))
+        (True, False)
+        """
+        is_large_enough = (
+            machine.cpus >= self.cpus
+            and machine.gpus >= self.gpus
+            and machine.memory_bytes >= self.memory_bytes
+        )
+        is_named = not self.nodes or machine.node_id in self.nodes
+        return is_large_enough and is_named and machine.node_id not in self.avoids
 
     def fits_in(self, available: Mapping[str, float]) -> int:
         """Return how many times this fits into what a machine has left; 0 where nothing is asked for.
@@ -111,48 +114,6 @@ def report_seconds(slots: int) -> float:
 def _working(machines: Sequence[Machine]) -> tuple[Machine, ...]:
     """The machines that run trials at all; the head of a cluster may be kept free of them."""
     return tuple(machine for machine in machines if machine.cpus > 0)
-
-
-def kind_of(config: TrialConfig, folds: int) -> Kind:
-    """Return the kind of a trial: backbone, first trained stage, batch, input size, models side by side."""
-    model, training = config.model, config.training
-    return Kind(
-        backbone=model.backbone,
-        cut=model.cut,
-        trained_stages=model.trained_stages,
-        batch_size=training.batch_size,
-        size_px=config.input.size_px,
-        models=folds * training.repeats,
-    )
-
-
-def features_of(config: TrialConfig) -> str | None:
-    """Return a name for the stored features that a head is trained on; None for a trial that needs a GPU.
-
-    Trials with the same name read the same files, so that after the first of them nothing is computed in a
-    frozen network any more.
-    """
-    model, training = config.model, config.training
-    is_head = (
-        model.trained_stages == 0
-        and model.channels == "replicate"
-        and model.weights == "imagenet"
-        and model.type_input == "none"
-        and training.first_phase == "none"
-    )
-    if not is_head:
-        return None
-    facts = [
-        model.backbone,
-        model.cut,
-        model.pair,
-        model.also,
-        config.input.model_dump(mode="json"),
-        training.augmentation,
-        training.average_views,
-        training.augment_last is None,
-    ]
-    return json.dumps(facts, sort_keys=True)
 
 
 class ResourceAllocator:
@@ -217,8 +178,7 @@ class ResourceAllocator:
         """
         machines = _working(machines)
         before, now = self._names(self.machines), self._names(machines)
-        gpus = 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
-        slots = self._fitting(machines, gpus)
+        slots = self._fitting(machines, self._smallest_gpus())
         if slots == 0 or before == now:
             return ""
         self.machines, earlier, self.slots = machines, self.slots, slots
@@ -239,7 +199,9 @@ class ResourceAllocator:
         heads = self._slots_of_heads()
         return found + heads if self.workers is None else min(self.workers, found + heads)
 
-    def request(self, config: TrialConfig, *, heads: int = 0) -> ResourceRequest:
+    def request(
+        self, config: TrialConfig, *, heads: int = 0, avoids: Collection[str] = ()
+    ) -> ResourceRequest:
         """Return the resources of a trial that runs at the same time as others.
 
         A head whose features are stored, or need no net, goes to a machine without a GPU as long as one has
@@ -248,16 +210,19 @@ class ResourceAllocator:
         Args:
             config: Configuration of the trial.
             heads: Number of trials that run on machines without a GPU now.
+            avoids: Names of machines that may not run it.
         """
-        asked = self._request(config, heads)
+        asked = replace(self._request(config, heads, avoids), avoids=tuple(sorted(avoids)))
         return replace(asked, memory_bytes=self._bounded(config)) if self.bounds_memory else asked
 
-    def _request(self, config: TrialConfig, heads: int) -> ResourceRequest:
+    def _request(self, config: TrialConfig, heads: int, avoids: Collection[str]) -> ResourceRequest:
         name = features_of(config)
         lenders = tuple(sorted(self._holders.get(name, {}).items())) if name is not None else ()
         is_reached = bool(lenders) or (self.shares_features and name in self._stored)
-        if heads < self._slots_of_heads() and (is_reached or (name is not None and self._has_no_net(config))):
-            return ResourceRequest(self.cpus, 0.0, nodes=self._nodes_without_gpu(), lenders=lenders)
+        has_room = heads < self._slots_of_heads(avoids)
+        if has_room and (is_reached or (name is not None and self._has_no_net(config))):
+            nodes = tuple(sorted(one.node_id for one in self._machines_of_heads(avoids) if one.node_id))
+            return ResourceRequest(self.cpus, 0.0, nodes=nodes, lenders=lenders)
         need = self._need(kind_of(config, self.folds))
         if self.gpus <= 0:
             return ResourceRequest(self.cpus, 0.0, self._memory(need))
@@ -266,20 +231,35 @@ class ResourceAllocator:
         eighths = _CAUTIOUS if need is None else min(SHARES, max(1, math.ceil(SHARES * need - 1e-9)))
         return ResourceRequest(self.cpus, eighths / SHARES)
 
-    def alone(self) -> ResourceRequest:
-        """Return the resources of a trial that must run alone: the largest machine that has its GPU."""
-        gpus = max(1.0, self.gpus) if self.gpus > 0 else 0.0
-        able = [machine for machine in self.machines if machine.gpus >= gpus]
-        return ResourceRequest(max([self.cpus, *(machine.cpus for machine in able)]), gpus)
+    def alone(self, *, avoids: Collection[str] = ()) -> ResourceRequest:
+        """Return the resources of a trial that must run alone: the largest machine that has its GPU.
 
-    def has_no_machine_for(self, request: ResourceRequest) -> bool:
-        """Tell whether no machine is as large as a request, so that it waits until one joins."""
-        return bool(self.machines) and not any(
-            machine.cpus >= request.cpus
-            and machine.gpus >= request.gpus
-            and (not request.nodes or machine.node_id in request.nodes)
-            for machine in self.machines
-        )
+        Args:
+            avoids: Names of machines that may not run it.
+        """
+        gpus = max(1.0, self.gpus) if self.gpus > 0 else 0.0
+        able = [one for one in self.machines if one.gpus >= gpus and one.node_id not in avoids]
+        cpus = max([self.cpus, *(machine.cpus for machine in able)])
+        return ResourceRequest(cpus, gpus, avoids=tuple(sorted(avoids)))
+
+    def able(self, request: ResourceRequest) -> list[str]:
+        """Return the names of the machines that could run a request, once nothing else runs there."""
+        return [machine.node_id for machine in self.machines if request.fits_on(machine)]
+
+    def has_no_machine_for(self, request: ResourceRequest, machines: Sequence[Machine] | None = None) -> bool:
+        """Tell whether no machine can hold a request, so that it waits until one joins.
+
+        Args:
+            request: The request.
+            machines: Machines that the cluster has now; None for those that were last taken over.
+        """
+        those = self.machines if machines is None else _working(machines)
+        return bool(self.machines) and not any(request.fits_on(machine) for machine in those)
+
+    def is_enough_without(self, nodes: Collection[str]) -> bool:
+        """Tell whether the machines that are not named have room for a trial that is no head."""
+        left = [machine for machine in self.machines if machine.node_id not in nodes]
+        return self._fitting(left, self._smallest_gpus()) > 0
 
     def opened(self, config: TrialConfig) -> None:
         """Note that a trial has opened its features, so that from now on they are stored."""
@@ -330,7 +310,11 @@ class ResourceAllocator:
         taps = (config.model.backbone, *(tap.rpartition("/")[0] for tap in config.model.also))
         return self.fixed_backbones.issuperset(taps)
 
-    def _slots_of_heads(self) -> int:
+    def _smallest_gpus(self) -> float:
+        """The smallest share of a GPU that a trial which is no head may get."""
+        return 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
+
+    def _slots_of_heads(self, avoids: Collection[str] = ()) -> int:
         """Number of trials that fit on machines without a GPU, where a search has any use for them.
 
         It has none where the user wants no more trials at once than the GPUs have room for.
@@ -338,12 +322,12 @@ class ResourceAllocator:
         reaches = self.shares_features or self.lends_features
         if self.gpus <= 0 or self.cpus <= 0 or not reaches or self._is_filled_by_gpus():
             return 0
-        return self._fitting(self._machines_of_heads(), 0.0)
+        return self._fitting(self._machines_of_heads(avoids), 0.0)
 
     def _is_filled_by_gpus(self) -> bool:
         if self.workers is None:
             return False
-        gpus = 1 / SHARES if self.is_measured else self.gpus
+        gpus = self._smallest_gpus()
         return slots_on(self.machines, cpus_per_trial=self.cpus, gpus_per_trial=gpus) >= self.workers
 
     def _fitting(self, machines: Sequence[Machine], gpus: float) -> int:
@@ -360,11 +344,9 @@ class ResourceAllocator:
         more = self.slots + self._slots_of_heads()
         self.slots = more if self.workers is None else min(self.workers, more)
 
-    def _nodes_without_gpu(self) -> tuple[str, ...]:
-        return tuple(sorted(one.node_id for one in self._machines_of_heads() if one.node_id))
-
-    def _machines_of_heads(self) -> list[Machine]:
-        return [one for one in self.machines if one.gpus == 0 and one.node_id not in self.apart]
+    def _machines_of_heads(self, avoids: Collection[str] = ()) -> list[Machine]:
+        without = {*self.apart, *avoids}
+        return [one for one in self.machines if one.gpus == 0 and one.node_id not in without]
 
     @staticmethod
     def _names(machines: Sequence[Machine]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import ray
 from ray import tune
 
-from cluster.resources import machines_of
+from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
@@ -20,6 +21,7 @@ from orchestrator.tuning.ray_private import (
     nodes_that_leave,
 )
 from orchestrator.tuning.shared_state import SharedState
+from trainables.common.text import count_text
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
 _CLUSTER_SECONDS: Final = 5.0  # between two looks at the machines of the cluster, and of a worker at its own
@@ -119,13 +121,22 @@ class FollowedWorkers(NotPickled, tune.Callback):
         if said:
             manager.say(said)
             manager.worker_time.resize(allocator.workers_expected)
-        for number, request in self._state.waiting.items():
-            if allocator.has_no_machine_for(request) and number not in self._named:
+        self._name_stranded(machines)
+
+    def _name_stranded(self, machines: Sequence[Machine]) -> None:
+        """Say which trials wait for a machine that the cluster does not have now."""
+        state, found = self._state, dict[tuple[float, float], list[str]]()
+        for number, request in state.waiting.items():
+            if number not in self._named and state.allocator.has_no_machine_for(request, machines):
                 self._named.add(number)
-                manager.say(
-                    f"trial {number} waits for a machine with {request.cpus:g} CPUs and {request.gpus:g} "
-                    "GPUs, since the one that it was to run on has left"
-                )
+                found.setdefault((request.cpus, request.gpus), []).append(str(number))
+        for (cpus, gpus), numbers in found.items():
+            who = f"trial {numbers[0]} waits" if len(numbers) == 1 else f"trials {', '.join(numbers)} wait"
+            size = f"{count_text(cpus, 'CPU')} and {count_text(gpus, 'GPU')}"
+            state.manager.say(
+                f"{who} for a machine with {size}: those of the cluster are smaller, or could not run it. "
+                "Let one join, or stop the search and resume it later"
+            )
 
     def _share_idle_workers(self) -> None:
         """Offer idle workers to trials that run on for long once nothing else is left; or want them back."""
@@ -137,7 +148,9 @@ class FollowedWorkers(NotPickled, tune.Callback):
             if state.shares_idle:
                 last = max(left, key=left.__getitem__)
                 request = state.request_for_folds(last)
-                room = sum(request.fits_in(free) for free in free_resources(state.faults.unfit))
+                room = sum(
+                    request.fits_in(free) for free in free_resources({*state.faults.unfit, *request.avoids})
+                )
                 found = offers(left, found, idle=state.unoffered(room), folds=state.manager.search.folds)
             for number in state.offers.keys() | found.keys():
                 if state.offers.get(number, 0) != found.get(number, 0):

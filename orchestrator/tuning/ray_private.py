@@ -136,7 +136,8 @@ def nodes_that_leave() -> frozenset[str]:
 def selected_machines(request: ResourceRequest) -> dict[str, str]:
     """Return Ray's selector of the machines that may run something; empty if all may."""
     if request.nodes:  # else Ray would place a trial without a GPU on a machine with GPUs as well
-        return {NODE_ID_LABEL_KEY: f"in({','.join(request.nodes)})"}
+        nodes = [node for node in request.nodes if node not in request.avoids]
+        return {NODE_ID_LABEL_KEY: f"in({','.join(nodes)})"}
     return {NODE_ID_LABEL_KEY: f"!in({','.join(request.avoids)})"} if request.avoids else {}
 
 

@@ -1,9 +1,9 @@
 """What the parts of the Ray backend share: who runs what, what waits for room, and the first error."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.study.patience import disk_reason
@@ -82,15 +82,16 @@ class SharedState:
         running = self.manager.running.keys()
         self.heads &= running
         self.given = {number: own for number, own in self.given.items() if number in running}
-        if spec.is_alone:
-            request = self.allocator.alone()
-        else:
-            request = self.allocator.request(spec.config, heads=len(self.heads - {spec.number}))
+        request = self._asked(spec, self.faults.unfit)
         if request.nodes:
             self.heads.add(spec.number)
-        request = replace(request, avoids=tuple(sorted(self.faults.unfit)))
         self.given[spec.number] = request
         return request
+
+    def _asked(self, spec: TrialSpec, avoids: Collection[str]) -> ResourceRequest:
+        if spec.is_alone:
+            return self.allocator.alone(avoids=avoids)
+        return self.allocator.request(spec.config, heads=len(self.heads - {spec.number}), avoids=avoids)
 
     def seconds_left(self) -> dict[int, float]:
         """Seconds that each trial whose folds may be shared will take yet; none while a trial waits."""
@@ -167,11 +168,12 @@ class SharedState:
 
         A machine that fails several trials in a row gets no further ones.
         """
-        place, machines = self.places.pop(number, None), [one.node_id for one in self.allocator.machines]
+        place, known = self.places.pop(number, None), frozenset(self.faults.unfit)
         if place is None or failure.cause != "environment" or failure.is_disk_full:
             return False
-        known = set(self.faults.unfit)
-        if not self.faults.runs_elsewhere(place, machines):
+        own = self._asked(self.manager.running[number].spec, {*known, place})
+        is_needed = not self.allocator.is_enough_without({*known, place})
+        if not self.faults.runs_elsewhere(place, self.allocator.able(own), is_needed=is_needed):
             return False
         self.manager.run_elsewhere(number, failure.reason)
         if self.faults.unfit - known:

@@ -27,12 +27,14 @@ class UnfitMachines:
         """Note that a trial could run on a machine."""
         self._in_a_row.pop(node, None)
 
-    def runs_elsewhere(self, node: str, machines: Collection[str]) -> bool:
+    def runs_elsewhere(self, node: str, able: Collection[str], *, is_needed: bool = False) -> bool:
         """Note that a machine could not run a trial; returns True if that is to be run on another one.
 
         Args:
             node: Ray's name of the machine.
-            machines: Those of all machines that the search knows.
+            able: Those of the machines that are large enough for the trial.
+            is_needed: The other machines have no room for trials of some kinds, so that this one gets further
+                trials whatever it fails.
 
         >>> found = UnfitMachines()
         >>> [found.runs_elsewhere("a", ["a", "b"]) for _ in range(3)], found.unfit
@@ -40,9 +42,9 @@ class UnfitMachines:
         >>> found.runs_elsewhere("b", ["a", "b"]), found.unfit
         (False, {'a'})
         """
-        if not set(machines) - self.unfit - {node}:
+        if not set(able) - self.unfit - {node}:
             return False
-        self._in_a_row[node] += 1
+        self._in_a_row[node] += not is_needed
         if self._in_a_row[node] >= IN_A_ROW:
             self.unfit.add(node)
         return True

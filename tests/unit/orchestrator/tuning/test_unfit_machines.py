@@ -1,0 +1,155 @@
+"""Trials that a machine could not run: where they go, and which machines get no further ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from list_study import Clock, ListStudy, spec
+from ray.util.placement_group import NODE_ID_LABEL_KEY
+
+from cluster.resources import Machine
+from orchestrator.study.trial_spec import TrialFailure
+from orchestrator.tuning import ray_followed
+from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.heartbeat import Ear
+from orchestrator.tuning.ray_followed import FollowedWorkers
+from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
+from orchestrator.tuning.shared_state import SharedState
+from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.trial_runner import WorkerReport
+from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
+
+NO_GPU = TrialFailure("environment", "torch sees no GPU")
+GIB = 2**30
+
+
+class Searching:
+    """A search on given machines, whose trials fail where they are said to."""
+
+    def __init__(self, state: SharedState, said: list[str]) -> None:
+        self.state, self.said = state, said
+
+    def start(self, number: int) -> ResourceRequest:
+        """Hand out the next trial, which is this one."""
+        spec = self.state.manager.next()
+        assert spec is not None
+        assert spec.number == number
+        return self.state.request(spec)
+
+    def fails(self, number: int, node: str, failure: TrialFailure = NO_GPU) -> bool:
+        """Let a trial fail on a machine; returns whether it is run on another one."""
+        self.state.receive(number, {"step": WorkerReport(is_end=True, failure=failure), "place": node})
+        return self.state.runs_elsewhere(number, failure)
+
+
+Search = Callable[..., Searching]
+
+
+@pytest.fixture
+def search(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> Search:
+    def make(
+        machines: Sequence[Machine], *, cpus: float = 1.0, gpus: float = 0.25, trials: int = 8
+    ) -> Searching:
+        said = list[str]()
+        manager = TrialManager(
+            RunFolder(tmp_path),
+            make_search(fingerprint="f"),
+            ListStudy(*(spec(number) for number in range(trials))),
+            (),
+            deadline=None,
+            clock=Clock(),
+            say=said.append,
+        )
+        allocator = ResourceAllocator(cpus, gpus, machines, folds=3, slots=8, is_measured=gpus > 0)
+        return Searching(SharedState(manager, allocator, {}, {}), said)
+
+    return make
+
+
+def gpu(name: str) -> Machine:
+    return Machine(16, 1, 16 * GIB, name)
+
+
+def head(name: str) -> Machine:
+    return Machine(8, 0, 16 * GIB, name)
+
+
+def test_a_machine_that_cannot_hold_a_trial_is_no_other_one(search: Search) -> None:
+    one = search([gpu("gpu"), head("head")])
+    request = one.start(0)
+    assert not one.fails(0, "gpu")
+    assert one.state.allocator.has_no_machine_for(replace(request, avoids=("gpu",)))
+    assert not one.state.allocator.has_no_machine_for(request)
+
+
+def test_a_machine_with_too_few_cores_is_no_other_one(search: Search) -> None:
+    one = search([Machine(8, 0, GIB, "large"), Machine(4, 0, GIB, "small")], cpus=8.0, gpus=0.0)
+    one.start(0)
+    assert not one.fails(0, "large")
+
+
+def test_a_trial_that_runs_alone_goes_to_the_largest_machine_that_is_left(search: Search) -> None:
+    one = search([Machine(16, 1, GIB, "large"), Machine(8, 1, GIB, "small")], trials=1)
+    one.start(0)
+    one.state.manager.on_worker_lost(0, "out_of_memory", "killed")
+    assert one.start(0).cpus == 16
+    assert one.fails(0, "large")
+    assert one.state.allocator.alone(avoids=("large",)) == ResourceRequest(8, 1.0, avoids=("large",))
+
+
+def test_heads_go_where_gpus_are_once_the_machine_without_one_could_not_run_them() -> None:
+    allocator = ResourceAllocator(
+        1.0,
+        0.25,
+        [gpu("gpu"), head("one"), head("two")],
+        folds=3,
+        slots=8,
+        is_measured=True,
+        shares_features=True,
+    )
+    config = spec(0).config
+    allocator.opened(config)
+    assert allocator.request(config).nodes == ("one", "two")
+    assert allocator.request(config, avoids=("one",)).nodes == ("two",)
+    neither = allocator.request(config, avoids=("one", "two"))
+    assert (neither.nodes, neither.gpus) == ((), 0.5)
+    assert allocator.able(neither) == ["gpu"]
+
+
+def test_a_machine_to_avoid_is_named_to_ray_also_among_those_that_may_run_something() -> None:
+    request = ResourceRequest(1.0, 0.0, nodes=("a", "b"), avoids=("a",))
+    assert selected_machines(request) == {NODE_ID_LABEL_KEY: "in(b)"}
+
+
+def test_the_only_machine_with_a_gpu_is_kept_though_its_heads_may_go_elsewhere(search: Search) -> None:
+    one = search([gpu("gpu"), head("head")])
+    one.state.allocator.shares_features = True
+    one.state.allocator.opened(spec(0).config)
+    for number in range(6):
+        one.start(number)
+    for number in range(6):
+        assert one.fails(number, "gpu")
+    assert one.state.faults.unfit == set()
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_trials_that_no_machine_can_hold_any_more_are_named_once(
+    search: Search, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    one = search([gpu("gpu"), head("head")])
+    nodes = [{"Alive": True, "NodeID": "head", "Resources": {"CPU": 8.0, "memory": 16.0 * GIB}}]
+    monkeypatch.setattr(ray_followed, "ray", SimpleNamespace(nodes=lambda: nodes))
+    monkeypatch.setattr(ray_followed, "nodes_that_leave", frozenset)
+    ear: Any = SimpleNamespace()
+    followed = FollowedWorkers(one.state, cast("Ear", ear), cast("KeyValueBoard", ear))
+    for number in range(waiting):
+        one.state.waiting[number] = one.start(number)
+    for _ in range(2):
+        followed._follow_machines()
+    (line,) = one.said
+    assert line.startswith("trial 0 waits for" if waiting == 1 else "trials 0, 1 wait for")
+    assert "a machine with 1 CPU and 0.5 GPU:" in line
