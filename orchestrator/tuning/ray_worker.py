@@ -93,7 +93,7 @@ class Worker(tune.Trainable):
         if step.is_end:
             self._end_helpers()
         parcel = None if self._away is None else self._away.leave()
-        place = this_node() if step.is_end else None
+        place = this_node() if step.is_end or step.epochs else None
         return result_of(step, parcel, self._holder(step), _remarks(_host()), place)
 
     def cleanup(self) -> None:
@@ -188,7 +188,7 @@ def result_of(
         parcel: What a trial leaves for the owner of the run folder.
         holder: Who holds its features.
         remarks: What the worker has remarked.
-        place: Ray's name of the machine, of a trial that has ended.
+        place: Ray's name of the machine, of a trial that has finished an epoch or ended.
     """
     also = {"parcel": parcel, "holder": holder, "remarks": remarks or None, "place": place}
     found = {name: value for name, value in also.items() if value is not None}

@@ -82,7 +82,7 @@ class SharedState:
         running = self.manager.running.keys()
         self.heads &= running
         self.given = {number: own for number, own in self.given.items() if number in running}
-        request = self._asked(spec, self.faults.unfit)
+        request = self._asked(spec, self.faults.avoided_by(spec.number))
         if request.nodes:
             self.heads.add(spec.number)
         self.given[spec.number] = request
@@ -152,10 +152,8 @@ class SharedState:
         if holder is not None and config is not None:
             self.allocator.holds(config, *holder)
         step: WorkerReport = result["step"]
-        if (place := result.pop("place", None)) is not None and step.failure is None:
-            self.faults.ran(place)
-        elif place is not None:
-            self.places[number] = place
+        if (place := result.pop("place", None)) is not None:
+            self._note_place(number, place, step)
         if step.failure is not None and step.failure.is_helpers and not step.failure.is_taken:
             self.unhelped.add(number)
         if step.needs_depot and self.depot is not None:
@@ -163,25 +161,43 @@ class SharedState:
         self.note_helpers(number, 0 if step.is_end else step.helpers)
         return step
 
+    def _note_place(self, number: int, place: str, step: "WorkerReport") -> None:
+        """Note the machine of a trial: that it could run it, or where it failed."""
+        if step.epochs or step.failure is None:
+            self.faults.ran(place)
+        if step.failure is not None:
+            self.places[number] = place
+        elif step.is_end:
+            self.faults.ended(number)
+
     def runs_elsewhere(self, number: int, failure: TrialFailure) -> bool:
-        """Hand a trial out again that its machine could not run, if there are others; returns whether it is.
+        """Hand a trial out again that its machine could not run, to one that has not failed it yet.
 
         A machine that fails several trials in a row gets no further ones.
+
+        Returns:
+            False if there is no such machine, or the failure is none of the machine.
         """
-        place, known = self.places.pop(number, None), frozenset(self.faults.unfit)
+        place, faults = self.places.pop(number, None), self.faults
         if place is None or failure.cause != "environment" or failure.is_disk_full:
             return False
-        own = self._asked(self.manager.running[number].spec, {*known, place})
+        known = faults.unfit
+        own = self._asked(self.manager.running[number].spec, {*faults.avoided_by(number), place})
         is_needed = not self.allocator.is_enough_without({*known, place})
-        if not self.faults.runs_elsewhere(place, self.allocator.able(own), is_needed=is_needed):
-            return False
-        self.manager.run_elsewhere(number, failure.reason)
-        if self.faults.unfit - known:
+        goes_on = faults.runs_elsewhere(number, place, self.allocator.able(own), is_needed=is_needed)
+        if goes_on:
+            self.manager.run_elsewhere(number, failure.reason)
+        if faults.unfit - known:
             self.manager.say(
                 f"the machine of trial {number} gets no further trials, since it could not run {IN_A_ROW} in "
                 f"a row: {failure.reason}. Mend it, and start Ray on it anew"
             )
-        return True
+        if again := known - faults.unfit:
+            self.manager.say(
+                f"{count_text(len(again), 'machine')} that got no further trials may run them again: trial "
+                f"{number}, which failed there, could not run on any other machine, either"
+            )
+        return goes_on
 
     def note_helpers(self, number: int, count: int) -> None:
         """Count the workers that train folds of a trial as busy, and say it when there are more of them.

@@ -5,46 +5,69 @@ whole cluster it would take all trials that are left. Its trials go to other mac
 the fault is none of a machine.
 """
 
-from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
-IN_A_ROW: Final = 3  # failures of a machine, with no trial between them that could run
+IN_A_ROW: Final = 3  # trials that a machine could not run, with none between them that could
 
 
 class UnfitMachines:
-    """Counts the trials that each machine could not run, and names the machines that get none any more.
+    """Notes which trials each machine could not run, and names the machines that get none any more.
 
-    Attributes:
-        unfit: Ray's names of these machines.
+    What fails a trial may be the trial's own, such as the weights of one backbone. So a trial goes to each
+    machine once, counts once against each, and against none once all have failed it.
     """
 
     def __init__(self) -> None:
-        self.unfit = set[str]()
-        self._in_a_row = Counter[str]()
+        self._failed: dict[int, set[str]] = {}  # trial -> machines that could not run it
+        self._in_a_row: dict[str, set[int]] = {}  # machine -> trials that it could not run, as counted
+
+    @property
+    def unfit(self) -> frozenset[str]:
+        """Ray's names of the machines that get no further trials."""
+        return frozenset(node for node, trials in self._in_a_row.items() if len(trials) >= IN_A_ROW)
+
+    def avoided_by(self, number: int) -> frozenset[str]:
+        """Return Ray's names of the machines that may not run a trial: unfit ones, and those that failed it.
+
+        Args:
+            number: Trial number.
+        """
+        return self.unfit.union(self._failed.get(number, ()))
 
     def ran(self, node: str) -> None:
-        """Note that a trial could run on a machine."""
-        self._in_a_row.pop(node, None)
+        """Note that a trial could run on a machine; an unfit one stays so."""
+        if node not in self.unfit:
+            self._in_a_row.pop(node, None)
 
-    def runs_elsewhere(self, node: str, able: Collection[str], *, is_needed: bool = False) -> bool:
+    def ended(self, number: int) -> None:
+        """Note that a trial has ended, on the machine that could run it."""
+        self._failed.pop(number, None)
+
+    def runs_elsewhere(
+        self, number: int, node: str, able: Collection[str], *, is_needed: bool = False
+    ) -> bool:
         """Note that a machine could not run a trial; returns True if that is to be run on another one.
 
         Args:
+            number: Trial number.
             node: Ray's name of the machine.
             able: Those of the machines that are large enough for the trial.
             is_needed: The other machines have no room for trials of some kinds, so that this one gets further
                 trials whatever it fails.
 
         >>> found = UnfitMachines()
-        >>> [found.runs_elsewhere("a", ["a", "b"]) for _ in range(3)], found.unfit
-        ([True, True, True], {'a'})
-        >>> found.runs_elsewhere("b", ["a", "b"]), found.unfit
-        (False, {'a'})
+        >>> [found.runs_elsewhere(number, "a", ["a", "b"]) for number in range(3)], found.unfit
+        ([True, True, True], frozenset({'a'}))
+        >>> found.runs_elsewhere(0, "b", ["a", "b"]), found.unfit  # so it was the trial
+        (False, frozenset())
         """
-        if not set(able) - self.unfit - {node}:
-            return False
-        self._in_a_row[node] += not is_needed
-        if self._in_a_row[node] >= IN_A_ROW:
-            self.unfit.add(node)
-        return True
+        failed = self._failed.setdefault(number, set())
+        failed.add(node)
+        if set(able) - self.unfit - failed:
+            if not is_needed:
+                self._in_a_row.setdefault(node, set()).add(number)
+            return True
+        for own in self._failed.pop(number):
+            self._in_a_row.get(own, set()).discard(number)
+        return False

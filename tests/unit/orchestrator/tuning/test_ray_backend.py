@@ -12,10 +12,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
-from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from cluster.resources import Machine
-from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import ray_private
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.heartbeat import Ear
@@ -25,7 +23,6 @@ from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import (
     KeyValueBoard,
     forget_ended,
-    selected_machines,
     survive_out_of_memory,
 )
 from orchestrator.tuning.ray_worker import result_of
@@ -105,43 +102,6 @@ def test_what_is_not_asked_for_is_not_named_to_ray() -> None:
     assert _as_placement(ResourceRequest(1.0, 0.0)).required_resources == {"CPU": 1.0}
     full = replace(ResourceRequest(1.0, 0.5), memory_bytes=7)
     assert _as_placement(full).required_resources == {"CPU": 1.0, "GPU": 0.5, "memory": 7}
-
-
-def test_trials_that_a_machine_cannot_run_go_to_another_one(state: SharedState) -> None:
-    said, manager = list[str](), state.manager
-    manager.say = said.append
-    state.allocator.machines = (Machine(16, 1, 2**34, "bad"), Machine(16, 1, 2**34, "good"))
-    failure = TrialFailure("environment", "torch sees no GPU")
-    for _ in range(3):
-        spec = manager.next()
-        assert spec is not None
-        assert state.request(spec).avoids == ()
-        state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "bad"})
-        assert state.runs_elsewhere(0, failure)
-    assert len(said) == 1
-    assert said[0].startswith("the machine of trial 0 gets no further trials")
-    spec = manager.next()
-    assert spec is not None
-    request = state.request(spec)
-    assert request.avoids == ("bad",)
-    assert selected_machines(request) == {NODE_ID_LABEL_KEY: "!in(bad)"}
-    state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "good"})
-    assert not state.runs_elsewhere(0, failure)  # there is no other
-
-
-def test_a_machine_that_runs_trials_again_is_forgiven(state: SharedState) -> None:
-    state.allocator.machines = (Machine(16, 1, 2**34, "one"), Machine(16, 1, 2**34, "other"))
-    failure = TrialFailure("environment", "torch sees no GPU")
-    for _ in range(5):
-        state.manager.next()
-        state.receive(0, {"step": WorkerReport(is_end=True, failure=failure), "place": "one"})
-        assert state.runs_elsewhere(0, failure)
-        state.receive(0, {"step": WorkerReport(is_end=True), "place": "one"})
-    assert state.faults.unfit == set()
-    state.manager.next()
-    full = replace(failure, is_disk_full=True)
-    state.receive(0, {"step": WorkerReport(is_end=True, failure=full), "place": "one"})
-    assert not state.runs_elsewhere(0, full)  # the disk is that of the run folder
 
 
 def test_an_out_of_memory_kill_counts_as_the_death_of_a_worker() -> None:

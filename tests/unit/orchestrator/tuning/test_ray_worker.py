@@ -22,6 +22,7 @@ from trainables.common.remarks import remark_once
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
 from trainables.features.feature_use import FeatureUse
+from trainables.validation.epoch_selection import EpochReport
 
 CONFIG = decode({"model.backbone": "efficientnet_lite0"})
 
@@ -154,6 +155,21 @@ def test_a_worker_is_ready_before_it_looks_at_the_run_folder(
     assert looked == []
     own.step()
     assert looked == ["m"]
+
+
+def test_a_worker_says_on_which_machine_its_trial_has_trained_or_ended(
+    run: RunFolder, elsewhere: None
+) -> None:
+    class Trains(Runner):
+        """Opens, trains an epoch, and ends."""
+
+        def step(self) -> WorkerReport:
+            self.steps += 1
+            epochs = (EpochReport(1, 0.5, {}, (), is_last=False),) if self.steps == 2 else ()
+            return WorkerReport(epochs=epochs, is_end=self.steps == 3)
+
+    own = worker(run, node="here", runner=Trains)
+    assert [own.step().get("place") for _ in range(3)] == [None, "here", "here"]
 
 
 def test_a_machine_that_cannot_be_filled_names_itself(

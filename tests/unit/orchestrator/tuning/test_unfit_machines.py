@@ -22,6 +22,7 @@ from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
+from trainables.validation.epoch_selection import EpochReport
 
 NO_GPU = TrialFailure("environment", "torch sees no GPU")
 GIB = 2**30
@@ -39,6 +40,11 @@ class Searching:
         assert spec is not None
         assert spec.number == number
         return self.state.request(spec)
+
+    def runs(self, number: int, node: str, *, is_end: bool = False) -> None:
+        """Let a trial report an epoch from a machine, and its end or not."""
+        epochs = (EpochReport(1, 0.5, {}, (), is_last=is_end),)
+        self.state.receive(number, {"step": WorkerReport(epochs=epochs, is_end=is_end), "place": node})
 
     def fails(self, number: int, node: str, failure: TrialFailure = NO_GPU) -> bool:
         """Let a trial fail on a machine; returns whether it is run on another one."""
@@ -134,6 +140,80 @@ def test_the_only_machine_with_a_gpu_is_kept_though_its_heads_may_go_elsewhere(s
     for number in range(6):
         assert one.fails(number, "gpu")
     assert one.state.faults.unfit == set()
+
+
+def test_trials_that_a_machine_cannot_run_go_to_another_one(search: Search) -> None:
+    one = search([gpu("bad"), gpu("good")])
+    for number in range(3):
+        assert one.start(number).avoids == ()
+    for number in range(3):
+        assert one.fails(number, "bad")
+    (line,) = one.said
+    assert line.startswith("the machine of trial 2 gets no further trials, since it could not run 3 in a row")
+    for number in range(4):  # those that failed come first
+        request = one.start(number)
+        assert request.avoids == ("bad",)
+        assert selected_machines(request) == {NODE_ID_LABEL_KEY: "!in(bad)"}
+    assert not one.fails(3, "good")  # there is no other
+
+
+def test_a_trial_is_tried_once_on_each_machine_and_makes_none_of_them_unfit(search: Search) -> None:
+    names = ["a", "b", "c", "d"]
+    one = search([gpu(name) for name in names], trials=1)
+    found = []
+    for place, name in enumerate(names):
+        assert one.start(0).avoids == tuple(names[:place])
+        found.append(one.fails(0, name))
+    assert found == [True, True, True, False]
+    assert one.state.faults.unfit == set()
+    assert one.said == []
+
+
+def test_trials_that_fail_everywhere_take_no_machine_with_them(search: Search) -> None:
+    names = ["a", "b", "c"]
+    one = search([gpu(name) for name in names])
+    for name in names:
+        for number in range(3):
+            one.start(number)
+        for number in range(3):
+            went_on = one.fails(number, name)
+            if not went_on:
+                one.state.manager.on_failure(number, NO_GPU)
+            assert went_on is (name != "c")
+    assert one.state.faults.unfit == set()
+    assert one.said[-1] == (
+        "2 machines that got no further trials may run them again: trial 0, which failed there, could not "
+        "run on any other machine, either"
+    )
+
+
+def test_a_machine_that_runs_trials_in_between_is_forgiven(search: Search) -> None:
+    one = search([gpu("one"), gpu("other")])
+    for number in range(8):
+        one.start(number)
+    for number in range(4):
+        assert one.fails(number, "one")
+        one.runs(7, "one")  # which the pruner stops later
+    assert one.state.faults.unfit == set()
+    full = replace(NO_GPU, is_disk_full=True)
+    assert not one.fails(4, "one", full)  # the disk is that of the run folder
+    for number in (4, 5, 6):
+        assert one.fails(number, "one")
+    one.runs(7, "one")
+    assert one.state.faults.unfit == {"one"}  # it stays so, whatever still runs there
+
+
+def test_a_trial_that_has_ended_is_forgotten_and_counts_where_it_failed(search: Search) -> None:
+    one = search([gpu("one"), gpu("other")])
+    for number in range(3):
+        one.start(number)
+    one.fails(0, "one")
+    one.start(0)
+    one.runs(0, "other", is_end=True)
+    assert one.state.faults.avoided_by(0) == set()
+    one.fails(1, "one")
+    one.fails(2, "one")
+    assert one.state.faults.unfit == {"one"}
 
 
 @pytest.mark.parametrize("waiting", [1, 2])
