@@ -56,6 +56,7 @@ class TrialFailure:
         is_disk_full: No trial can keep its results until there is room.
         is_taken: A worker was asked to end, or its machine went, so that the trial has no part in it.
         is_helpers: The worker was one that trained folds of the trial, and not the trial's own.
+        ends_worker: The worker's process can run nothing more, and ends after its report.
     """
 
     cause: Cause
@@ -63,6 +64,7 @@ class TrialFailure:
     is_disk_full: bool = False
     is_taken: bool = False
     is_helpers: bool = False
+    ends_worker: bool = False
 
 
 class InvalidPointError(ConfigError):

@@ -102,6 +102,14 @@ class Departure:
             self._leave()
         return is_end
 
+    def end_after_report(self) -> None:
+        """End the process once its last report has been taken, since nothing more can be run in it.
+
+        A trial that it turns to meanwhile is one that is taken from it.
+        """
+        self.is_asked = True
+        self._end_after(_REPORT_SECONDS)
+
     def _leave(self) -> None:
         trial, self._trial = self._trial, None
         try:

@@ -94,6 +94,8 @@ class Worker(tune.Trainable):
             self._end_helpers()
         parcel = None if self._away is None else self._away.leave()
         place = this_node() if step.is_end or step.epochs else None
+        if step.failure is not None and step.failure.ends_worker:
+            DEPARTURE.end_after_report()
         return result_of(step, parcel, self._holder(step), _remarks(_host()), place)
 
     def cleanup(self) -> None:

@@ -244,6 +244,9 @@ class TrialManager:
                 is_helpers=failure.is_helpers,
             )
             return
+        if failure.ends_worker and (why := self._losses.reason_to_go_on(number, is_taken=False)):
+            self._run_again(number, failure.cause, failure.reason, why[1])  # what passes is gone with it
+            return
         self._in_a_row += 1
         again = self.run.resume_command
         if failure.is_disk_full:

@@ -194,7 +194,7 @@ class TrialRunner:
             opened,
             tuple(epochs),
             is_end,
-            self._memory(),
+            None if failure is not None and failure.ends_worker else self._memory(),
             device,
             failure,
             seconds,
@@ -343,14 +343,10 @@ class TrialRunner:
         return now - self._short_since < 60.0 * self.search.request.wait_minutes
 
     def _fail(self, error: Exception) -> TrialFailure | None:
-        """Record the failure, or return it if it is none of the configuration's.
-
-        Raises:
-            Exception: The error itself if the GPU does nothing more for this process: it must not get another
-                trial, and ends with this one, which is run again.
-        """
+        """Record the failure, or return it if it is none of the configuration's."""
         if self.device is not None and has_failed(self.device):
-            raise error
+            reason = f"the GPU does nothing more for this process: {_in_one_line(error)}"
+            return TrialFailure("environment", reason, ends_worker=True)
         if isinstance(error, LostProcessError):
             return TrialFailure(
                 "lost_worker", _in_one_line(error), is_taken=error.is_taken, is_helpers=error.is_helpers

@@ -140,6 +140,18 @@ class CannotRunThere(Trainer):
         return Report(is_end=True, failure=TrialFailure("environment", "torch sees no GPU"))
 
 
+class HasDeadGpuThere(Trainer):
+    """On the machine whose name is in a file, no process can run anything more, and each ends for it."""
+
+    def step(self) -> Report:
+        import ray
+
+        if ray.get_runtime_context().get_node_id() != (self.run.path / "unfit").read_text():
+            return super().step()
+        failure = TrialFailure("environment", "the GPU does nothing more", ends_worker=True)
+        return Report(is_end=True, failure=failure)
+
+
 class After(Callback):
     """Calls a function at the end of the trial that is the n-th to end."""
 
@@ -262,6 +274,21 @@ def test_a_machine_on_which_no_trial_can_run_costs_the_others_none(
     assert any("1 machine now, before 2" in line for line in found.said)
     there = [number for number, _, node, _ in found.starts if node == unfit.node_id]
     assert 3 <= len(there) < 12  # with those that were on their way there when it was found out
+
+
+def test_a_machine_whose_gpu_is_dead_costs_the_others_none(
+    cluster: FakeCluster, tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    unfit, other = cluster.add(cpus=2), cluster.add(cpus=2)
+    (tmp_path / "unfit").write_text(unfit.node_id)
+    resources = Resources(1.0, 0.0, 4, machines=cluster.machines)
+    try:
+        found = search(tmp_path, make_search, resources, trials=12, runner=HasDeadGpuThere)
+    finally:
+        for node in (unfit, other):
+            cluster.remove(node)
+    assert found.complete == list(range(12))
+    assert any("gets no further trials" in line for line in found.said), found.said
 
 
 def test_trials_leave_a_machine_that_is_drained_with_what_they_have(

@@ -47,6 +47,22 @@ def test_three_trials_in_a_row_that_could_not_run_stop_the_search(tmp_path: Path
     )
 
 
+def test_a_trial_whose_gpu_failed_is_tried_again_in_other_processes_and_a_dead_gpu_stops_the_search(
+    tmp_path: Path, manager: Lead
+) -> None:
+    study = ListStudy(*(spec(number) for number in range(6)))
+    lead, failure = manager(tmp_path, study, Clock()), TrialFailure("environment", "dead", ends_worker=True)
+    begun = []
+    while not lead.is_over:
+        trial = lead.next()
+        assert trial is not None
+        begun.append(trial.number)
+        lead.on_failure(trial.number, failure)
+    assert begun == [number for number in range(3) for _ in range(1 + DIED_AGAIN)]
+    assert [record.cause for record in study.told] == ["environment"] * 3
+    assert str(lead.fault).startswith("3 trials in a row could not run, and so would all others: dead")
+
+
 def test_a_trial_whose_machines_are_taken_away_is_run_again_more_often_than_one_that_kills_its_workers(
     tmp_path: Path, manager: Lead
 ) -> None:

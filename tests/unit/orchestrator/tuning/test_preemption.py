@@ -147,6 +147,21 @@ def test_a_trial_that_has_ended_is_reported_before_its_worker_ends(departure: De
     assert TIMERS[-1].seconds < GRACE_SECONDS
 
 
+def test_a_process_that_can_run_nothing_more_ends_after_its_report(
+    departure: Departure, killed: list[str]
+) -> None:
+    said = list[str]()
+    departure.say = lambda: said.append("taken away")
+    departure.end_after_report()
+    assert (said, killed) == ([], [])  # the trial at hand is reported
+    departure.begun()  # another trial, before the process has ended
+    assert said == ["taken away"]
+    (timer,) = TIMERS
+    assert 0 < timer.seconds < GRACE_SECONDS
+    timer.act()
+    assert killed == ["killed"]
+
+
 def test_the_progress_of_an_earlier_trial_is_not_kept_for_the_next(departure: Departure) -> None:
     trial = Trial()
     departure.finish(trial, lambda: False)

@@ -4,11 +4,13 @@ import socket
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from worker_run import worker_run
 
+from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import node_copy, ray_run, ray_worker
 from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.depot import Depot
@@ -170,6 +172,28 @@ def test_a_worker_says_on_which_machine_its_trial_has_trained_or_ended(
 
     own = worker(run, node="here", runner=Trains)
     assert [own.step().get("place") for _ in range(3)] == [None, "here", "here"]
+
+
+@pytest.mark.parametrize("ends_worker", [True, False])
+def test_a_worker_that_can_run_nothing_more_ends_after_its_report(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch, ends_worker: bool
+) -> None:
+    class Fails(Runner):
+        """Cannot run on this machine."""
+
+        def step(self) -> WorkerReport:
+            failure = TrialFailure("environment", "no use", ends_worker=ends_worker)
+            return WorkerReport(is_end=True, failure=failure)
+
+    ended = list[bool]()
+    departure = SimpleNamespace(
+        listen=lambda: None, begun=lambda: None, end_after_report=lambda: ended.append(True)
+    )
+    monkeypatch.setattr(ray_worker, "DEPARTURE", departure)
+    own = worker(run, node="here", runner=Fails)
+    assert ended == []
+    assert own.step()["place"] == "here"
+    assert ended == [True] * ends_worker
 
 
 def test_a_machine_that_cannot_be_filled_names_itself(

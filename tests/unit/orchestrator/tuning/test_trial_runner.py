@@ -14,6 +14,7 @@ from worker_run import worker_run
 
 from orchestrator.preflight import run_data
 from orchestrator.preflight.run_validation import epoch_scores
+from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import preemption, trial_runner
 from orchestrator.tuning.preemption import Departure
 from orchestrator.tuning.trial_runner import TrialRunner
@@ -438,16 +439,22 @@ def test_an_epoch_reports_the_metric_of_the_search_too() -> None:
     assert "log_loss" not in epoch_scores(labels, probabilities)
 
 
-def test_a_process_whose_gpu_has_failed_ends_with_its_trial(
+def test_a_gpu_that_has_failed_is_a_fault_of_the_machine_and_ends_the_process(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore of it")
 
     trial = runner(run)
     trial.step()
     monkeypatch.setattr(trial.validation, "epoch", fail)
+    monkeypatch.setattr(trial, "peak", SimpleNamespace(use=fail))  # nor does it answer this
     monkeypatch.setattr(trial_runner, "has_failed", lambda device: True)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        trial.step()
+    report = trial.step()
+    assert (report.is_end, report.memory) == (True, None)
+    assert report.failure == TrialFailure(
+        "environment",
+        "the GPU does nothing more for this process: CUDA error: an illegal memory access was encountered",
+        ends_worker=True,
+    )
     assert not run.has_record(0)  # it is run again, in another process

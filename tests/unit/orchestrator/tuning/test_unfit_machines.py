@@ -169,6 +169,25 @@ def test_a_trial_is_tried_once_on_each_machine_and_makes_none_of_them_unfit(sear
     assert one.said == []
 
 
+def test_a_machine_with_a_dead_gpu_is_given_up_as_any_other(search: Search) -> None:
+    one, dead = search([gpu("bad"), gpu("good")]), replace(NO_GPU, ends_worker=True)
+    for number in range(3):
+        one.start(number)
+    for number in range(3):
+        assert one.fails(number, "bad", dead)
+    assert one.state.faults.unfit == {"bad"}
+
+
+def test_a_trial_whose_gpu_failed_on_all_machines_may_go_to_any_again(search: Search) -> None:
+    one, dead = search([gpu("a"), gpu("b")], trials=1), replace(NO_GPU, ends_worker=True)
+    one.start(0)
+    assert one.fails(0, "a", dead)
+    one.start(0)
+    assert not one.fails(0, "b", dead)
+    one.state.manager.on_failure(0, dead)
+    assert one.start(0).avoids == ()
+
+
 def test_trials_that_fail_everywhere_take_no_machine_with_them(search: Search) -> None:
     names = ["a", "b", "c"]
     one = search([gpu(name) for name in names])
