@@ -133,11 +133,16 @@ class SharedState:
         """Tell whether a trial takes no room from a larger one that waits for it.
 
         A large trial waits for enough free resources, which smaller ones that start first would take again
-        and again. A head on machines without a GPU takes nothing from the others.
+        and again. A head on machines without a GPU takes nothing from the others. A trial that avoids the
+        machine which failed it holds nobody back, since that machine would lie idle.
         """
         if request.nodes:
             return True
-        return not any(waiting.is_larger_than(request) for waiting in self.waiting.values())
+        unfit = self.faults.unfit
+        return not any(
+            waiting.is_larger_than(request) and unfit.issuperset(waiting.avoids)
+            for waiting in self.waiting.values()
+        )
 
     def receive(self, number: int, result: dict[str, Any]) -> "WorkerReport":
         """Write what a trial on another machine has left, note who holds features, and return its report.

@@ -206,6 +206,17 @@ def test_trials_that_fail_everywhere_take_no_machine_with_them(search: Search) -
     )
 
 
+def test_a_trial_that_waits_for_another_machine_lets_smaller_ones_start_on_the_one_that_failed_it(
+    search: Search,
+) -> None:
+    one, small = search([gpu("a"), gpu("b")], trials=1), ResourceRequest(1.0, 0.125)
+    one.state.waiting[0] = one.start(0)
+    assert not one.state.may_start(small)
+    assert one.fails(0, "a")
+    one.state.waiting[0] = one.start(0)
+    assert one.state.may_start(small)
+
+
 def test_a_machine_that_runs_trials_in_between_is_forgiven(search: Search) -> None:
     one = search([gpu("one"), gpu("other")])
     for number in range(8):
