@@ -86,7 +86,8 @@ class ModelClaims(RunView):
             trial: Number of a single trial, or None.
 
         Returns:
-            One row for each threshold from 0.05 to 0.95, and for that of the model, marked `is_chosen`.
+            One row for each threshold from 0.05 to 0.95, and for that of the model, marked `is_chosen`. All
+            are probabilities at `prevalence`, which is None for that of the data.
         """
         import pandas as pd
 

@@ -1,7 +1,7 @@
 """Threshold sweep: decisions at each threshold on calibrated out-of-fold predictions, not the test part."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from rich.table import Table
@@ -11,9 +11,11 @@ from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
+from results.scores.calibration import Platt
 from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule
 from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.metrics import decision_scores, metric_named
+from results.scores.operating_point import odds_shift
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
 
@@ -28,13 +30,15 @@ class Decision:
     """Scores and counts of decisions at one threshold.
 
     Attributes:
-        threshold: Smallest calibrated probability that is called positive.
+        threshold: Smallest calibrated probability that is called positive, at `prevalence`.
         is_chosen: True for the threshold of the model.
         accuracy: Accuracy in [0, 1], like the other scores; a score without any case to count is 0.
         found: Number of positives that are called positive; `missed` counts the others.
         alarms: Number of negatives that are called positive; `passed` counts the others.
         split: Name of the kind of split; with a `naive split` patients lie in several folds, so that scores
             are too high.
+        prevalence: Share of positives that the threshold is for, in (0, 1); None for that of the data. Scores
+            and counts are those of the images of the data, whatever it is.
     """
 
     threshold: float
@@ -50,6 +54,7 @@ class Decision:
     alarms: int
     passed: int
     split: SplitName = GROUPED
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Sweep:
         decisions: Decisions by ascending threshold.
         best_for: Name of the metric that the model's threshold was chosen for.
         at: Operating point that it was chosen for instead; empty for none.
+        prevalence: Share of positives that all thresholds are for, in (0, 1); None for that of the data.
     """
 
     model: str
@@ -69,19 +75,27 @@ class Sweep:
     decisions: tuple[Decision, ...]
     best_for: str = BALANCED
     at: str = ""
+    prevalence: float | None = None
 
 
 def sweep(
-    labels: IntArray, probabilities: FloatArray, *, chosen: float, split: SplitName = GROUPED
+    labels: IntArray,
+    probabilities: FloatArray,
+    *,
+    chosen: float,
+    split: SplitName = GROUPED,
+    prevalence: float | None = None,
 ) -> list[Decision]:
     """Decide at 0.05, 0.10, ..., 0.95 and at the chosen threshold.
 
     Args:
         labels: Labels, 0 or 1, shape (images,).
-        probabilities: Calibrated probabilities of images that the calibration was not fitted on, shape
-            (images, 2).
-        chosen: Threshold of the model; if it is one of the steps it is marked there.
+        probabilities: Calibrated probabilities of images that the calibration was not fitted on, at the
+            prevalence of the data, shape (images, 2).
+        chosen: Threshold of the model, at `prevalence`; if it is one of the steps it is marked there.
         split: Name of the kind of split, which the scores carry.
+        prevalence: Share of positives where the model will be used, in (0, 1): the probabilities are moved
+            there before they are compared with thresholds. None for that of the data.
 
     Returns:
         Decisions by ascending threshold.
@@ -96,10 +110,18 @@ def sweep(
     [(0.3, 1.0, 0.6666666666666666)]
     """
     check_predictions(labels, probabilities)
+    if prevalence is not None:
+        shift = odds_shift(float(labels.mean()), prevalence)
+        probabilities = Platt().moved(shift).apply(probabilities)
     near = [step for step in STEPS if abs(step - chosen) < 5e-7]
     thresholds = STEPS if near else sorted([*STEPS, chosen])
     return [
-        _decision(labels, probabilities, threshold, is_chosen=threshold in (near or [chosen]), split=split)
+        replace(
+            _decision(
+                labels, probabilities, threshold, is_chosen=threshold in (near or [chosen]), split=split
+            ),
+            prevalence=prevalence,
+        )
         for threshold in thresholds
     ]
 
@@ -108,7 +130,8 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
     """Sweep over the out-of-fold predictions of a model of a run.
 
     Each fold of a trial's predictions is calibrated on the other folds. An ensemble's are predicted again
-    without each fold, as in its nested evaluation, and calibrated in the same way.
+    without each fold, as in its nested evaluation, and calibrated in the same way. Where it was built for
+    another prevalence than that of the data, thresholds are probabilities at that one, as its own is.
 
     Args:
         run: Folder of the search.
@@ -137,9 +160,17 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
         cross_fit(predictions, metrics=()).probabilities,
         chosen=rule.threshold,
         split=search.split_name,
+        prevalence=rule.operation.prevalence,
     )
     at = rule.operation.at
-    return Sweep(name, search.classes[1], tuple(found), rule.best_for, "" if at is None else str(at))
+    return Sweep(
+        name,
+        search.classes[1],
+        tuple(found),
+        rule.best_for,
+        "" if at is None else str(at),
+        rule.operation.prevalence,
+    )
 
 
 def sweep_as_json(swept: Sweep) -> list[dict[str, Any]]:
@@ -164,7 +195,7 @@ def sweep_table(swept: Sweep) -> Table:
     for decision in swept.decisions:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
-        f"* the model's own threshold: {_said_of(swept)}. Found and missed are "
+        f"* the model's own threshold: {_said_of(swept)}. {_said_of_prevalence(swept)}Found and missed are "
         "positives, alarms and passed negatives. No probability was calibrated on its own fold.",
         split,
     )
@@ -180,6 +211,15 @@ def _said_of(swept: Sweep) -> str:
     return (
         "of those within one standard error of the best balanced accuracy, the nearest to the share of "
         "positives"
+    )
+
+
+def _said_of_prevalence(swept: Sweep) -> str:
+    if swept.prevalence is None:
+        return ""
+    return (
+        f"All thresholds are probabilities at prevalence {swept.prevalence:g}; scores and counts are those "
+        "of the images here. "
     )
 
 

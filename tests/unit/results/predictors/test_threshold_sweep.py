@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from finished_run import CONFIGS, make_run
 from rich.console import Console
+from simulated_run import make_run as simulated_run
+from simulated_trials import simulate
 from sklearn.metrics import accuracy_score, confusion_matrix, fbeta_score, precision_score, recall_score
 
 from orchestrator.cli.main import main
 from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import read_ensemble
 from results.ensembles.members import align
 from results.ensembles.nested import nested_predictions
+from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import EnsembleError, RunError
 from results.predictors.threshold_sweep import (
     STEPS,
@@ -23,6 +27,7 @@ from results.predictors.threshold_sweep import (
     sweep_table,
 )
 from results.scores.decision_rule import cross_fit
+from results.scores.operating_point import Operation
 from trainables.common.errors import DataError
 
 LABELS = np.array([0, 0, 1, 1, 0, 1, 1, 0])
@@ -134,3 +139,37 @@ def test_more_than_two_classes_have_no_threshold(run, tmp_path):
 def test_an_ensemble_that_was_not_built_is_asked_for(run):
     with pytest.raises(EnsembleError, match="build it first with: orchestrate ensemble"):
         sweep_of(run, ensemble="greedy")
+
+
+@pytest.mark.parametrize("at", [None, "ppv=0.05"])
+def test_the_star_marks_what_an_ensemble_for_another_prevalence_calls(tmp_path, at):
+    run = simulated_run(tmp_path, simulate(trials=1, images=2000, strength=1.5))
+    build_ensembles(run, seed=0, operation=Operation.of(at=at, prevalence=0.01))
+    ensemble, swept = read_ensemble(run), sweep_of(run)
+    predictions, _ = out_of_fold_of(run, is_of_choice=False)
+    called = cross_fit(
+        predictions, searched=run.search().metrics, metrics=(), operation=ensemble.operation
+    ).called
+    (star,) = [one for one in swept.decisions if one.is_chosen]
+    assert star.threshold == pytest.approx(ensemble.threshold)
+    assert star.recall == pytest.approx(called[predictions.labels == 1].mean(), abs=0.03)
+    assert star.specificity == pytest.approx(1 - called[predictions.labels == 0].mean(), abs=0.03)
+    assert {one.prevalence for one in swept.decisions} == {0.01}
+    assert {row["prevalence"] for row in sweep_as_json(swept)} == {0.01}
+
+
+def test_the_caption_names_the_prevalence_that_thresholds_are_for(tmp_path):
+    run = simulated_run(tmp_path, simulate(trials=1, images=400, strength=1.5))
+    build_ensembles(run, seed=0)
+    assert "prevalence" not in sweep_table(sweep_of(run)).caption
+    assert sweep_of(run).prevalence is None
+    build_ensembles(run, seed=0, operation=Operation.of(prevalence=0.006))
+    assert "All thresholds are probabilities at prevalence 0.006; " in sweep_table(sweep_of(run)).caption
+
+
+def test_a_sweep_at_another_prevalence_moves_the_odds_of_every_probability():
+    moved = sweep(LABELS, both(POSITIVE), chosen=0.05, prevalence=0.1)  # half of the labels are positive
+    here = sweep(LABELS, both(POSITIVE), chosen=0.05 * 9 / (0.05 * 9 + 0.95))
+    (star,) = [one for one in moved if one.is_chosen]
+    (same,) = [one for one in here if one.is_chosen]
+    assert (star.found, star.alarms) == (same.found, same.alarms)
