@@ -32,6 +32,8 @@ class ModelClaims(RunView):
     ) -> "StrataScores":
         """Return the scores of a model for every value of every column of the data, out of fold.
 
+        An ensemble decides as it was built to, see `operation` of `build_ensembles`.
+
         Args:
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
             trial: Number of a single trial, or None.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.ensembles.ensemble import BEST
+from results.ensembles.ensemble import BEST, read_ensemble
 from results.errors import ExportError
 from results.export.allowed_change import AS_IT_IS, ExportChanges
 from results.run.run_folder import RunFolder
@@ -78,6 +78,8 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         max_ms=max_ms,
         say=say,
     )
+    if not operation.is_asked:
+        operation = read_ensemble(run, ensemble).operation  # the run of a student knows one trial alone
     return export_bundle(
         student.run,
         out,

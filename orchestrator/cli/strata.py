@@ -19,7 +19,8 @@ the finding) makes strata, which are scored on out-of-fold predictions. Each is
 compared with the others of its column by AUC, recall and specificity, and all
 comparisons are corrected for their number: `*` marks what the data show. Where
 a column names sites, the AUC within a site stands beside that of all pairs.
-The sealed test part is not read.
+The sealed test part is not read. An ensemble decides as it was built to
+(`ensemble --at`), unless --at, --prevalence or --triage ask for something else.
 
 examples:
   orchestrate strata latest
@@ -55,11 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     model = judged_model(
         folder, ensemble=arguments.ensemble, trial=arguments.trial, operation=operation_of(arguments)
     )
+    decided = f", {model.operation}" if model.operation.is_asked else ""
     scores = model.strata(least_patients=arguments.least_patients)
     warn_if_synthetic(folder)
     show(
         arguments.format,
-        table=lambda: strata_table(scores, title=f"{model.name}, out of fold", split=model.split),
+        table=lambda: strata_table(scores, title=f"{model.name}{decided}, out of fold", split=model.split),
         rows=lambda: {"model": model.name, "split": model.split, **scores.model_dump(mode="json")},
         csv=lambda: strata_as_csv(scores),
     )

@@ -15,10 +15,11 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import TestAccess, read_accesses
 from results.scores.baseline import BaselineVerdict
-from results.scores.decision_rule import cross_fit
+from results.scores.decision_rule import CrossFitted, cross_fit
 from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.selection import best_again
 from results.scores.strata import StrataScores
@@ -39,6 +40,7 @@ class Headline:
         is_honest: False where the best trial's own score had to be taken, which its selection raises.
         predictions: Predictions that nothing about them was fitted on, or those of the best trial.
         interval: Value of the metric that the search optimises, with its interval; None where it has none.
+        operation: What the user asked of the decisions of the model.
     """
 
     model: str
@@ -46,6 +48,12 @@ class Headline:
     is_honest: bool
     predictions: OutOfFold
     interval: Interval | None
+    operation: Operation = NOTHING_ASKED
+
+    @property
+    def said_of_calls(self) -> str:
+        """A sentence on what the calls of the model are for; empty where nothing was asked of them."""
+        return f"Calls are those for {self.operation}." if self.operation.is_asked else ""
 
 
 class RunFacts:
@@ -118,6 +126,19 @@ class RunFacts:
         return self._of_best_trial()
 
     @cached_property
+    def fitted(self) -> CrossFitted | None:
+        """Predictions of the headline's model, calibrated and called as it calls, without their own fold.
+
+        None without a complete trial.
+        """
+        found = self.headline
+        if found is None:
+            return None
+        return cross_fit(
+            found.predictions, searched=self.objectives.metrics, metrics=(), operation=found.operation
+        )
+
+    @cached_property
     def against_baseline(self) -> BaselineVerdict | None:
         """What is shipped against a head on colour and intensity only; None where there is none."""
         return baseline_verdict(self.run, self.chosen)
@@ -180,17 +201,18 @@ class RunFacts:
     @cached_property
     def strata(self) -> StrataScores | None:
         """Scores of the headline's model for every value of every column; None without model or data."""
-        found, patch_set = self.headline, self.patch_set
-        if found is None or patch_set is None:
+        found, fitted, patch_set = self.headline, self.fitted, self.patch_set
+        if found is None or fitted is None or patch_set is None:
             return None
         judged = JudgedModel(
             name=found.model,
             predictions=found.predictions,
-            fitted=cross_fit(found.predictions, searched=self.search.metrics, metrics=()),
+            fitted=fitted,
             classes=self.search.classes,
             columns=take_rows(patch_set.columns, found.predictions.rows) or {},
             split=self.search.split_name,
             seed=self.search.request.seed,
+            operation=found.operation,
         )
         return judged.strata()
 
@@ -204,6 +226,7 @@ class RunFacts:
             is_honest=True,
             predictions=nested_of(self.run, chosen),
             interval=chosen.nested.interval,
+            operation=chosen.operation,
         )
 
     def _of_best_trial(self) -> Headline:

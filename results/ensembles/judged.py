@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.ensembles.ensemble import BEST
+from results.ensembles.ensemble import BEST, read_ensemble
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import ScoreError
 from results.run.records import OutOfFold
@@ -33,6 +33,7 @@ class JudgedModel:
         columns: What is known about each image, or the first image of each unit: column -> values.
         split: Name of the kind of split.
         seed: Random seed of the search.
+        operation: What was asked of the decisions.
     """
 
     name: str
@@ -42,6 +43,7 @@ class JudgedModel:
     columns: Columns
     split: SplitName
     seed: int
+    operation: Operation = NOTHING_ASKED
 
     @property
     def judged(self) -> JudgedImages:
@@ -122,7 +124,7 @@ def judged_model(
         run: Folder of the search; its data must still be in the store.
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None; it needs no weights.
-        operation: What is asked of the decisions.
+        operation: What is asked of the decisions; nothing takes what the ensemble was built for.
 
     Raises:
         EnsembleError: If the ensemble was not built.
@@ -132,6 +134,8 @@ def judged_model(
     """
     search = run.search()
     predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
+    if trial is None and not operation.is_asked:
+        operation = read_ensemble(run, ensemble).operation
     fitted = cross_fit(predictions, searched=search.metrics, metrics=(), operation=operation)
     return JudgedModel(
         name=name,
@@ -141,4 +145,5 @@ def judged_model(
         columns=take_rows(run.patch_set().columns, predictions.rows) or {},
         split=search.split_name,
         seed=search.request.seed,
+        operation=operation,
     )

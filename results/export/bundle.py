@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from results.ensembles.ensemble import BEST
+from results.ensembles.ensemble import BEST, read_ensemble
 from results.errors import ExportError
 from results.export.companions import digests_of_companions
 from results.export.descriptions import write_manifest
@@ -158,6 +158,8 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
     if max_ms is not None and is_to_choose:
         ensemble, trial = best_within(run, max_ms)
+        if trial is not None and not operation.is_asked:
+            operation = read_ensemble(run, BEST).operation  # the trial stands in for it
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))

@@ -5,6 +5,7 @@ from typing import Final
 from orchestrator.report.evidence.of_data import SEARCH
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
+from results.ensembles.ensemble import Ensemble
 from results.ensembles.weighted_mean import WeightedMean
 from results.scores.settings_text import settings_text
 
@@ -98,9 +99,15 @@ def _output(facts: RunFacts) -> Answer | None:
     return Answer(
         f"Calibrated probabilities of {classes}; {facts.search.classes[1]} is called at "
         f"{chosen.threshold:.3f} or "
-        f"more, chosen for {chosen.best_for.replace('_', ' ')} out of fold.",
+        f"more, chosen for {_chosen_for(chosen)} out of fold.",
         _ENSEMBLE,
     )
+
+
+def _chosen_for(chosen: Ensemble) -> str:
+    at, prevalence = chosen.operation.at, chosen.operation.prevalence
+    aim = chosen.best_for.replace("_", " ") if at is None else str(at)
+    return aim if prevalence is None else f"{aim} at prevalence {prevalence:g}"
 
 
 def _imbalance(facts: RunFacts) -> Answer | None:

@@ -8,7 +8,6 @@ from orchestrator.report.sections.maps import FOLDER
 from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
 from results.scores.calibration import calibration_slope
-from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
 
@@ -62,12 +61,10 @@ def _test(facts: RunFacts) -> Answer | None:
 
 
 def _calibration(facts: RunFacts) -> Answer | None:
-    found = facts.headline
-    if found is None or len(facts.search.classes) > 2:
+    found, fitted = facts.headline, facts.fitted
+    if found is None or fitted is None or len(facts.search.classes) > 2:
         return None
-    own = found.predictions
-    fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
-    slope = calibration_slope(own.labels, fitted)
+    slope = calibration_slope(found.predictions.labels, fitted.probabilities)
     if slope is None:
         return None
     return Answer(
@@ -90,16 +87,15 @@ def _strata(facts: RunFacts) -> Answer | None:
 
 
 def _confusion(facts: RunFacts) -> Answer | None:
-    found = facts.headline
-    if found is None:
+    found, fitted = facts.headline, facts.fitted
+    if found is None or fitted is None:
         return None
-    own, deciding = found.predictions, deciding_metric(facts.objectives.metrics)
-    fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[metric_named(deciding)])
-    matrix = confusion(own.labels, fitted.decided[deciding], len(facts.search.classes)).tolist()
+    matrix = confusion(found.predictions.labels, fitted.called, len(facts.search.classes)).tolist()
     rows: list[tuple[str, Any]] = list(zip(facts.search.classes, matrix, strict=True))
     said = "; ".join(f"{name}: {', '.join(map(str, row))}" for name, row in rows)
     return Answer(
-        f"Out of fold, each true class by the called ones ({', '.join(facts.search.classes)}): {said}.",
+        f"Out of fold, each true class by the called ones ({', '.join(facts.search.classes)}): {said}. "
+        f"{found.said_of_calls}".strip(),
         _BOARD,
     )
 

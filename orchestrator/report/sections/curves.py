@@ -14,7 +14,6 @@ from results.scores.calibration import calibration_slope
 from results.scores.calibration_quality import reliability_bins
 from results.scores.curves import Curve, precision_recall_curve_with_band, roc_curve_with_band
 from results.scores.decision_curve import decision_curve
-from results.scores.decision_rule import cross_fit
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
@@ -25,12 +24,12 @@ _MOST_CLASSES: Final = 6  # with a curve of their own
 
 
 def _build(facts: RunFacts) -> Content | None:
-    found = facts.headline
-    if found is None:
+    found, crossed = facts.headline, facts.fitted
+    if found is None or crossed is None:
         return None
     own, seed = found.predictions, facts.search.request.seed
     said = paragraph(f"Of {found.model}. {found.how}")
-    fitted = cross_fit(own, searched=facts.objectives.metrics, metrics=[]).probabilities
+    fitted = crossed.probabilities
     try:
         if len(facts.search.classes) > 2:
             return with_figures(

@@ -9,9 +9,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import as_data_url, table, text, thumbnail
 from results.run.records import OutOfFold
-from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.label_issues import label_issues
-from results.scores.metrics import metric_named
 from trainables.common.text import count_text, printable
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import PatchSet
@@ -24,20 +22,17 @@ _TOLD: Final = ("view", "density", "finding", "birads", "vendor", "site")  # col
 
 
 def _build(facts: RunFacts) -> Content | None:
-    found = facts.headline
-    if found is None:
+    found, crossed = facts.headline, facts.fitted
+    if found is None or crossed is None:
         return None
-    own = found.predictions
-    deciding = deciding_metric(facts.objectives.metrics)
-    crossed = cross_fit(own, searched=facts.objectives.metrics, metrics=[metric_named(deciding)])
-    fitted, called = crossed.probabilities, crossed.decided[deciding]
+    own, fitted = found.predictions, crossed.probabilities
     said = paragraph(
         f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted "
         f"is the "
-        f"calibrated probability of {facts.search.classes[-1]}."
+        f"calibrated probability of {facts.search.classes[-1]}. {found.said_of_calls}".strip()
     )
     parts = [
-        _mistakes(facts, own, fitted, called),
+        _mistakes(facts, own, fitted, crossed.called),
         _disagreements(facts),
         _doubtful(facts, own, fitted),
     ]

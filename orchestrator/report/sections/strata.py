@@ -30,7 +30,7 @@ def _build(facts: RunFacts) -> Content | None:
     head = ("stratum", *facts.search.classes, "patients", "AUC [95 %]")
     said = (
         f"Of {found.model}. A score needs {scores.least_patients} patients of each class. "
-        f"{' '.join(sentences_of(scores))}"
+        f"{' '.join((*sentences_of(scores), found.said_of_calls))}".strip()
     )
     rows = list(_rows(scores.strata))
     return Content(table("Scores by stratum", head, rows) + paragraph(said, "soft"))

@@ -27,8 +27,8 @@ def run(tmp_path, monkeypatch):
 
 
 def test_strata_are_decided_at_the_operating_point_where_balanced_accuracy_is_optimised(run):
-    plain = judged.judged_model(run).strata()
-    asked = judged.judged_model(run, operation=Operation.of(at="specificity=0.95")).strata()
+    plain = judged.judged_model(run, trial=0).strata()
+    asked = judged.judged_model(run, trial=0, operation=Operation.of(at="specificity=0.95")).strata()
     assert len(asked.strata) == 2
     for before, after in zip(plain.strata, asked.strata, strict=True):
         assert before.metrics["specificity"].estimate < 0.85
@@ -36,8 +36,8 @@ def test_strata_are_decided_at_the_operating_point_where_balanced_accuracy_is_op
 
 
 def test_a_prevalence_changes_no_error_of_probabilities_of_a_stratum(run):
-    plain = judged.judged_model(run).strata()
-    moved = judged.judged_model(run, operation=Operation.of(prevalence=0.006)).strata()
+    plain = judged.judged_model(run, trial=0).strata()
+    moved = judged.judged_model(run, trial=0, operation=Operation.of(prevalence=0.006)).strata()
     for before, after in zip(plain.strata, moved.strata, strict=True):
         assert after.expected == pytest.approx(before.expected)
         for name in ("log_loss", "brier", "recall", "specificity"):
