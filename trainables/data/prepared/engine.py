@@ -29,11 +29,12 @@ from trainables.data.patches import fingerprint_of
 from trainables.data.patient_gaps import note_patient_gaps
 from trainables.data.prepared.assembly import Layout, layout_of, write_arrays
 from trainables.data.prepared.chunk import Chunk, Stored, read_notes
-from trainables.data.prepared.identity import hashed, nameless
+from trainables.data.prepared.identity import hashed, nameless, pseudonymous
 from trainables.data.prepared.kinds import check_one_kind, is_whole_image
 from trainables.data.prepared.known_files import KnownFiles, content_digest
 from trainables.data.prepared.plan import Plan, what_is_there
 from trainables.data.prepared.pool import ChunkPool
+from trainables.data.prepared.reading import may_name_patient
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared.table import table_of
 from trainables.data.prepared_set import (
@@ -116,6 +117,7 @@ def prepare(
             return done if found == "this" else replace(done, notes=(_of_earlier(out), *done.notes))
         if found == "other" and not replaces:
             raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
+        _check_patients(plan)
         with _locked(plan.work):
             _begin(plan)
             chunks = _chunks(plan)
@@ -185,6 +187,26 @@ def _check(plan: Plan) -> None:
     if number > 1:
         raise DataError(f"{plan.path} holds {number} examples of the name {name}; names must differ")
     check_one_kind(listing, plan.path.name)
+
+
+def _check_patients(plan: Plan) -> None:
+    """Refuse before a pixel is read what the listing shows already: too many images without a patient.
+
+    What is known only when files are read speaks for them: missing ones do not count, and those that may
+    name their patient do. Nothing is refused where examples are cut into pieces, whose number is not known.
+    """
+    examples = plan.listing.examples
+    if any(example.cut not in (None, "whole", "box") for example in examples):
+        return
+    if all(example.patient is None for example in examples):
+        return
+    listed = [example for example in examples if plan.files.is_there(example.file)]
+    patients = [
+        "in its header" if one.patient is None and may_name_patient(one.file) else one.patient
+        for one in listed
+    ]
+    names = [pseudonymous(one, plan.settings.key).name for one in listed]
+    note_patient_gaps({"name": names, "patient": patients})  # what it warns of is said of what was read
 
 
 def _first_of(problems: Sequence[Problem]) -> str:

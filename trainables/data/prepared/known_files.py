@@ -43,6 +43,10 @@ class KnownFiles:
                 self.stamps[file] = _NOT_THERE
         return self.stamps[file]
 
+    def is_there(self, file: Path) -> bool:
+        """True for a file that is there."""
+        return self.stamp(file) != _NOT_THERE
+
     def described(self, example: Example) -> str:
         """An example with size and time of modification of its file and its masks."""
         stamps = [self.stamp(file)[:2] for file in (example.file, *example.masks)]

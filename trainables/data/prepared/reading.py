@@ -87,6 +87,11 @@ def read_example_pixels(file: Path, frame: int, *, allows_for_processing: bool =
     return Read(_plain_depth(pixels, file), image.stated_max, is_inverted=image.is_inverted)
 
 
+def may_name_patient(file: Path) -> bool:
+    """True for a file that may say itself whose image it is, which DICOM files alone do."""
+    return file.suffix.lower() not in _PLAIN | _ARRAYS | {LJPEG} and is_dicom(file)
+
+
 def files_beside(file: Path) -> tuple[Path, ...]:
     """Files that the pixels of an example follow from besides its own: the headers beside a film of DDSM."""
     if file.suffix.lower() != LJPEG:

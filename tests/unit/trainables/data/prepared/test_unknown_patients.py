@@ -3,7 +3,9 @@
 import csv
 from pathlib import Path
 
+import pydicom
 import pytest
+from dicom_tree import write_tree
 from source_files import noise, write
 
 from orchestrator import join_sets, prepare_set
@@ -71,6 +73,56 @@ def test_more_than_a_tenth_are_refused_at_prepare_and_in_an_older_set(tmp_path: 
     assert (tmp_path / "set" / TABLE_FILE).is_file()
     with pytest.raises(DataError, match=said):
         searched(tmp_path / "set")
+
+
+def test_more_than_a_tenth_are_refused_before_a_pixel_is_read(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", 4)
+    with pytest.raises(DataError, match=r"4 of 20 images have no patient, such as 16\.png, and"):
+        prepare_set("dicom", folder, tmp_path / "set", workers=1)
+    assert not list(tmp_path.rglob("*.pixels"))
+    assert not (tmp_path / ".set.preparing").exists()
+
+
+def test_a_refusal_before_a_pixel_is_read_names_no_file_where_ids_are_hashed(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", 4)
+    (tmp_path / "key").write_text("0123456789abcdef" * 4)
+    with pytest.raises(DataError, match=r"4 of 20 images have no patient, such as [0-9a-f]{16}, and"):
+        prepare_set("dicom", folder, tmp_path / "set", workers=1, hash_ids=str(tmp_path / "key"))
+    assert not list(tmp_path.rglob("*.pixels"))
+
+
+def test_files_that_are_missing_are_no_images_without_a_patient(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", 4)
+    for number in (16, 17):
+        (folder / f"{number}.png").unlink()
+    with pytest.raises(DataError, match=r"2 of 18 images have no patient, such as 18\.png, and"):
+        prepare_set("dicom", folder, tmp_path / "set", workers=1)
+    (folder / "18.png").unlink()
+    done = prepare_set("dicom", folder, tmp_path / "set", workers=1)
+    assert sum("1 of 17 images has no patient" in note for note in done.notes) == 1
+
+
+def dicom_tree_with_some_patients(folder: Path) -> Path:
+    """A tree whose table names the patients of the first half; the headers name all."""
+    with (write_tree(folder) / "labels.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.reader(table))
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as table:
+        head, *others = rows
+        known = [[*row, f"P{place // 2}" if place < 12 else ""] for place, row in enumerate(others)]
+        csv.writer(table).writerows([[*head, "patient"], *known])
+    return folder
+
+
+def test_files_that_name_their_patient_themselves_are_read_before_any_is_refused(tmp_path: Path) -> None:
+    folder = dicom_tree_with_some_patients(tmp_path / "tree")
+    done = prepare_set("dicom", folder, tmp_path / "set", workers=1)
+    assert None not in done.prepared.table["patient"]
+    for file in sorted(folder.rglob("*.dcm")):
+        header = pydicom.dcmread(file)
+        header.PatientID = header.PatientName = ""
+        header.save_as(file)
+    with pytest.raises(DataError, match="12 of 24 images have no patient"):
+        prepare_set("dicom", folder, tmp_path / "other", workers=1)
 
 
 def test_a_set_without_any_patient_is_no_gap(tmp_path: Path) -> None:
