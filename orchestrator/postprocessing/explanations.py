@@ -145,7 +145,7 @@ def explain_run(
         if request.is_slide
         else [_explained(opened, one, method, request) for one in asked]
     )
-    healthy = opened.chosen.classes[0]
+    healthy = opened.search.task_definition.lesion_free
     found_at, left_out = sensitivities([one.facts for one in images], healthy=healthy)
     explanations = Explanations(
         model=opened.chosen.name,

@@ -167,24 +167,25 @@ def facts_of_file(found: RelevanceMap, place: PlaceInFile | None) -> dict[str, A
     }
 
 
-def sensitivities(images: Sequence[Explanation], *, healthy: str) -> tuple[dict[float, float], int]:
+def sensitivities(images: Sequence[Explanation], *, healthy: str | None) -> tuple[dict[float, float], int]:
     """Return the free-response curve at some rates of false marks, and how many images it leaves out.
 
     Only images whose lesions are all known say which marks are false: those with boxes, and those of the
-    healthy class.
+    healthy class. Where a map explains the healthy class itself, its peaks are no marks of lesions.
 
     Args:
         images: Explained images.
-        healthy: Name of the class without lesions.
+        healthy: Name of the class without lesions, see `Task.lesion_free`; None where the task has none.
 
     Returns:
         Rate of false marks -> share of the lesions that are marked, empty without marks or known lesions; and
         the number of images without a box that are of another class, or of none.
     """
-    used = [one for one in images if one.known or one.label == healthy]
+    used = [one for one in images if one.known or (healthy is not None and one.label == healthy)]
     if not any(one.marks for one in images) or not any(one.known for one in used):
         return {}, 0
-    curve = froc([one.marks for one in used], [one.known for one in used])
+    marks = [() if one.explained_class == healthy else one.marks for one in used]
+    curve = froc(marks, [one.known for one in used])
     return {rate: curve.sensitivity_at(rate) for rate in AT}, len(images) - len(used)
 
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, StrictInt, StrictStr, ValidationError, model_va
 from pydantic.dataclasses import dataclass
 
 from trainables.common.errors import ConfigError, DataError, OneClassError, UnknownNameError
+from trainables.common.text import plain_name
 from trainables.config.task_checks import (
     check_classes,
     check_left_out,
@@ -41,6 +42,12 @@ FINDINGS: Final = (
     "mass_malignant",
     "calcification_benign",
     "calcification_malignant",
+)
+# Names of classes of images without a lesion, as `plain_name` writes them. The class `healthy` of the
+# built-in task is BI-RADS 1 to 3, with benign lesions; a user's own class of that name is taken at its word.
+_LESION_FREE: Final = frozenset(map(plain_name, ("normal", "no_idc")))
+_LESION_FREE_OF_OWN: Final = frozenset(
+    map(plain_name, ("healthy", "no_finding", "no_findings", "no_lesion", "no_lesions"))
 )
 _NO_FINDING: Final = (LEFT_OUT,) * len(FINDINGS)  # a question that finding codes do not answer
 _FROM_003: Final = (0, 3, 1, 4, 2)  # normal, benign calc, benign mass, malignant calc, malignant mass
@@ -121,6 +128,18 @@ class Task:
     def is_own(self) -> bool:
         """True for a user's own task, which is recorded with a search; False for a built-in one."""
         return self.name not in TASKS
+
+    @property
+    def lesion_free(self) -> str | None:
+        """Class whose images hold no lesion that the task asks for; None where no class says so.
+
+        That a class is not the finding is not enough: a mass is a lesion, and so is what is benign.
+
+        >>> TASKS["finding_type"].lesion_free, TASKS["mass_calcification"].lesion_free
+        ('normal', None)
+        """
+        names = _LESION_FREE | (_LESION_FREE_OF_OWN if self.is_own else frozenset())
+        return next((one for one in self.classes if plain_name(one) in names), None)
 
     def classify(self, codes: "IntArray", label_codes: StoredCodes) -> "IntArray":
         """Translate label codes into class indices.

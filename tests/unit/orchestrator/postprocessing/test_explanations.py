@@ -75,6 +75,21 @@ def test_the_worst_mistakes_are_explained_by_the_models_that_held_them_out(run: 
         assert cv2.imread(str(folder / f"{one.name}.map.png")) is not None
 
 
+def test_images_of_a_class_that_may_hold_lesions_are_not_taken_for_healthy(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def seen(images: object, *, healthy: str | None) -> tuple[dict[float, float], int]:
+        asked.append(healthy)
+        return {}, 0
+
+    monkeypatch.setattr("orchestrator.postprocessing.explanations.sensitivities", seen)
+    request = ExplanationRequest(rows=tuple(rows_of(run)[0][:1]), settings=SETTINGS)
+    explain_run(run, request, trial=0, out=tmp_path / "maps")
+    assert asked == [None]
+
+
 def found_classes(run: RunFolder) -> tuple[str, ...]:
     return run.search().classes
 

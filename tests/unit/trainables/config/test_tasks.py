@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
-from trainables.config.tasks import FINDINGS, LEFT_OUT, TASKS, task_named
+from trainables.config.tasks import FINDINGS, LEFT_OUT, TASKS, Task, task_named
 
 
 def test_pisa_and_003_codes_of_the_same_finding_agree() -> None:
@@ -53,3 +53,33 @@ def test_one_class_is_refused() -> None:
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'benign_malignant'"):
         task_named("benign_malignat")
+
+
+def test_only_classes_that_say_so_are_free_of_lesions() -> None:
+    assert {name: task.lesion_free for name, task in TASKS.items()} == {
+        "benign_malignant": None,
+        "mass_calcification": None,
+        "normal_abnormal": "normal",
+        "five_class": "normal",
+        "finding_type": "normal",
+        "finding_pathology": "normal",
+        "idc": "no_idc",
+        "healthy_sick": None,  # its healthy films are BI-RADS 1 to 3
+        "wisconsin": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("classes", "free"),
+    [
+        (("Normal", "Benign", "InSitu", "Invasive"), "Normal"),
+        (("A", "B", "C", "D"), None),
+        (("sick", "healthy"), "healthy"),
+        (("No Finding", "finding"), "No Finding"),
+        (("adenosis", "fibroadenoma"), None),
+    ],
+)
+def test_an_own_task_may_name_a_class_that_is_free_of_lesions(
+    classes: tuple[str, ...], free: str | None
+) -> None:
+    assert Task("own", classes).lesion_free == free
