@@ -273,12 +273,18 @@ def _rows(
 def _worst(
     run: RunFolder, opened: "OpenedModel", number: int, ensemble: str, trial: int | None
 ) -> tuple[tuple[int, ...], dict[int, float]]:
-    """Rows of the worst mistakes, all images of a unit, and the probability of the explained class."""
+    """Rows of the worst mistakes, all images of a unit, and the probability of the explained class.
+
+    Probabilities are those at the prevalence that the model was built for, as the model's own are.
+    """
     from results.ensembles.out_of_fold import out_of_fold_of
+    from results.scores.calibration import Platt
     from results.scores.decision_rule import cross_fit
 
     predictions, _ = out_of_fold_of(run, ensemble=ensemble, trial=trial, is_of_choice=False)
     probabilities = cross_fit(predictions, metrics=()).probabilities
+    if opened.chosen.shift:
+        probabilities = Platt().moved(opened.chosen.shift).apply(probabilities)
     places = worst_places(predictions.labels, probabilities, number)
     explained = np.ones(len(places), int) if probabilities.shape[1] == 2 else probabilities[places].argmax(1)
     images, unit = opened.images_of(predictions.rows[places])

@@ -1,6 +1,7 @@
 """A run's models explained: by every method, on held-out images, and never on the sealed part."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from orchestrator import SearchResult
 from orchestrator.cli.main import main
 from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
 from orchestrator.postprocessing.relevance_methods import any_method
+from results.ensembles.build import build_ensembles
 from results.errors import RunError
 from results.export.explained_files import predictor_of
 from results.export.exported_model import Bundle, load_bundle
@@ -24,6 +26,7 @@ from results.relevance.explanation import Explanations
 from results.relevance.method import RelevanceSettings
 from results.relevance.methods import RELEVANCE_METHODS
 from results.run.run_folder import RunFolder
+from results.scores.operating_point import Operation
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import task_named
 from trainables.data.patches import select_rows
@@ -88,6 +91,17 @@ def test_images_of_a_class_that_may_hold_lesions_are_not_taken_for_healthy(
     request = ExplanationRequest(rows=tuple(rows_of(run)[0][:1]), settings=SETTINGS)
     explain_run(run, request, trial=0, out=tmp_path / "maps")
     assert asked == [None]
+
+
+def test_probabilities_out_of_fold_are_at_the_prevalence_of_the_model(run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "runs" / TASK / "small")
+    shutil.copytree(run.path, copy.path)
+    build_ensembles(copy, methods=["average"], seed=0, operation=Operation.of(prevalence=0.001))
+    found, _ = explain_run(copy, ExplanationRequest(worst=2, settings=SETTINGS))
+    for one in found.images:
+        assert one.out_of_fold is not None
+        assert one.probability < 0.1
+        assert one.out_of_fold < 0.1
 
 
 def found_classes(run: RunFolder) -> tuple[str, ...]:
