@@ -56,6 +56,7 @@ def files_that_hold(folders: list[Path], texts: tuple[str, ...]) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_killed_at_ten_moments_and_resumed_it_is_the_same_set(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     for number in range(1500):

@@ -34,6 +34,7 @@ def orchestrate(folder: Path, key: dict[str, str], *words: str) -> None:
     assert "failed after the search" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_search_goes_on_from_its_copy_when_its_machine_is_lost(amazon: Amazon, tmp_path: Path) -> None:
     uri, key = amazon.uri("bucket/runs"), amazon.account("searches")
     words = ("--name", "first", "--address", "local", "--workers", "2", "--results", uri)
