@@ -1,6 +1,7 @@
 """A report, strata and Python say what a model does at the operating point that it was built for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return operated(tmp_path_factory.mktemp("operated"), at="sensitivity=0.95")
 
 
-def operated(folder: Path, **asked: object) -> RunFolder:
+def operated(folder: Path, **asked: Any) -> RunFolder:
     run = make_reported_run(folder, trials=4, with_ensembles=False)
-    build_ensembles(run, methods=["average"], seed=0, operation=Operation.of(**asked))  # type: ignore[arg-type]
+    build_ensembles(run, methods=["average"], seed=0, operation=Operation.of(**asked))
     return run
 
 
