@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from results.run.damage import damaged_trials
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
@@ -73,7 +74,7 @@ def standing_faults(run: RunFolder, *, trials: int) -> list[str]:
         run: The run folder.
         trials: Number of trials that the search was to run.
     """
-    found = [f"{error}" for error in run.damage().values()]
+    found = [f"{error}" for error in damaged_trials(run).values()]
     found += [f"the record of trial {number} cannot be parsed" for number in _unreadable(run)]
     records = {record.number: record for record in run.records()}
     if sorted(records) != list(range(trials)):

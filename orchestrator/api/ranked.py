@@ -18,7 +18,8 @@ from results.scores.ranking import MOST_COMPARED, objectives_of
 from trainables.common.files import write_atomically
 
 if TYPE_CHECKING:
-    from results.run.prediction_costs import PredictionTime
+    from results.run.damage import damaged_trials
+from results.run.prediction_costs import PredictionTime
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -130,7 +131,7 @@ class RankedTrials(RunView):
         found = [read_ensemble(self._run, name) for name in names]
         compared = objectives_of(self.record).rank(self.complete)[:MOST_COMPARED]
         ended = {record.number for record in compared if record.value is not None}
-        known = set(found[0].pool) | set(self._run.damage()) if found else set()
+        known = set(found[0].pool) | set(damaged_trials(self._run)) if found else set()
         is_chosen = any(ensemble.is_chosen for ensemble in found)
         return found if is_chosen and ended <= known else []
 

@@ -35,12 +35,13 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
     """The run folder that the user named; says on standard error which of its trials are damaged."""
     from orchestrator.reporting.console import messages, print_warning
+    from results.run.damage import damaged_trials, damaged_weights
     from results.run.finding import find_run
 
     folder = find_run(arguments.run, arguments.runs)
-    for damage in folder.damage().values():
+    for damage in damaged_trials(folder).values():
         print_warning(messages(), str(damage))
-    for number, error in folder.damaged_weights().items():
+    for number, error in damaged_weights(folder).items():
         if folder.weights_folder(number).is_dir():  # a copy of a run may be without weights
             print_warning(messages(), str(error))
     return folder

@@ -112,13 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict and print; returns the exit code."""
     from results.export.dicom_report import check_reported
-    from results.export.onnx_predictor import (
-        load_bundle,
-        predict_files,
-        predictions_as_csv,
-        predictions_as_json,
-        predictions_table,
-    )
+    from results.export.onnx_predictor import load_bundle, predict_files
+    from results.export.prediction_formats import predictions_as_csv, predictions_as_json, predictions_table
 
     if arguments.sr_patient_id and arguments.dicom_sr is None:
         raise ConfigError(

@@ -18,6 +18,7 @@ from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.room import trials_of_ensembles
 from orchestrator.tuning.setup import Prepared, allowance_of, study_place
 from orchestrator.tuning.shared_store import check_shared_store
+from results.run.damage import damaged_trials, damaged_weights
 from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
 from results.run.run_folder import RunFolder
@@ -260,7 +261,7 @@ def _check_own_code(run: RunFolder, record: SearchRecord, options: ResumeOptions
 
 def _set_damaged_aside(run: RunFolder, notify: Notify) -> int:
     """Set the records of damaged trials aside, so that they are run again; returns their number."""
-    damage = run.damage()
+    damage = damaged_trials(run)
     for number, error in damage.items():
         notify(f"{str(error).partition(';')[0]}; trial {number} is run again")
         set_aside(run.record_file(number), "damaged")
@@ -269,7 +270,7 @@ def _set_damaged_aside(run: RunFolder, notify: Notify) -> int:
 
 def _let_damaged_weights_go(run: RunFolder, notify: Notify) -> None:
     """Remove the weights of trials whose files are damaged, as if they had been of losing trials."""
-    damage = run.damaged_weights()
+    damage = damaged_weights(run)
     for number, error in damage.items():
         run.discard_weights(number)
         notify(f"{str(error).partition(';')[0]}; trial {number} goes on without weights")

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,9 @@ from pydantic import ValidationError
 
 from results.errors import DamagedFileError, RecordExistsError, RunError
 from results.run.lease import Lease, lives_elsewhere, owned, read_owner
-from results.run.predictions_file import NOT_A_ZIP, packed_predictions, unpacked_predictions
+from results.run.predictions_file import packed_predictions, unpacked_predictions
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
-from results.run.weights_file import folder_fault
 from trainables.common.errors import ConfigError
 from trainables.common.files import is_disk_full, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
@@ -28,7 +26,6 @@ from trainables.features.locks import held
 
 _OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
 _WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
-_READ_WHOLE: Final = 1000  # trials whose predictions are read to find damage; of more, their check sums
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
     *(ValueError, KeyError, TypeError, AttributeError),
@@ -287,16 +284,16 @@ class RunFolder:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise self._damaged(number, "record.json", f"{place}: {first['msg']}".strip(": ")) from error
+            raise self.damaged_file(number, "record.json", f"{place}: {first['msg']}".strip(": ")) from error
         fault = record_fault(record, number, self._search_if_readable())
         if fault is not None:
-            raise self._damaged(number, "record.json", fault)
+            raise self.damaged_file(number, "record.json", fault)
         return record
 
     def records(self) -> list[TrialRecord]:
         """Read the records of all trials that have ended, in order of their numbers.
 
-        Damaged ones are left out; `damage` names them.
+        Damaged ones are left out; `damaged_trials` names them.
         """
         found = []
         for number in self.trial_numbers():
@@ -306,63 +303,15 @@ class RunFolder:
                     found.append(record)
         return found
 
-    def damage(self) -> dict[int, DamagedFileError]:
-        """Return trial number -> what is wrong with its record or its predictions, for damaged trials."""
-        found: dict[int, DamagedFileError] = {}
-        numbers = self.trial_numbers()
-        check = self.out_of_fold if len(numbers) <= _READ_WHOLE else self._check_sums
-        for number in numbers:
-            try:
-                record = self.record(number)
-                if record is not None and record.state == "complete":
-                    self._check_belongs(record)
-                    if not self.predictions_file(number).exists():
-                        raise self._damaged(number, "oof.npz", "it is not there")
-                    check(number)
-            except DamagedFileError as error:
-                found[number] = error
-        return found
+    def check_belongs(self, record: TrialRecord) -> None:
+        """Check that a trial ran on the data of this search.
 
-    def damaged_weights(self) -> dict[int, DamagedFileError]:
-        """Return trial number -> what is wrong with its weights, for trials whose record says it has some.
-
-        Only headers and sizes of files are looked at, so that it takes a second for a thousand trials. What
-        is wrong with weights is none of the damage to a trial's scores, which `damage` names.
+        Raises:
+            DamagedFileError: If it ran on others.
         """
-        found: dict[int, DamagedFileError] = {}
-        for record in self.records():
-            if record.has_weights and (error := self._weights_error(record)) is not None:
-                found[record.number] = error
-        return found
-
-    def _weights_error(self, record: TrialRecord) -> DamagedFileError | None:
-        folder = self.weights_folder(record.number)
-        fault = folder_fault(folder, len(record.fold_metrics))
-        if fault is None:
-            return None
-        with contextlib.suppress(DamagedFileError):
-            now = self.record(record.number)
-            if now is None or not now.has_weights:  # a running search has let them go meanwhile
-                return None
-        name, said = fault
-        return DamagedFileError(
-            f"{folder / name} is damaged: {said}; the score of trial {record.number} stays; to go on without "
-            f"its weights: {self.resume_command}"
-        )
-
-    def _check_sums(self, number: int) -> None:
-        try:
-            with zipfile.ZipFile(self.predictions_file(number)) as file:
-                spoilt = file.testzip()
-        except NOT_A_ZIP as error:
-            raise self._damaged(number, "oof.npz", str(error) or "it ends too early") from error
-        if spoilt is not None:
-            raise self._damaged(number, "oof.npz", f"{spoilt} is not as it was written")
-
-    def _check_belongs(self, record: TrialRecord) -> None:
         fingerprint = self.search().fingerprint
         if record.fingerprint != fingerprint:
-            raise self._damaged(
+            raise self.damaged_file(
                 record.number,
                 "record.json",
                 f"its trial ran on data {record.fingerprint[:12]}, the search is on {fingerprint[:12]}",
@@ -417,10 +366,10 @@ class RunFolder:
             ) from error
         except (ValueError, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-            raise self._damaged(number, "oof.npz", reason) from error
+            raise self.damaged_file(number, "oof.npz", reason) from error
         fault = predictions_fault(found)
         if fault is not None:
-            raise self._damaged(number, "oof.npz", fault)
+            raise self.damaged_file(number, "oof.npz", fault)
         return found
 
     def readable_predictions(self, records: Iterable[TrialRecord]) -> Iterator[tuple[TrialRecord, OutOfFold]]:
@@ -431,7 +380,7 @@ class RunFolder:
         """
         for record in records:
             try:
-                self._check_belongs(record)
+                self.check_belongs(record)
                 found = self.out_of_fold(record.number)
             except DamagedFileError:
                 continue
@@ -453,17 +402,18 @@ class RunFolder:
         """Out-of-fold predictions of one trial, written before its record."""
         return self.trial(number) / "oof.npz"
 
+    def damaged_file(self, number: int, name: str, fault: str) -> DamagedFileError:
+        """Return the error that names a damaged file of a trial, and says what can be done about it."""
+        return DamagedFileError(
+            f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
+            f"{self.resume_command}; to leave it out, move its folder away"
+        )
+
     def _search_if_readable(self) -> SearchRecord | None:
         try:
             return self.search()
         except RunError:
             return None
-
-    def _damaged(self, number: int, name: str, fault: str) -> DamagedFileError:
-        return DamagedFileError(
-            f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
-            f"{self.resume_command}; to leave it out, move its folder away"
-        )
 
 
 def _is_own(name: str) -> bool:

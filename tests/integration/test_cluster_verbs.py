@@ -15,6 +15,7 @@ import pytest
 from ssh_machine import WORKER, Machine, cluster_file, free_port, ray_servers, running_machine
 from typed_verbs import PATIENCE_SECONDS, TypedVerbs
 
+from results.run.damage import damaged_trials
 from results.run.run_folder import RunFolder
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
@@ -162,7 +163,7 @@ def fetch(laptop: Laptop, number: int) -> None:
         laptop.run("fetch", "FILE", name, "--runs", str(fetched))
         here = RunFolder(fetched / "benign_malignant" / name)
         there = RunFolder(laptop.machine.home / "orchestrate/runs/benign_malignant" / name)
-        assert here.damage() == {}
+        assert damaged_trials(here) == {}
         assert [one.model_dump() for one in here.records()] == [one.model_dump() for one in there.records()]
         assert here.records()
     assert len(RunFolder(fetched / "benign_malignant/long").records()) == number

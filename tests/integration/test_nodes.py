@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from machines import Machine, Network, network
 
+from results.run.damage import damaged_trials
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 
@@ -199,7 +200,7 @@ def test_the_trial_of_a_machine_that_is_lost_is_run_again_and_one_that_joins_lat
     lacking = set(range(max(record.number for record in records))) - {record.number for record in records}
     assert len(lacking) <= 2  # those that were running
     assert all(len(run.out_of_fold(record.number).rows) for record in records)
-    assert run.damage() == {}
+    assert damaged_trials(run) == {}
     if fault == "stopped":
         one.go_on()
 

@@ -20,6 +20,7 @@ from machines import Machine
 from ssh_network import REPOSITORY, Cluster, commands, ssh_cluster
 from typed_verbs import PATIENCE_SECONDS, TypedVerbs
 
+from results.run.damage import damaged_trials
 from results.run.run_folder import RunFolder
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
@@ -168,7 +169,7 @@ def fetch(laptop: Laptop) -> None:
     fetched = laptop.cluster.keys / "fetched"
     laptop.run("fetch", "FILE", "first", "--runs", str(fetched))
     run = RunFolder(fetched / "benign_malignant/first")
-    assert run.damage() == {}
+    assert damaged_trials(run) == {}
     assert sorted(record.number for record in run.records()) == list(range(TRIALS))
     assert {record.state for record in run.records()} <= {"complete", "pruned"}
 

@@ -19,6 +19,7 @@ from benchmarks.chaos.arena import Arena, Driver
 from benchmarks.chaos.disks import keeps_features
 from benchmarks.chaos.files import KINDS, TOGETHER
 from benchmarks.chaos.stops import faults_of_clock
+from results.run.damage import damaged_weights
 from results.run.records import TrialRecord
 from trainables.features.feature_use import FeatureUse
 from trainables.runtime.checkpoint import write_fold_weights
@@ -118,7 +119,7 @@ def test_damaged_weights_are_noticed_once_the_trial_is_without_them(tmp_path: Pa
         write_fold_weights(run.weights_folder(number), [{"bias": torch.zeros(3)}])
     arena: Any = SimpleNamespace(random=random.Random(0), run=lambda name: run)
     done = files._weights(arena, "damage")
-    (damaged,) = run.damaged_weights()
+    (damaged,) = damaged_weights(run)
     assert (done.again, [noticed() for noticed in done.noticed]) == ([], [False])
     run.discard_weights(damaged)
     assert [noticed() for noticed in done.noticed] == [True]

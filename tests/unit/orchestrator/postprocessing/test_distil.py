@@ -18,6 +18,7 @@ from results.ensembles.nested import nested_predictions
 from results.errors import ExportError, ModelChangedError
 from results.export.allowed_change import AllowedChange
 from results.export.onnx_predictor import load_bundle
+from results.run.damage import damaged_trials
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard import leaderboard
 from trainables.runtime.devices import available_device
@@ -125,7 +126,7 @@ def test_another_weight_is_another_student_and_the_same_is_not_trained_again(run
 def test_a_student_is_a_run_of_one_trial(student):
     rows = [row for row in leaderboard(student.run) if row.trial is not None]
     assert [row.trial for row in rows] == [0]
-    assert student.run.damage() == {}
+    assert damaged_trials(student.run) == {}
     assert student.run.search().name == "small, student"
 
 

@@ -22,10 +22,8 @@ from results.export.onnx_predictor import (
     Bundle,
     load_bundle,
     predict_files,
-    predictions_as_csv,
-    predictions_as_json,
-    predictions_table,
 )
+from results.export.prediction_formats import predictions_as_csv, predictions_as_json, predictions_table
 
 DEEP = np.arange(48 * 40, dtype=np.uint16).reshape(48, 40) * 31 + 3
 FLAT = (DEEP >> 8).astype(np.uint8)

@@ -18,7 +18,8 @@ from results.errors import ExportError
 from results.export import onnx_predictor
 from results.export.bundle import export_bundle
 from results.export.exported_model import Bundle
-from results.export.onnx_predictor import load_bundle, predict_files, predictions_as_csv
+from results.export.onnx_predictor import load_bundle, predict_files
+from results.export.prediction_formats import predictions_as_csv
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from records import search_record
 from simulated_run import make_run
 
 from results.errors import DamagedFileError, RecordExistsError, RunError
-from results.run import run_folder
+from results.run.damage import damaged_trials
 from results.run.records import OutOfFold, TrialRecord
 from results.run.refit_records import read_refit
 from results.run.run_folder import RunFolder
@@ -70,7 +70,7 @@ def test_a_damaged_record_is_named_and_the_other_trials_are_still_ranked(run: Ru
     with pytest.raises(DamagedFileError, match=r"trials/0001/record\.json is damaged: .*orchestrate resume"):
         run.record(1)
     assert [record.number for record in run.records()] == [0, 2]
-    assert list(run.damage()) == [1]
+    assert list(damaged_trials(run)) == [1]
     assert {row.trial for row in leaderboard(run)} == {0, 2, None}
 
 
@@ -78,7 +78,7 @@ def test_a_record_of_other_data_is_left_out_of_the_leaderboard_and_named(run: Ru
     path = run.record_file(2)
     path.write_bytes(path.read_bytes().replace(b'"abc"', b'"xyz"'))
     assert {row.trial for row in leaderboard(run)} == {0, 1, None}
-    assert "its trial ran on data xyz, the search is on abc" in str(run.damage()[2])
+    assert "its trial ran on data xyz, the search is on abc" in str(damaged_trials(run)[2])
 
 
 def test_a_complete_record_whose_value_is_gone_is_damaged(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_damaged_predictions_are_named_and_the_other_trials_are_still_ranked(
     harm(run.trial(0) / "oof.npz")
     with pytest.raises(DamagedFileError, match=rf"trials/0000/oof\.npz is damaged: .*{reason}"):
         run.out_of_fold(0)
-    assert list(run.damage()) == [0]
+    assert list(damaged_trials(run)) == [0]
     assert {row.trial for row in leaderboard(run)} == {1, 2, None}
 
 
@@ -154,14 +154,14 @@ def test_of_very_many_trials_check_sums_alone_tell_what_a_disk_has_damaged(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     read: list[int] = []
-    monkeypatch.setattr(run_folder, "_READ_WHOLE", 2)
+    monkeypatch.setattr("results.run.damage._READ_WHOLE", 2)
     monkeypatch.setattr(RunFolder, "out_of_fold", lambda run, number: read.append(number))
-    assert run.damage() == {}
+    assert damaged_trials(run) == {}
     PREDICTIONS[damage][0](run.trial(1) / "oof.npz")
-    assert list(run.damage()) == [1]
-    assert "trials/0001/oof.npz is damaged: " in str(run.damage()[1])
+    assert list(damaged_trials(run)) == [1]
+    assert "trials/0001/oof.npz is damaged: " in str(damaged_trials(run)[1])
     run.predictions_file(2).unlink()
-    assert list(run.damage()) == [1, 2]
+    assert list(damaged_trials(run)) == [1, 2]
     assert read == []
 
 
@@ -281,4 +281,4 @@ def test_a_damaged_refit_is_named(run: RunFolder) -> None:
 
 
 def test_the_module_reads_what_it_wrote() -> None:
-    assert run_folder.RunFolder(Path("a b")).resume_command == "orchestrate resume 'a b'"
+    assert RunFolder(Path("a b")).resume_command == "orchestrate resume 'a b'"

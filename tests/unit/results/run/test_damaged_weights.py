@@ -11,6 +11,7 @@ from test_damaged_files import predictions
 
 from results.errors import RunError
 from results.predictors.selected_model import resolve_model
+from results.run.damage import damaged_trials, damaged_weights
 from results.run.run_folder import RunFolder
 from results.run.weights_file import weights_fault
 from trainables.runtime.checkpoint import write_fold_weights
@@ -27,7 +28,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_weights_as_they_were_written_are_whole(run: RunFolder, tmp_path: Path) -> None:
-    assert run.damaged_weights() == {}
+    assert damaged_weights(run) == {}
     for name, state, metadata in (
         ("none", {}, None),
         ("empty", {"0": torch.zeros(0, 3)}, None),
@@ -64,11 +65,11 @@ def test_a_damaged_file_of_weights_is_named_and_its_scores_stay(run: RunFolder, 
     spoil, fault = DAMAGE[damage]
     path = run.weights_folder(1) / "1.safetensors"
     path.write_bytes(spoil(path.read_bytes()))
-    (found,) = run.damaged_weights().items()
+    (found,) = damaged_weights(run).items()
     assert found[0] == 1
     assert f"trials/0001/folds/1.safetensors is damaged: {fault}; the score of trial 1 stays" in str(found[1])
     assert "orchestrate resume" in str(found[1])
-    assert run.damage() == {}
+    assert damaged_trials(run) == {}
 
 
 def test_a_fold_or_a_folder_that_is_not_there_is_named(run: RunFolder) -> None:
@@ -78,7 +79,7 @@ def test_a_fold_or_a_folder_that_is_not_there_is_named(run: RunFolder) -> None:
         path.unlink()
     run.weights_folder(2).rmdir()
     assert {
-        number: Path(str(error).partition(" ")[0]).name for number, error in run.damaged_weights().items()
+        number: Path(str(error).partition(" ")[0]).name for number, error in damaged_weights(run).items()
     } == {
         0: "2.safetensors",
         1: "0.safetensors",
@@ -88,7 +89,7 @@ def test_a_fold_or_a_folder_that_is_not_there_is_named(run: RunFolder) -> None:
 
 def test_a_trial_that_says_that_it_has_no_weights_is_not_looked_at(run: RunFolder) -> None:
     run.discard_weights(1)
-    assert run.damaged_weights() == {}
+    assert damaged_weights(run) == {}
 
 
 def test_weights_that_a_running_search_lets_go_meanwhile_are_not_damaged(
@@ -97,7 +98,7 @@ def test_weights_that_a_running_search_lets_go_meanwhile_are_not_damaged(
     before = run.records()
     run.discard_weights(2)
     monkeypatch.setattr(RunFolder, "records", lambda self: before)
-    assert run.damaged_weights() == {}
+    assert damaged_weights(run) == {}
 
 
 def test_a_file_that_cannot_be_read_now_is_not_called_damaged(
