@@ -10,6 +10,7 @@ from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.errors import EnsembleError
+from results.run.damage import damaged_trials
 from results.scores.baseline import BaselineVerdict
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.leaderboard_table import rows_as_csv
@@ -18,8 +19,7 @@ from results.scores.ranking import MOST_COMPARED, objectives_of
 from trainables.common.files import write_atomically
 
 if TYPE_CHECKING:
-    from results.run.damage import damaged_trials
-from results.run.prediction_costs import PredictionTime
+    from results.run.prediction_costs import PredictionTime
 
 Say: TypeAlias = Callable[[str], None]
 
