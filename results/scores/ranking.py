@@ -100,6 +100,14 @@ class Requirement:
             return math.inf
         return round(self.bound - value if self.is_at_least else value - self.bound, 12)
 
+    def value_at(self, violation: float) -> float:
+        """Return the value that breaks the bound by this much; the opposite of `violation`.
+
+        >>> parse_requirement("recall>=0.9").value_at(0.1)
+        0.8
+        """
+        return round(self.bound - violation if self.is_at_least else self.bound + violation, 12)
+
     def missed(self, value: float | None) -> str:
         """Say how a value misses the bound.
 
