@@ -95,7 +95,7 @@ def recalibrate_bundle(
         triage=operation.triage or old.operation.triage,
     )
     _check_metric(path, old, asked)
-    here = to_share_of(data.labels, old.operation.prevalence)
+    here = to_share_of(data.labels, _prevalence_of(old, asked))
     update = fit_update(data.labels, here.apply(data.probabilities), data.groups)
     local = composed(here, update.calibration)
     shift = odds_shift(float(data.labels.mean()), asked.prevalence)
@@ -119,6 +119,13 @@ def recalibrate_bundle(
         _check(load_bundle(folder), bundle, change)
         folder.replace(out)
     return RecalibratedBundle(out, manifest, update, calibrated)
+
+
+def _prevalence_of(old: Manifest, asked: Operation) -> float | None:
+    """Prevalence that the bundle's probabilities are for, where another one is asked for or was."""
+    if old.operation.prevalence is not None or asked.prevalence is None:
+        return old.operation.prevalence
+    return old.data.counts[old.positive] / sum(old.data.counts.values())
 
 
 def _check_metric(path: Path, old: Manifest, asked: Operation) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from results.export.manifest import Recalibration, TestScores
 from results.export.model_card import model_card
 from results.export.outside_data import OutsideData, predict_outside
 from results.export.recalibration import RecalibratedBundle, recalibrate_bundle
-from results.scores.calibration import sigmoid
+from results.scores.calibration import Platt, sigmoid
 from results.scores.decision_rule import balanced_threshold, best_threshold
 from results.scores.interval import Interval
-from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
@@ -58,6 +59,26 @@ def test_a_bundle_of_a_search_for_f2_decides_at_the_best_f2_of_the_local_data(
         balanced_threshold(local_data().labels, found.probabilities)
     )
     assert "the threshold is the one for f2 on the local data" in found.manifest.said_of_operation
+
+
+def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is_fitted_again(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    manifest = load_bundle(by_f2).manifest
+    counts = manifest.data.counts
+    share = counts[manifest.positive] / sum(counts.values())
+    whole = local_data()
+    rows = [np.flatnonzero(whole.labels == label)[:count] for label, count in ((0, 20), (1, 10))]
+    few = np.concatenate(rows)
+    at_share = Platt(intercept=odds_shift(1 / 3, share)).apply(whole.probabilities[few])
+    data = replace(whole, labels=whole.labels[few], groups=whole.groups[few], probabilities=at_share)
+    found = recalibrate_bundle(
+        by_f2, tmp_path / "local", data, Operation.of(prevalence=0.01), source="here", fingerprint="abc"
+    )
+    assert found.update.update == "nothing"
+    expected = Platt(intercept=odds_shift(share, 0.01)).apply(at_share)
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
+    assert set(found.manifest.thresholds) == set(manifest.thresholds) > {"f2"}
 
 
 def test_an_operating_point_goes_before_the_metric_of_the_search(by_f2: Path, tmp_path: Path) -> None:
