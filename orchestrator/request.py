@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.records import SearchRecord
-from results.run.request_options import flag_of, parse_request
+from results.run.request_options import flag_of, parse_request, plain_type
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest
 from results.run.storage_url import check_has_no_password, without_password
@@ -27,7 +27,12 @@ from trainables.models.registry import backbone_named
 
 DEFAULT_METRIC: Final = "auc"
 
-_LISTS: Final = ("recipes", "metrics", "requirements", "comparisons")  # in a file one of them needs no list
+# Options of several texts; in a file one of them needs no list.
+_LISTS: Final = tuple(
+    name
+    for name, field in SearchRequest.model_fields.items()
+    if get_origin(plain_type(field.annotation)) is tuple
+)
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ExportError
+from results.export.bundle_folder import check_free, new_bundle
 from results.export.descriptions import write_manifest
 from results.export.exported_model import Bundle, load_bundle
 from results.export.manifest import (
@@ -34,7 +35,6 @@ from results.scores.metrics import METRICS, metric_named
 from results.scores.operating_point import Operation, odds_shift, threshold_at, to_share_of
 from results.scores.triage import TriageRule, fit_triage
 from trainables.common.errors import OrchestrateError
-from trainables.common.files import folder_in_progress
 from trainables.common.types import FloatArray
 
 _SLOPE, _INTERCEPT = "1.platt.slope", "1.platt.intercept"  # ends of the names of the graph's constants
@@ -75,9 +75,9 @@ def recalibrate_bundle(
         fingerprint: Fingerprint of the local data.
 
     Raises:
-        ExportError: If `out` holds something, the bundle has more classes than two, its threshold was chosen
-            for a metric that is not known here, or the new file does not predict what it should. Nothing is
-            left behind then.
+        ExportError: If `out` holds something or cannot be written, the bundle has more classes than two, its
+            threshold was chosen for a metric that is not known here, or the new file does not predict what it
+            should. Nothing is left behind then.
         ScoreError: If there are too few patients for what is asked.
     """
     bundle = load_bundle(path)
@@ -87,8 +87,8 @@ def recalibrate_bundle(
             f"{path} has no calibration of two classes that could be fitted again; search and export on the "
             "local data"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out} holds files already, and a bundle replaces nothing; give another --out")
+    out = out.resolve()
+    check_free(out)
     asked = Operation(
         at=operation.at or old.operation.at,
         prevalence=old.operation.prevalence if operation.prevalence is None else operation.prevalence,
@@ -114,10 +114,9 @@ def recalibrate_bundle(
             "created_at": datetime.now(UTC),
         }
     )
-    with folder_in_progress(out) as folder:
+    with new_bundle(out) as folder:
         manifest = _write(path, folder, manifest)
         _check(load_bundle(folder), bundle, change)
-        folder.replace(out)
     return RecalibratedBundle(out, manifest, update, calibrated)
 
 

@@ -10,6 +10,7 @@ import pytest
 from finished_run import CONFIGS, TASK, make_run, pixels
 
 from results.errors import ExportError
+from results.export import recalibration
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
 from results.export.manifest import Recalibration, TestScores
@@ -97,6 +98,42 @@ def test_a_threshold_for_a_metric_that_is_not_known_is_not_replaced_by_another(
     with pytest.raises(ExportError, match=r"was chosen for worth_of_calls, which is not known here: .*"):
         recalibrated(edited, tmp_path / "local")
     assert not (tmp_path / "local").exists()
+
+
+def test_a_place_that_is_not_free_or_cannot_be_written_is_named(by_f2: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match=r"a bundle is a folder, and .*/file is a file; give another"):
+        recalibrated(by_f2, tmp_path / "file")
+    with pytest.raises(ExportError, match="holds files already, and a bundle replaces nothing"):
+        recalibrated(by_f2, tmp_path)
+    with pytest.raises(ExportError, match=r"cannot write a bundle to .*/bundle: File exists: .*/file;"):
+        recalibrated(by_f2, tmp_path / "file" / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_is_filled_in_the_meantime_keeps_what_it_holds(
+    by_f2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "local"
+
+    def fill(*_: object) -> None:
+        out.mkdir()
+        (out / "letter.txt").write_text("mine")
+
+    monkeypatch.setattr(recalibration, "_check", fill)
+    with pytest.raises(ExportError, match=r"local was filled while the bundle was made; give another --out"):
+        recalibrated(by_f2, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["local"]
+    assert [path.name for path in out.iterdir()] == ["letter.txt"]
+
+
+def test_the_folder_that_one_stands_in_is_filled(
+    by_f2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    recalibrated(by_f2, Path())
+    assert load_bundle(tmp_path / "here").manifest.recalibration is not None
 
 
 def test_the_card_says_of_threshold_and_calibration_that_they_are_of_the_local_data(
