@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
-from orchestrator.study.pruner import NEVER_PRUNED, Pruner
+from orchestrator.study.pruner import Pruner, is_cheap, is_reference
 
 START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
 _TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
@@ -81,35 +81,46 @@ def finish_times(durations: Sequence[float], slots: int) -> list[float]:
     return found
 
 
-def draw_epochs(point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator) -> int:
+def draw_epochs(
+    point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator, *, longest: int
+) -> int:
     """Draw the number of epochs that a trial runs.
 
     Its best epoch may be any; patience stops it some epochs later. At every comparison the pruner stops its
-    share of the trials, apart from recipes and the first few.
+    share of the trials, apart from those that a search always finishes.
 
     Args:
         point: Cost of the trial.
         number: Trial number, from 0.
         pruner: Pruner of the search.
         random: Random generator.
+        longest: Largest number of epochs of any trial, by which the pruner compares them.
     """
     epochs = point.epochs
     if point.patience is not None:
         epochs = min(epochs, int(random.integers(1, point.epochs + 1)) + point.patience)
-    if number < NEVER_PRUNED or point.is_recipe:
+    if is_reference(number, is_first_point=point.is_recipe) or is_cheap(point.epoch_seconds, point.epochs):
         return epochs
     for epoch in range(1, epochs):
-        if pruner.decides_at(epoch, point.epochs) and random.random() > pruner.survival:
+        if pruner.decides_at(epoch, longest) and random.random() > pruner.survival:
             return epoch
     return epochs
 
 
 def draw_search(
-    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator
+    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator, *, longest: int
 ) -> Iterator[tuple[TrialCost, int]]:
-    """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
+    """Draw the trials of a search: recipes first, then others at random, each with its epochs.
+
+    Args:
+        points: Points that the trials are drawn from.
+        trials: Number of trials.
+        pruner: Pruner of the search.
+        random: Random generator.
+        longest: Largest number of epochs of any trial.
+    """
     recipes = [point for point in points if point.is_recipe]
     others = [point for point in points if not point.is_recipe] or recipes
     for number in range(trials):
         point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
-        yield point, draw_epochs(point, number, pruner, random)
+        yield point, draw_epochs(point, number, pruner, random, longest=longest)

@@ -200,7 +200,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
     is_stored = request.features != "off"
-    searches = [list(draw_search(points, trials, pruner, random)) for _ in range(count)]
+    searches = [
+        list(draw_search(points, trials, pruner, random, longest=request.epochs)) for _ in range(count)
+    ]
     outcomes = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
     budget = None if request.minutes is None else 60.0 * request.minutes
     worker_bytes = peak_memory_bytes() + max(point.memory_bytes for point in points)
@@ -240,6 +242,7 @@ def estimate_search(preflight: Preflight) -> Estimate:
             points,
             warm,
             pruner,
+            longest=request.epochs,
             folds=request.outer,
             slots=slots,
             budget_seconds=budget,

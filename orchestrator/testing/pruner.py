@@ -149,7 +149,7 @@ class PrunerContract:
             memory_bytes=0,
         )
         for number in range(200):
-            reached = draw_epochs(point, number, self.own, random)
+            reached = draw_epochs(point, number, self.own, random, longest=EPOCHS)
             assert reached == EPOCHS or self.own.decides_at(reached, EPOCHS)
             assert number >= NEVER_PRUNED or reached == EPOCHS
 

@@ -1,9 +1,9 @@
 """What a search would do and take, before it runs."""
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,10 @@ def test_two_workers_take_half_the_time_of_one() -> None:
 
 def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., TrialCost]) -> None:
     recipe = make_point(is_recipe=True, backbone="vgg16", patience=None)
-    drawn = list(draw_search([recipe, make_point()], 6, HALVING, np.random.default_rng(0)))
+    drawn = list(draw_search([recipe, make_point()], 6, HALVING, np.random.default_rng(0), longest=30))
     assert [point.backbone for point, _ in drawn] == ["vgg16"] + ["resnet50"] * 5
     random = np.random.default_rng(0)
-    assert {draw_epochs(recipe, 20, HALVING, random) for _ in range(50)} == {30}
+    assert {draw_epochs(recipe, 20, HALVING, random, longest=30) for _ in range(50)} == {30}
 
 
 @pytest.mark.parametrize("name", sorted(pruners()))
@@ -147,7 +147,9 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
 ) -> None:
     random = np.random.default_rng(0)
     pruner, point = pruners()[name], make_point(patience=None)
-    epochs = [draw_epochs(point, 10, pruner, random) for _ in range(3000)]  # few outlive five medians
+    epochs = [
+        draw_epochs(point, 10, pruner, random, longest=30) for _ in range(3000)
+    ]  # few outlive five medians
     assert min(epochs) >= (5 if name != "none" else 30)
     assert max(epochs) == 30
     assert all(own == 30 or pruner.decides_at(own, 30) for own in epochs)
@@ -155,19 +157,40 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
 
 def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    epochs = [draw_epochs(make_point(patience=None), 10, HALVING, random) for _ in range(2000)]
+    epochs = [draw_epochs(make_point(patience=None), 10, HALVING, random, longest=30) for _ in range(2000)]
     assert np.mean(np.array(epochs) == 5) == pytest.approx(0.5, abs=0.04)
     assert np.mean(np.array(epochs) == 30) == pytest.approx(1 / 8, abs=0.03)
 
 
 def test_the_first_trials_are_not_pruned(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert {draw_epochs(make_point(patience=None), 3, HALVING, random) for _ in range(50)} == {30}
+    assert {draw_epochs(make_point(patience=None), 3, HALVING, random, longest=30) for _ in range(50)} == {30}
+
+
+def test_a_plan_finishes_what_a_search_finishes_because_it_costs_seconds(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    random = np.random.default_rng(0)
+
+    def epochs(seconds: float) -> set[int]:
+        point = make_point(patience=None, epoch_seconds=seconds)
+        return {draw_epochs(point, 10, HALVING, random, longest=30) for _ in range(50)}
+
+    assert epochs(0.09) == {30}  # 2.7 s of training
+    assert min(epochs(0.11)) == 5
+
+
+def test_a_short_trial_is_compared_at_the_epochs_of_the_longest_ones(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    half = replace(HALVING, decides_at=lambda epoch, epochs: epoch == epochs // 2, survival=0.0)
+    short, random = make_point(epochs=20, patience=None), np.random.default_rng(0)
+    assert {draw_epochs(short, 10, half, random, longest=30) for _ in range(50)} == {15}
 
 
 def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert max(draw_epochs(make_point(epochs=3), 9, HALVING, random) for _ in range(50)) == 3
+    assert max(draw_epochs(make_point(epochs=3), 9, HALVING, random, longest=30) for _ in range(50)) == 3
 
 
 def test_one_worker_is_crowded_by_nobody() -> None:
@@ -237,7 +260,7 @@ def test_a_nested_search_takes_its_heads_and_no_features_that_are_there(
     search = [(point, 5) for point in points]
 
     def found(**options: Any) -> Any:
-        fixed = {"folds": 4, "slots": 2, "budget_seconds": None, "is_stored": True} | options
+        fixed = {"longest": 30, "folds": 4, "slots": 2, "budget_seconds": None, "is_stored": True} | options
         return estimate_nested(
             [search] * 30, points, frozenset(), pruners()["none"], random=np.random.default_rng(0), **fixed
         )
@@ -296,7 +319,7 @@ def test_the_verb_prints_tables_that_fit_80_columns(
     request_of: Callable[..., SearchRequest],
 ) -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    plan = dataclasses.replace(planned(request_of()), is_synthetic=True)
+    plan = replace(planned(request_of()), is_synthetic=True)
     console.print(plan_verb.plan_table(plan))
     text = console.export_text()
     assert text.startswith("SYNTHETIC benign_malignant on small.npz: 4 trials, none has run")
