@@ -23,8 +23,8 @@ class SimulatedSearch:
     Attributes:
         durations: Seconds of each trial, in order.
         prefix_seconds: Backbone -> seconds of passes through frozen stages.
-        training_seconds: Backbone -> seconds of training.
-        trials: Backbone -> number of trials.
+        training_seconds: Backbone -> seconds of training, of a head on several backbones for its first.
+        trials: Backbone -> number of trials that use it; one on several backbones counts for each.
         passes: (key, view) of every pass, in order.
         stored_bytes: Backbone -> bytes of stored features.
     """
@@ -51,17 +51,17 @@ def simulate_search(
     for point, epochs in trials:
         held = held if is_stored else set()
         prefix = 0.0
-        for need in point.needs:
-            if need in held:
+        for own in point.passes:
+            if own.needs <= held:
                 continue
-            new = {tap for tap in point.fills if FeatureRequirement(need.key, need.view, tap) not in held}
-            held |= {FeatureRequirement(need.key, need.view, tap) for tap in new}
-            prefix += point.pass_seconds
-            outcome.passes.append((need.key, need.view))
-            outcome.stored_bytes[point.backbone] += sum(point.fills[tap] for tap in new) if is_stored else 0
+            new = {need: size for need, size in own.stores.items() if need not in held}
+            held |= new.keys()
+            prefix += own.seconds
+            outcome.passes.append((own.key, own.view))
+            outcome.prefix_seconds[own.backbone] += own.seconds
+            outcome.stored_bytes[own.backbone] += sum(new.values()) if is_stored else 0
         training = epochs * point.epoch_seconds + _TRIAL_SECONDS
-        outcome.trials[point.backbone] += 1
-        outcome.prefix_seconds[point.backbone] += prefix
+        outcome.trials.update(point.backbones)
         outcome.training_seconds[point.backbone] += training
         outcome.durations.append(prefix + training)
     return outcome

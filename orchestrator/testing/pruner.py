@@ -142,9 +142,7 @@ class PrunerContract:
             epochs=EPOCHS,
             patience=None,
             is_recipe=False,
-            needs=(),
-            fills={},
-            pass_seconds=1.0,
+            passes=(),
             epoch_seconds=1.0,
             memory_bytes=0,
         )

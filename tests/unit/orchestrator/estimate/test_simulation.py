@@ -16,7 +16,7 @@ import orchestrator.cli.plan as plan_verb
 from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
+from orchestrator.estimate.cost_model import FeatureRequirement, PassCost, TrialCost
 from orchestrator.estimate.drawn_search import draw_epochs, draw_search, finish_times, simulate_search
 from orchestrator.estimate.nested import estimate_nested
 from orchestrator.estimate.simulation import Estimate, _slots, estimate_search
@@ -47,14 +47,14 @@ HALVING = pruners()["halving"]
 def make_point() -> Callable[..., TrialCost]:
     def make(**fields: Any) -> TrialCost:
         views, tap = fields.pop("views", ("d4-0", "d4-1")), fields.pop("tap", TOP)
+        backbone = fields.pop("backbone", "resnet50")
+        fills = fields.pop("fills", {TOP: 100, LOWER: 50})
         defaults: dict[str, Any] = {
-            "backbone": "resnet50",
+            "backbone": backbone,
             "epochs": 30,
             "patience": 8,
             "is_recipe": False,
-            "needs": tuple(FeatureRequirement("key", view, tap) for view in views),
-            "fills": {TOP: 100, LOWER: 50},
-            "pass_seconds": 10.0,
+            "passes": tuple(PassCost(backbone, "key", view, (tap,), fills, 10.0) for view in views),
             "epoch_seconds": 2.0,
             "memory_bytes": 0,
         }
@@ -123,8 +123,33 @@ def test_without_a_store_every_trial_computes_for_itself(make_point: Callable[..
     assert outcome.stored_bytes["resnet50"] == 0
 
 
+def test_a_trial_on_several_backbones_is_counted_for_each_and_trains_for_its_first(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    first = make_point(views=("d4-0",))
+    further = PassCost("vgg16", "other", "d4-0", (TOP,), {TOP: 30}, 7.0)
+    both = replace(first, passes=(*first.passes, further))
+    outcome = simulate_search([(both, 1), (first, 1)], frozenset())
+    assert outcome.passes == [("key", "d4-0"), ("other", "d4-0")]
+    assert outcome.prefix_seconds == {"resnet50": 10.0, "vgg16": 7.0}
+    assert outcome.stored_bytes == {"resnet50": 150, "vgg16": 30}
+    assert outcome.trials == {"resnet50": 2, "vgg16": 1}
+    assert outcome.training_seconds.keys() == {"resnet50"}
+    assert outcome.durations[0] - outcome.durations[1] == pytest.approx(17.0)
+
+
+def test_a_pass_is_made_once_for_all_taps_that_a_trial_reads_from_it(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    deep = Tap("block3", True)
+    passes = (PassCost("resnet50", "key", "d4-0", (TOP, deep), {TOP: 100, LOWER: 50, deep: 7}, 10.0),)
+    outcome = simulate_search([(make_point(views=("d4-0",)), 1), (make_point(passes=passes), 1)], frozenset())
+    assert len(outcome.passes) == 2  # the first one has left no features of block3
+    assert outcome.stored_bytes["resnet50"] == 150 + 7
+
+
 def test_training_time_is_in_proportion_to_epochs(make_point: Callable[..., TrialCost]) -> None:
-    short, long = (simulate_search([(make_point(needs=()), epochs)], frozenset()) for epochs in (5, 15))
+    short, long = (simulate_search([(make_point(passes=()), epochs)], frozenset()) for epochs in (5, 15))
     assert long.durations[0] - short.durations[0] == pytest.approx(20.0)
 
 
