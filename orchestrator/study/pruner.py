@@ -63,8 +63,26 @@ class Pruner:
         return self.fewest_folds > 1
 
 
+def is_reference(number: int, *, is_first_point: bool) -> bool:
+    """Tell whether a trial is finished whatever the pruner says, as a measure for the others.
+
+    Others are compared with it all the same. Points to try first are a reference for all others, and of the
+    first few trials only two or three are at an epoch, where "the better half" is chance.
+
+    Args:
+        number: Trial number, from 0.
+        is_first_point: The trial is a point that is tried before the sampler proposes any.
+
+    >>> is_reference(3, is_first_point=False), is_reference(4, is_first_point=False)
+    (True, False)
+    """
+    return number < NEVER_PRUNED or is_first_point
+
+
 def is_cheap(epoch_seconds: float, epochs: int) -> bool:
     """Tell whether a trial is finished whatever the pruner says: its result is worth more than its seconds.
+
+    The pruner is not asked, so it learns nothing of the trial.
 
     Args:
         epoch_seconds: Mean time of an epoch so far, in seconds.
