@@ -12,7 +12,7 @@ from finished_run import CONFIGS, make_run, pixels
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
-from results.predictors.loading import open_model
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.model_inputs import as_model_input
 
 ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]

@@ -12,7 +12,7 @@ from paired_run import TRIALS, make_runs, place_in, split_of, store_pairs, train
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
-from results.predictors.loading import open_model
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.model_inputs import ModelInputs
 from trainables.config.trial_config import ModelConfig
 

@@ -22,7 +22,7 @@ from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
 from results.export.precision_check import Precision
 from results.export.unit_table import units_by_header
-from results.predictors.loading import open_model
+from results.predictors.loading import open_model, open_row_predictor
 from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.prepared.identity import hashed

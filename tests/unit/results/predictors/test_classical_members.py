@@ -21,7 +21,7 @@ from results.errors import ExportError, RunError
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
 from results.predictors.classical_members import fitted_again
-from results.predictors.loading import open_model
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.selected_model import reason_against_export, resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
