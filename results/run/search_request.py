@@ -318,7 +318,7 @@ class SearchRequest(BaseModel):
         group="reuse",
         flag="--recipe",
         metavar="ID",
-        shown_default="the best that fit, for a third of the trials",
+        shown_default="the best that fit: at most eight, in at most half of the trials",
     )
     start_from: str | None = option(
         None,
