@@ -184,6 +184,7 @@ class OptunaStudy:
 
         Raises:
             InvalidPointError: If the space proposes a point that cannot run.
+            OutOfPatienceError: If the storage of the study does not come back in time.
         """
         if self._orphans:
             trial = self._orphans.pop(0)

@@ -128,10 +128,10 @@ class TrialRunner:
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit. A late
-        trial ends with the best epoch that it reached, so that its work is not lost.
-    report_seconds: Seconds between two reports, where many workers report to one driver.
-    lender: Brings features that other machines have computed; None without one.
-    helpers: Other workers that may train folds of the trial; None without any.
+            trial ends with the best epoch that it reached, so that its work is not lost.
+        report_seconds: Seconds between two reports, where many workers report to one driver.
+        lender: Brings features that other machines have computed; None without one.
+        helpers: Other workers that may train folds of the trial; None without any.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
