@@ -101,7 +101,7 @@ def distil(
     _check_teacher(run, search, teacher)
     number = chosen_student(run, max_ms, say) if trial is None else trial
     check_student(run, number)
-    folder = RunFolder(run.path / "students" / f"{teacher.method}-{number:04d}")
+    folder = run.student_run(teacher.method, number)
     known = _read(folder, teacher, number, weight)
     if known is None:
         _train(run, folder, teacher, number, weight, say)

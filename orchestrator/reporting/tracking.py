@@ -168,5 +168,5 @@ def _scores(record: TrialRecord, metric: str) -> Scalars:
 
 
 def _files(run: RunFolder) -> list[Path]:
-    found = [run.path / name for name in _FILES] + sorted((run.path / "ensembles").glob("*.json"))
+    found = [run.path / name for name in _FILES] + sorted(run.ensembles.glob("*.json"))
     return [path for path in found if path.is_file()]

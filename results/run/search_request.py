@@ -49,9 +49,9 @@ class SearchRequest(BaseModel):
 
     data: str | None = option(
         None,
-        "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, a prepared "
-        "set, a published collection as it is downloaded (orchestrate data prepare list), or phantom: "
-        "synthetic patches; the task wisconsin has a table of its own",
+        "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, a "
+        "prepared set, a published collection as it is downloaded (orchestrate data prepare list), or "
+        "phantom: synthetic patches; the task wisconsin has a table of its own",
         group="data",
         metavar="PATH",
         shown_default="phantom",

@@ -23,6 +23,7 @@ from trainables.features.stored_files import (
     Meta,
     Stored,
     discard,
+    features_folder,
     meta_path,
     read_meta,
 )
@@ -84,7 +85,7 @@ class SharedFolder:
         return False
 
     def _counterpart(self, path: Path) -> Path:
-        return self.folder / "prefix" / path.parent.parent.name / path.parent.name / path.name
+        return features_folder(self.folder) / path.parent.parent.name / path.parent.name / path.name
 
     def _copied(
         self, source: Path, meta: Meta, path: Path, room: DiskBudget, expected: ExpectedFeatures

@@ -29,6 +29,7 @@ from trainables.features.stored_files import (
     PARTIAL,
     Stored,
     discard,
+    features_folder,
     meta_path,
     open_stored,
 )
@@ -118,7 +119,7 @@ class PrefixStore:
         shared: Path | None = None,
         lender: FeatureLender | None = None,
     ) -> None:
-        self.folder = folder / "prefix"
+        self.folder = features_folder(folder)
         self.room = DiskBudget(self.folder, budget_bytes)
         self.shared = SharedFolder(shared) if shared else None
         lent = LentFeatures(lender) if lender else None

@@ -37,9 +37,19 @@ from trainables.features.stored_header import (
 )
 
 PARTIAL: Final = ".partial"
+_FEATURES: Final = "prefix"  # folder of a store
 _BLOCK_BYTES: Final = 1 << 22
 _checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this process has read whole
 _finite: set[tuple[int, int, int, int]] = set()  # files in which this process has looked for NaN
+
+
+def features_folder(store: Path) -> Path:
+    """Return the folder of the features in a store, as `<key>/<view>/<tap>.npy`.
+
+    Args:
+        store: Folder of the store, of this machine or shared.
+    """
+    return store / _FEATURES
 
 
 @dataclass(frozen=True, slots=True)
