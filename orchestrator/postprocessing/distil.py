@@ -42,6 +42,7 @@ from results.scores.fold_scores import objective_values
 from results.scores.metrics import mean_fold_auc, metric_named
 from results.scores.ranking import Objectives, objectives_of
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.text import trials_text
 from trainables.common.types import Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.training_data import TrainingData
@@ -239,7 +240,7 @@ def teachers_targets(
         without = pool.where(pool.folds != fold)
         most = teacher.max_members or len(teacher.trials)
         chosen = without.only(choose_members(without, most, teacher.considered or most))
-        say(f"teachers of fold {fold + 1} of {folds}: training {_named(chosen.trials)} without it")
+        say(f"teachers of fold {fold + 1} of {folds}: training {trials_text(chosen.trials)} without it")
         rest, trials = training_data.without_fold(fold), dict[int, OutOfFold]()
         for number in chosen.trials:
             trials[number] = _out_of_fold(search, _config(run, number), rest, runtime)
@@ -335,7 +336,3 @@ def _places(rows: IntArray, wanted: IntArray) -> IntArray:
     order = np.argsort(rows)
     places: IntArray = order[np.searchsorted(rows[order], wanted)]
     return places
-
-
-def _named(trials: tuple[int, ...]) -> str:
-    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}"

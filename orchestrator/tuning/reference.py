@@ -20,6 +20,7 @@ from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes.ours import BASELINE
 from trainables.common.errors import OutOfTimeError
+from trainables.common.text import first_line
 from trainables.config.baseline import BASELINE_TEXT, is_baseline
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.runtime.fill_limit import FillLimit
@@ -64,7 +65,7 @@ def keep_reference(
     except OutOfTimeError:
         return  # it comes after the last trial, or with a resume
     except Exception as found:  # it is worth the end of no search, and its record says why it has no score
-        error = (str(found).strip().splitlines() or [type(found).__name__])[0]
+        error = first_line(found)
     record = BaselineRecord(
         config=flatten(config.model_dump(mode="json")),
         fingerprint=search.fingerprint,

@@ -29,6 +29,7 @@ from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.text import first_line
 from trainables.models.registry import fixed_backbones
 from trainables.runtime.devices import kept_threads
 
@@ -253,8 +254,7 @@ def write_reports(outcome: SearchOutcome) -> list[str]:
         try:
             write(outcome)
         except Exception as error:  # the data may be gone, the disk full, or the memory too small
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            missed.append(f"{name} could not be written: {reason}")
+            missed.append(f"{name} could not be written: {first_line(error)}")
     return missed
 
 

@@ -15,6 +15,7 @@ from results.errors import DamagedFileError
 from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
 from trainables.common.frozen import FrozenModel
+from trainables.common.text import first_line
 from trainables.common.types import FloatArray, IntArray
 
 Role = Literal["shipped", "incumbent", "first_point", "baseline"]
@@ -128,6 +129,6 @@ def read_outer_fold(inner: RunFolder) -> tuple[OuterFold, FoldPredictions] | Non
     except (ValidationError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedFileError(
             f"{inner.outer_fold_file} or the predictions beside it are damaged: "
-            f"{str(error).splitlines()[0]}; remove both to predict the fold again"
+            f"{first_line(error)}; remove both to predict the fold again"
         ) from error
     return fold, found

@@ -19,7 +19,7 @@ from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
 from trainables.common.files import is_disk_full, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, first_line, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.splits import TEST_PART, read_split
 from trainables.features.locks import held
@@ -269,7 +269,7 @@ class RunFolder:
                 "first trial; name another folder, or latest"
             ) from error
         except _NOT_A_RECORD as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
     @contextlib.contextmanager
