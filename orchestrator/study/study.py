@@ -389,14 +389,10 @@ def open_study(
     return study
 
 
-def study_in_memory(directions: Sequence[Direction] = ("maximize",)) -> optuna.Study:
-    """Create a study that is kept nowhere, for simulations.
-
-    Args:
-        directions: Direction in which each metric is optimised.
-    """
+def study_in_memory() -> optuna.Study:
+    """Create a study that maximises one metric and is kept nowhere, for simulations."""
     _say_only_errors()
-    return optuna.create_study(directions=list(directions))
+    return optuna.create_study(direction="maximize")
 
 
 def _say_only_errors() -> None:
