@@ -20,7 +20,7 @@ from orchestrator.audit.examined_set import ExaminedSet
 from trainables.common.types import Float32Array, FloatArray, IntArray
 from trainables.features.keys import rows_digest
 from trainables.features.stored_files import features_folder, open_stored
-from trainables.features.stored_header import DamagedFileError
+from trainables.features.stored_header import DamagedFeaturesError
 
 # Measured as `python -m benchmarks.feature_copies` does (docs/lab_log.md, 2026-11-27): of 10,000 pairs of
 # other pictures the most similar have 0.60 to 0.91, half of the copies 0.23 to 0.86 by their change.
@@ -104,7 +104,7 @@ def _opened(file: Path) -> FloatArray | None:
     """Features of a file; None for one that is damaged, which the next search computes anew."""
     try:
         stored = open_stored(file)
-    except DamagedFileError:
+    except DamagedFeaturesError:
         return None
     return None if stored is None else stored.array
 

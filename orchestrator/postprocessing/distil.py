@@ -15,7 +15,6 @@ Source:
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -42,6 +41,7 @@ from results.scores.fold_scores import objective_values
 from results.scores.metrics import mean_fold_auc, metric_named
 from results.scores.ranking import Objectives, objectives_of
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.notify import Notify
 from trainables.common.text import trials_text
 from trainables.common.types import Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig, decode
@@ -53,8 +53,6 @@ from trainables.validation.epoch_selection import TrialSnapshot
 
 DISTILLATION_FILE: Final = "distillation.json"
 _FEWEST_FOLDS: Final = 3
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def distil(
     weight: float,
     allowed: AllowedChange,
     max_ms: float | None = None,
-    say: Say = lambda _: None,
+    say: Notify = lambda _: None,
 ) -> Student:
     """Train a student of an ensemble, or take the one that was trained before, and compare both.
 
@@ -164,7 +162,7 @@ def _train(
     teacher: Ensemble,
     number: int,
     weight: float,
-    say: Say,
+    say: Notify,
 ) -> None:
     """Train a student and write its run folder, whole or not at all."""
     search, record, begun = run.search(), run.record(number), time.monotonic()
@@ -217,7 +215,7 @@ def _write(
 
 
 def teachers_targets(
-    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Say
+    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Notify
 ) -> Float64Array:
     """Train the members of an ensemble without each fold, and predict the images of the others out of fold.
 

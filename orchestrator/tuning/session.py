@@ -11,7 +11,6 @@ from cluster.background import BackgroundConnection, Connector
 from cluster.connect import Connection, PlannedConnection, plan_connection
 from cluster.resources import WORKER_BYTES, Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
-from orchestrator.preflight.preflight import Notify
 from orchestrator.reporting.setting_columns import setting_columns
 from orchestrator.reporting.worker_time import TimeShares, WorkerTime
 from orchestrator.request import SearchRequest
@@ -29,6 +28,7 @@ from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.notify import Notify
 from trainables.common.text import first_line
 from trainables.models.registry import fixed_backbones
 from trainables.runtime.devices import kept_threads

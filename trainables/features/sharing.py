@@ -27,7 +27,7 @@ from trainables.features.stored_files import (
     meta_path,
     read_meta,
 )
-from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
+from trainables.features.stored_header import DamagedFeaturesError, ExpectedFeatures
 
 _BLOCK_BYTES: Final = 1 << 22
 
@@ -53,7 +53,7 @@ class SharedFolder:
             return self._copied(source, read_meta(source), path, room, expected)
         except FileNotFoundError:
             return None
-        except DamagedFileError as error:
+        except DamagedFeaturesError as error:
             self._damaged.add(source)
             with contextlib.suppress(OSError):
                 discard(path)
