@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def bundle(self) -> Path:
-        """Bundle of the model that `orchestrate finish` exports."""
+        """Bundle of the model that a search with `--finish` exports at its end."""
         return self.path / "bundle"
 
     @property
