@@ -10,17 +10,17 @@ from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.errors import EnsembleError
+from results.run.damage import damaged_trials
 from results.scores.baseline import BaselineVerdict
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.notify import Notify
 
 if TYPE_CHECKING:
-    from results.run.damage import damaged_trials
-from results.run.prediction_costs import PredictionTime
-from trainables.common.notify import Notify
+    from results.run.prediction_costs import PredictionTime
 
 
 class RankedTrials(RunView):
