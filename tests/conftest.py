@@ -1,6 +1,11 @@
 """Shared fixtures: small material that trains in seconds, and a run folder around it."""
 
 import os
+
+# Small matrices: threads that wait for a busy core cost more. NumPy's library reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime by themselves, too
+
 import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -14,9 +19,6 @@ from results.run.records import SearchRecord
 from trainables.common.remarks import remark_once, take_remarks
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 from trainables.data.sources.checks import baseline_partners
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests load ONNX Runtime by themselves, too
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors; threads that wait for a busy core cost more
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

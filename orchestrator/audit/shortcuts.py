@@ -212,11 +212,7 @@ def _within_sites(predictions: OutOfFold, examined: ExaminedSet, places: IntArra
         at = own == site
         if at.sum() < _LEAST_OF_A_SITE or np.ptp(predictions.labels[at]) == 0:
             continue
-        arrays = (
-            getattr(predictions, name)[at] for name in ("rows", "labels", "folds", "groups", "probabilities")
-        )
-        areas = fold_areas(OutOfFold(*arrays))
-        if areas:
+        if areas := fold_areas(predictions.where(at)):
             found.append((float(np.mean(areas)), int(at.sum())))
     if len(np.unique(own[own != ""])) < 2 or not found:
         return None

@@ -87,18 +87,17 @@ def compare(
     has_several = len({run.path.resolve() for run, _, _ in models}) > 1
     named, places = [], _places(models)
     notes = [f"{run.name} holds other data: only images that both runs know are compared" for run in places]
-    for run, ensemble, trial in models:
+    for (run, ensemble, trial), search in zip(models, searches, strict=True):
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
         shown = f"{run.path.name} {name}" if has_several else name
         repeats = () if trial is None else repeated_predictions(run, trial)
         if (elsewhere := places.get(run.path)) is not None:
             predictions = _in_rows_of(models[0][0], elsewhere, predictions)
             repeats = tuple(_in_rows_of(models[0][0], elsewhere, one) for one in repeats)
-        named.append(NamedPredictions(shown, predictions, repeats))
+        named.append(NamedPredictions(shown, predictions, repeats, search.metrics))
     found = compare_models(
         named,
         metric=wanted,
-        searched=first.metrics,
         has_all_pairs=has_all_pairs,
         registered=_registered(models, named),
         seed=first.request.seed,

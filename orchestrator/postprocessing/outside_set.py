@@ -13,7 +13,7 @@ from orchestrator.preflight.search_data import make_store, read_images
 from orchestrator.request import SearchRequest, parse_request, with_own_task
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
-from results.export.manifest import MANIFEST_FILE
+from results.export.manifest import MANIFEST_FILE, Manifest
 from results.export.outside_data import predict_outside
 from results.export.run_reference import reference_of
 from results.export.training_reference import TrainingReference, read_reference
@@ -24,7 +24,7 @@ from results.run.test_accesses import (
     record_outside_access,
     sealed_digest,
 )
-from results.scores.metrics import metric_named
+from results.scores.metrics import STANDARD, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outside import OutsideEvaluation, score_outside
 from trainables.common.errors import UnknownNameError
@@ -183,8 +183,9 @@ def _evaluated(
         found.columns,
         classes=manifest.classes,
         threshold=manifest.threshold,
+        thresholds=manifest.thresholds,
         training_shares=counts / counts.sum(),
-        objectives=_known_metrics((manifest.out_of_fold.metric,)),
+        objectives=_known_metrics(_shown(manifest)),
         seed=_SEED if run is None else run.search().request.seed,
         model=manifest.name if run is None else manifest.method,
         data=patch_set.source,
@@ -198,10 +199,17 @@ def _evaluated(
         operation=manifest.operation,
         triage_rule=manifest.triage,
         is_synthetic=manifest.is_synthetic or patch_set.is_synthetic,
+        is_ordinal=manifest.is_ordinal,
     )
     result = {**entry, "result": evaluation.model_dump(mode="json")}
     record_outside_access(store, run, patch_set.fingerprint, result)
     return evaluation
+
+
+def _shown(manifest: Manifest) -> list[str]:
+    """The metric that the search optimised, and others than `STANDARD` whose scores are known."""
+    scores = manifest.out_of_fold
+    return [scores.metric, *(name for name in scores.metrics if name not in {scores.metric, *STANDARD})]
 
 
 def _known_metrics(names: Sequence[str]) -> tuple[str, ...]:

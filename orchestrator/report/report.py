@@ -65,7 +65,7 @@ def make_report(
         say: Told which section is being made.
 
     Raises:
-        RunError: If it is no run folder, or a complete trial lost its predictions.
+        RunError: If it is no run folder.
         UnknownNameError: If there is no such checklist.
     """
     for name in checklists:

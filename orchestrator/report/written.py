@@ -49,7 +49,7 @@ def write_report(
 
     Raises:
         ConfigError: If `out` is a folder.
-        RunError: If it is no run folder, a complete trial lost its predictions, or no PDF can be printed.
+        RunError: If it is no run folder, or no PDF can be printed.
         UnknownNameError: If there is no such checklist.
         OSError: If a file cannot be written.
     """

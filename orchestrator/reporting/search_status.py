@@ -3,15 +3,16 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from results.errors import RunError
+from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from results.scores.metrics import metric_named
+from results.scores.ranking import objectives_of
 from results.tables import result_table
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import clock_text, printable
@@ -33,7 +34,8 @@ class SearchStatus:
         asked: Number of trials that the search was asked for.
         trials: State -> number of trials that have ended so.
         metric: Main metric.
-        best: Best value of it among complete trials; None without one.
+        best: Value of it of the best complete trial; None without one, and where a metric is the user's own
+            code, which is not run for a list.
         best_trial: Number of that trial.
         started_at: Time of the start, with time zone, as ISO text.
         minutes: Time limit of the search; None for none.
@@ -112,10 +114,7 @@ def status_of(
     """
     search = folder.search()
     outcomes = list(_outcomes(folder))
-    values = [
-        (value, number) for number, state, value in outcomes if state == "complete" and value is not None
-    ]
-    best = (max if _higher_is_better(search.metric) else min)(values, default=(None, None))
+    best = _best(search, [one for one in outcomes if one.state == "complete" and one.value is not None])
     job = (jobs or {}).get(folder.path.name)
     return SearchStatus(
         run=str(folder.path.resolve()),
@@ -123,10 +122,10 @@ def status_of(
         name=folder.path.name,
         pid=holders.get(folder.path.resolve()),
         asked=search.request.trials,
-        trials=dict(Counter(state for _, state, _ in outcomes)),
+        trials=dict(Counter(one.state for one in outcomes)),
         metric=search.metric,
-        best=best[0],
-        best_trial=best[1],
+        best=None if best is None else best.value,
+        best_trial=None if best is None else best.number,
         started_at=_iso(search.started_at),
         minutes=search.request.minutes,
         job=None if job is None else {name: job[name] for name in ("id", "status", "message", "exit_code")},
@@ -245,23 +244,44 @@ def state_text(search: SearchStatus) -> str:
     return "ended" if job.get("exit_code") is None else f"ended, code {job['exit_code']}"
 
 
-def _outcomes(folder: RunFolder) -> Iterator[tuple[int, str, float | None]]:
-    """Number, state and value of each trial that has ended; quick, since nothing else is checked."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a list says of a trial that has ended."""
+
+    number: int
+    state: str
+    value: float | None
+    values: Mapping[str, float | None]
+    trained_parameters: int
+
+
+def _outcomes(folder: RunFolder) -> Iterator[_Outcome]:
+    """Each trial that has ended; quick, since nothing else is checked."""
     for number in folder.trial_numbers():
         try:
             record = json.loads(folder.record_file(number).read_bytes())
-            yield number, str(record["state"]), record.get("value")
+            yield _Outcome(
+                number=number,
+                state=str(record["state"]),
+                value=record.get("value"),
+                values=record.get("values") or {},
+                trained_parameters=record.get("trained_parameters") or 0,
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not ended, or damaged
             continue
 
 
-def _higher_is_better(metric: str) -> bool:
-    if ":" in metric:  # of the user's own code, which is not run for a list
-        return True
+def _best(search: SearchRecord, complete: Sequence[_Outcome]) -> _Outcome | None:
+    """The trial that ranks first; None where that cannot be told without the user's own code."""
+    if any(":" in name for name in search.ranges):
+        return None
     try:
-        return metric_named(metric).higher_is_better
-    except OrchestrateError:
-        return True
+        objectives = objectives_of(search)
+        values = [{search.metric: one.value, **one.values} for one in complete]
+        order = objectives.order(values, [(one.trained_parameters, one.number) for one in complete])
+    except (OrchestrateError, TypeError):  # a metric that is not known here, or a damaged value
+        return None
+    return complete[order[0]] if order else None
 
 
 def _target(link: Path) -> Path | None:

@@ -70,7 +70,7 @@ def replay_search(table: ResultTable, name: str, search: ReplayedSearch = _DEFAU
         table.sets[name],
         clock,
         lambda settings: nearest(table, settings),
-        Terminator(_AUC.main) if search.terminator else None,
+        Terminator(_AUC) if search.terminator else None,
     )
     if search.minutes is not None and search.has_allowance:
         allowance.begin(lambda: loop.seconds_left, lambda: search.workers)

@@ -13,6 +13,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.window import violation
 from search_spaces.distance import distance
 from search_spaces.learned import TriedElsewhere
 from trainables.common.types import FloatArray
@@ -72,10 +73,14 @@ class Experience:
             return
         sign = 1.0 if study.direction is StudyDirection.MAXIMIZE else -1.0
         values = sign * np.array([own.value for own in complete])
+        is_able = np.array([violation(own) == 0 for own in complete])
+        # Nothing is to be improved on but what keeps the requirements, if something does.
+        best = float(values[is_able].max() if is_able.any() else values.max())
         far = np.stack([self._row(own) for own in complete])
         between = np.array([[self._between(one, other) for other in complete] for one in complete])
         first = _first_points(study)
-        for index in np.argsort(-expected_improvement(self._usual, values, far, between), kind="stable"):
+        gains = expected_improvement(self._usual, values, far, between, best=best)
+        for index in np.argsort(-gains, kind="stable"):
             if (params := self._params_at(int(index))) and params not in first:
                 yield params
 
@@ -109,7 +114,7 @@ def _first_points(study: optuna.Study) -> list[Mapping[str, Any]]:
 
 
 def expected_improvement(
-    usual: FloatArray, values: FloatArray, far: FloatArray, between: FloatArray
+    usual: FloatArray, values: FloatArray, far: FloatArray, between: FloatArray, *, best: float
 ) -> FloatArray:
     """Return the improvement over the best value so far that is expected of each configuration.
 
@@ -118,6 +123,7 @@ def expected_improvement(
         values: Values of trials, of shape (trials,), larger is better.
         far: Distances of trials and configurations, of shape (trials, configurations).
         between: Distances of trials, of shape (trials, trials).
+        best: The best value so far.
 
     Returns:
         Array of shape (configurations,), at least 0, in units of `values`.
@@ -137,7 +143,7 @@ def expected_improvement(
     mean = line + alike.T @ weights[:, 0]
     variance = 1.0 - np.einsum("ij,ij->j", alike, weights[:, 1:])
     spread = deviation * np.sqrt(np.maximum(variance, 1e-9))
-    gain = mean - values.max()
+    gain = mean - best
     scaled = gain / spread
     density = np.exp(-(scaled**2) / 2) / np.sqrt(2 * np.pi)
     return np.asarray(np.maximum(gain * ndtr(scaled) + spread * density, 0.0))

@@ -23,6 +23,8 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.study.window import violation
+
 PARENTS: Final = 5  # best trials, of which each neighbour has one
 _MOST_CHANGED: Final = 3  # settings
 _STEP: Final = 0.2  # standard deviation of a change of a number, as a share of its range
@@ -102,12 +104,14 @@ def moved(own: BaseDistribution, value: Any, random: np.random.Generator) -> Any
 
 
 def _best(study: optuna.Study) -> list[FrozenTrial]:
-    """The best complete trials."""
+    """The best complete trials; those that keep the requirements come first."""
     if len(study.directions) > 1:
         return study.best_trials[:PARENTS]
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
-    return heapq.nsmallest(PARENTS, complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    finite = [(violation(trial), sign * trial.value, trial) for trial in complete if trial.value is not None]
+    best = heapq.nsmallest(PARENTS, finite, key=lambda own: (*own[:2], own[2].number))
+    return [trial for _, _, trial in best]
 
 
 def _drawing(

@@ -6,6 +6,7 @@ The true cause stays in the record and as a user attribute of the trial. With se
 unfinished trial is told, since Optuna takes none; that it was stopped or crashed is.
 """
 
+import math
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -237,6 +238,11 @@ class OptunaStudy:
                 state="complete",
                 config={},
                 value=trial.value,
+                values={
+                    own.metric: own.value_at(trial.constraints[own.metric])
+                    for own in self.method.objectives.requirements
+                    if math.isfinite(trial.constraints.get(own.metric, math.inf))
+                },
                 fold_metrics=tuple({metric: own} for own in trial.user_attrs.get(FOLDS, ())),
                 fingerprint="",
                 seed=self.method.seed,

@@ -16,7 +16,7 @@ import numpy as np
 
 from orchestrator.study.trial_spec import is_first_point
 from results.run.records import SearchRecord, Termination, TrialRecord
-from results.scores.ranking import Objective
+from results.scores.ranking import Objectives
 from trainables.common.types import FloatArray
 
 FEWEST_TRIALS: Final = 20  # complete ones; below, half as many again are too few to expect anything of
@@ -64,22 +64,23 @@ class Terminator:
     """Tells when a search of one metric has little left to gain.
 
     Args:
-        metric: Metric that the search optimises.
+        objectives: Metric that the search optimises, and what it requires.
         records: Records of trials that have ended before, in any order.
     """
 
-    def __init__(self, metric: Objective, records: Sequence[TrialRecord] = ()) -> None:
-        self._main = metric
+    def __init__(self, objectives: Objectives, records: Sequence[TrialRecord] = ()) -> None:
+        self._objectives = objectives
         self._merits: list[float] = []
         self._best: FloatArray | None = None  # values of the best trial's folds
         for record in sorted(records, key=lambda record: record.finished_at):
             self.add(record)
 
     def add(self, record: TrialRecord) -> None:
-        """Learn of a trial that has ended; only complete ones count."""
-        if record.state != "complete" or record.value is None:
+        """Learn of a trial that has ended; only complete ones that keep what is required count."""
+        if record.state != "complete" or record.value is None or self._objectives.violation(record) > 0:
             return
-        merit, metric = self._main.merit(record.value), self._main.metric
+        main = self._objectives.main
+        merit, metric = main.merit(record.value), main.metric
         if merit > max(self._merits, default=-np.inf):
             self._best = np.array([own[metric] for own in record.fold_metrics if metric in own])
         self._merits.append(merit)

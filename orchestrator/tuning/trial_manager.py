@@ -92,7 +92,7 @@ class TrialManager:
         self._has_begun = bool(ended)
         self.terminated: Termination | None = None
         is_asked = search.request.terminator
-        self._terminator = Terminator(objectives_of(search).main, ended) if is_asked else None
+        self._terminator = Terminator(objectives_of(search), ended) if is_asked else None
         if self._terminator is not None and (reason := reason_against(search)):
             self._terminator = None
             self.say(f"--terminator does nothing for this search: {reason}")

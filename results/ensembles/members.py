@@ -220,5 +220,4 @@ def two_columns(positive: FloatArray) -> FloatArray:
 
 
 def _by_row(predictions: OutOfFold) -> OutOfFold:
-    order = np.argsort(predictions.rows, kind="stable")
-    return OutOfFold(**{name: getattr(predictions, name)[order] for name in OutOfFold.__slots__})
+    return predictions.where(np.argsort(predictions.rows, kind="stable"))

@@ -306,6 +306,8 @@ class Manifest(FrozenModel):
         intended_use: What the model is for and what not, in sentences.
         created_at: Time of the export, with time zone.
         best_for: Name of the metric that the threshold was chosen for.
+        thresholds: Metric -> threshold of the decisions that its score judges, where it has one of its own,
+            such as F2; empty beyond two classes and in bundles of earlier versions.
         operation: What the user asked of the decisions: `at` goes before `best_for`, and probabilities are
             those at its `prevalence`.
         triage: Rule of two thresholds; None where none was asked for.
@@ -366,6 +368,7 @@ class Manifest(FrozenModel):
     is_refitted: bool = False
     is_ordinal: bool = False
     best_for: str = "balanced_accuracy"
+    thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     operation: Operation = NOTHING_ASKED
     triage: TriageRule | None = None
     unit: UnitName = "image"

@@ -90,6 +90,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         is_ordinal=chosen.is_ordinal,
         unit=opened.unit,
         best_for=chosen.rule.best_for,
+        thresholds=chosen.rule.thresholds,
         operation=chosen.rule.operation,
         triage=chosen.rule.triage,
         subgroups=_subgroups(run, opened),

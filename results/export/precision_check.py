@@ -169,7 +169,7 @@ def _compared(
     opened: OpenedModel, kept: OutOfFold, before: WrittenGraph, after: Path, wanted: Precision
 ) -> ModelChange:
     places = spread_places(kept, MOST_COMPARED, is_balanced=False)
-    own = OutOfFold(*(getattr(kept, name)[places] for name in OutOfFold.__slots__))
+    own = kept.where(places)
     first, second = (_predicted(opened, own, path) for path in (before.path, after))
     if not all(np.isfinite(values).all() for values in (second.whole, second.out_of_fold)):
         raise ModelChangedError(

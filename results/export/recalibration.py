@@ -30,7 +30,7 @@ from results.export.outside_data import OutsideData
 from results.scores.calibration import Platt
 from results.scores.calibration_update import CalibrationUpdate, composed, fit_update
 from results.scores.decision_rule import BALANCED, balanced_threshold, best_threshold
-from results.scores.metrics import metric_named
+from results.scores.metrics import METRICS, metric_named
 from results.scores.operating_point import Operation, odds_shift, threshold_at, to_share_of
 from results.scores.triage import TriageRule, fit_triage
 from trainables.common.errors import OrchestrateError
@@ -106,6 +106,7 @@ def recalibrate_bundle(
         update={
             "calibration": composed(old.calibration, change),
             "threshold": threshold,
+            "thresholds": _own_thresholds(old, data, calibrated),
             "triage": triage,
             "operation": asked,
             "test": "nothing sealed" if old.test == "nothing sealed" else "not opened",
@@ -152,6 +153,15 @@ def _decisions(
     return threshold, fit_triage(
         data.labels, calibrated[:, 1], data.groups, asked.triage, threshold=threshold, is_exact=True
     )
+
+
+def _own_thresholds(old: Manifest, data: OutsideData, calibrated: FloatArray) -> dict[str, float]:
+    """Thresholds on the local data of the metrics that have their own; none of a metric unknown here."""
+    return {
+        name: best_threshold(data.labels, calibrated, metric=name)
+        for name in old.thresholds
+        if name in METRICS
+    }
 
 
 def _provenance(

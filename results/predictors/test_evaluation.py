@@ -18,18 +18,16 @@ from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
-from results.scores.bootstrap import bootstrap_interval
 from results.scores.calibration import calibration_slope
 from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_intervals import decision_intervals
 from results.scores.decision_rule import BALANCED
 from results.scores.decisions import check_predictions, confusion, decisions
+from results.scores.fixed_model import fixed_model_metrics
 from results.scores.interval import Interval
 from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metric import Metric
-from results.scores.metric_interval import fixed_model_interval
-from results.scores.metrics import STANDARD, majority_baseline, metric_named
+from results.scores.metrics import majority_baseline, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.prevalence import rates_at_prevalence
 from results.scores.triage import TriageShares, triage_shares
@@ -253,7 +251,15 @@ def score_test(
         counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
         fewest_patients=fewest_patients(labels, groups),
         calibration_slope=calibration_slope(labels, of_data) if classes == 2 else None,
-        metrics=_intervals(model, labels, probabilities, of_data, groups=groups, seed=seed),
+        metrics=fixed_model_metrics(
+            labels,
+            probabilities,
+            of_data,
+            groups,
+            threshold_of=rule.threshold_of,
+            also=_asked(model),
+            seed=seed,
+        ),
         expected=model.metrics,
         baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
         confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
@@ -304,44 +310,6 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
 def _asked(model: SelectedModel) -> list[Metric]:
     """What tables show besides `STANDARD`, but for costs; the main metric first."""
     return [metric_named(name) for name in model.objectives.shown]
-
-
-def _intervals(
-    model: SelectedModel,
-    labels: IntArray,
-    probabilities: FloatArray,
-    of_data: FloatArray,
-    *,
-    groups: NDArray[Any],
-    seed: int,
-) -> dict[str, Interval]:
-    """Every metric with its interval: those that the search optimises first, then those of `STANDARD`.
-
-    Decisions are taken on `probabilities`; metrics of probabilities judge `of_data`, those at the prevalence
-    of the data.
-    """
-    found, by_threshold = dict[str, Interval](), dict[float, IntArray]()
-    for metric in {one.name: one for one in (*_asked(model), *STANDARD.values())}.values():
-        if not metric.judges_decisions:
-            found[metric.name] = _of_probabilities(metric, labels, of_data, groups, seed)
-            continue
-        threshold = model.rule.threshold_of(metric.name)
-        decided = by_threshold.setdefault(threshold, decisions(probabilities, threshold))
-        found |= decision_intervals(
-            labels, decided, groups, classes=len(model.classes), seed=seed, metrics=[metric]
-        )
-    return found
-
-
-def _of_probabilities(
-    metric: Metric, labels: IntArray, probabilities: FloatArray, groups: NDArray[Any], seed: int
-) -> Interval:
-    if metric.name not in ("log_loss", "brier"):
-        return fixed_model_interval(metric, labels, probabilities, groups)
-    by_image = np.array(
-        [metric(labels[index : index + 1], probabilities[index : index + 1]) for index in range(len(labels))]
-    )
-    return bootstrap_interval(groups, lambda counts: counts @ by_image / counts.sum(axis=1), seed=seed)
 
 
 def _metric_table(evaluation: TestEvaluation) -> Table:

@@ -399,12 +399,15 @@ class RunFolder:
         """Read a trial's out-of-fold predictions.
 
         Raises:
-            RunError: If it has none.
-            DamagedFileError: If the file does not hold predictions of every image.
+            RunError: If it has none, since it is not complete.
+            DamagedFileError: If the file of a complete trial is gone, or a file does not hold predictions of
+                every image.
         """
         try:
             found = unpacked_predictions(self.predictions_file(number).read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
+            if (record := self.record(number)) is not None and record.state == "complete":
+                raise self.damaged_file(number, "oof.npz", "it is not there") from error
             raise RunError(
                 f"trial {number} has no out-of-fold predictions; only complete trials have"
             ) from error
@@ -420,7 +423,7 @@ class RunFolder:
         """Yield each trial with its out-of-fold predictions, one at a time; damaged trials are left out.
 
         Raises:
-            RunError: If a trial has no predictions at all.
+            RunError: If a trial is not complete.
         """
         for record in records:
             try:

@@ -8,10 +8,9 @@ the first of its metrics that has one, else at one of good balanced accuracy.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 
 from results.errors import ScoreError
@@ -158,7 +157,7 @@ def cross_fit(
         own, others = parts == part, parts != part
         rule, shift = DecisionRule(), 0.0
         if others.any():
-            rest = _only(predictions, others)
+            rest = predictions.where(others)
             rule = _fitted_rule(rest, 1, searched, needed, operation, is_strict=False)
             shift = odds_shift(float(rest.labels.mean()), operation.prevalence)
         moved = probabilities[own]
@@ -330,8 +329,3 @@ def _standard_error(matrix: IntArray) -> float:
     cases = matrix.sum(axis=1)
     recalls = (np.diagonal(matrix) + 1) / (cases + 2)
     return float(np.sqrt((recalls * (1 - recalls) / cases).sum()) / 2)
-
-
-def _only(predictions: OutOfFold, images: NDArray[Any]) -> OutOfFold:
-    kept = {name: getattr(predictions, name)[images] for name in OutOfFold.__slots__}
-    return OutOfFold(**kept)

@@ -23,6 +23,7 @@ from results.scores.decision_rule import cross_fit
 from results.scores.decisions import confusion_of_groups
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
+from results.scores.metrics.probability_errors import IMAGE_ERRORS
 from results.scores.ranking import Objectives
 from trainables.common.types import FloatArray, IntArray
 
@@ -96,7 +97,10 @@ def probability_influences(
         probabilities: Class probabilities, shape (images, classes).
         groups: Patient of each image, shape (images,).
     """
-    patients = np.unique(groups, return_inverse=True)[1]
+    patients = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if metric.name in IMAGE_ERRORS:  # means over images
+        errors = IMAGE_ERRORS[metric.name](labels, probabilities)
+        return _corrected(np.bincount(patients, weights=errors - errors.mean()) / len(errors))
     return _corrected(_measured(_of_rows(metric, labels, probabilities), patients))
 
 

@@ -153,10 +153,10 @@ def leaderboard(run: RunFolder) -> list[Row]:
         Complete trials by what the search optimises and requires (of equals, the one with fewer trained
         parameters), the reference on colour and intensity only where no complete trial is one, the majority
         baseline, then pruned and failed trials without a rank. Trials whose files are damaged are left out;
-        `RunFolder.damage` names them.
+        `damaged_trials` names them.
 
     Raises:
-        RunError: If this is not a run folder, or a complete trial lost its predictions.
+        RunError: If this is not a run folder.
         DataError: If two complete trials do not hold the same images in the same folds.
     """
     search = run.search()
@@ -199,12 +199,7 @@ def _ranked(records: Sequence[TrialRecord], objectives: Objectives) -> list[Tria
     """Complete trials, then pruned, then failed ones, each from best to worst."""
     found = []
     for state in _STATES_IN_ORDER:
-        own = [record for record in records if record.state == state]
-        ties = [
-            (np.inf if record.trained_parameters is None else record.trained_parameters, record.number)
-            for record in own
-        ]
-        found += [own[place] for place in objectives.order([objectives.values_of(one) for one in own], ties)]
+        found += objectives.rank(record for record in records if record.state == state)
     return found
 
 

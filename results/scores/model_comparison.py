@@ -26,7 +26,7 @@ from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
-from results.scores.fold_scores import objective_value_of, value_and_folds
+from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
 from results.scores.interval import LEVEL
 from results.scores.metric_interval import metric_interval
@@ -48,11 +48,14 @@ class NamedPredictions:
         name: Name of the model, as it is shown.
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
         repeats: Out-of-fold predictions of the trial trained again with other seeds and folds.
+        searched: Names of the metrics that its search optimised, the main one first; the model decides at
+            the threshold that these have chosen, whatever metric it is compared by.
     """
 
     name: str
     predictions: OutOfFold
     repeats: tuple[OutOfFold, ...] = ()
+    searched: tuple[str, ...] = ("auc",)
 
 
 class ModelScore(FrozenModel):
@@ -121,11 +124,19 @@ class Comparisons(FrozenModel):
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A model by one metric: its score, the influence of each patient, and values of folds."""
+
+    score: ModelScore
+    influences: FloatArray
+    by_fold: list[tuple[float, ...]]  # of each repeat
+
+
 def compare_models(
     models: Sequence[NamedPredictions],
     *,
     metric: str,
-    searched: Sequence[str],
     has_all_pairs: bool = False,
     registered: frozenset[frozenset[str]] = frozenset(),
     seed: int,
@@ -134,8 +145,7 @@ def compare_models(
 
     Args:
         models: At least two models.
-        metric: Name of the metric to compare by.
-        searched: Names of the metrics that the searches optimised; they decide the thresholds.
+        metric: Name of the metric to compare by. A metric of decisions judges those that the models take.
         has_all_pairs: Compare all pairs; False compares the first with each of the others.
         registered: Pairs of names whose comparison was asked for before the search.
         seed: Random seed of the weights on the patients.
@@ -149,22 +159,15 @@ def compare_models(
     repeats = min(len(one.repeats) for one in models)
     taken = _taken(models, repeats)
     aligned = [parts[0] for parts in taken]
-    found = np.stack(
-        [np.mean([influences(part, metric, searched) for part in parts], axis=0) for parts in taken]
-    )
-    objectives = Objectives((metric, *(name for name in searched if name != metric)))
-    values = np.array(
-        [np.mean([objective_value_of(part, metric, objectives) for part in parts]) for parts in taken]
-    )
-    folds = [[value_and_folds(part, metric, objectives)[1] for part in parts] for parts in taken]
+    judged = [_judged(one, parts, metric, seed) for one, parts in zip(models, taken, strict=True)]
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
-    apart = np.stack([found[first] - found[second] for first, second in pairs])
+    apart = np.stack([judged[first].influences - judged[second].influences for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
     inflation = np.array(
         [max(fold_inflation(aligned[one].folds), fold_inflation(aligned[two].folds)) for one, two in pairs]
     )
     errors = np.sqrt((apart**2).sum(axis=1) * inflation)
-    differences = np.array([values[first] - values[second] for first, second in pairs])
+    differences = [judged[first].score.value - judged[second].score.value for first, second in pairs]
     largest = _largest(apart, seed)
     sign = 1.0 if metric_named(metric).higher_is_better else -1.0
     comparisons = []
@@ -173,19 +176,19 @@ def compare_models(
         comparisons.append(
             _comparison(
                 names,
-                float(differences[place]),
+                differences[place],
                 float(errors[place]),
                 largest,
                 sign=sign,
-                t_p_value=_corrected_t(taken[first], taken[second], folds[first], folds[second]),
+                t_p_value=_corrected_t(
+                    taken[first], taken[second], judged[first].by_fold, judged[second].by_fold
+                ),
                 is_registered=frozenset(names) in registered,
             )
         )
     return Comparisons(
         metric=metric,
-        models=tuple(
-            _score(one.name, own, metric, searched, seed) for one, own in zip(models, taken, strict=True)
-        ),
+        models=tuple(one.score for one in judged),
         comparisons=tuple(comparisons),
         images=len(aligned[0].rows),
         groups=len(np.unique(aligned[0].groups)),
@@ -224,7 +227,7 @@ def _on_same_images(models: Sequence[OutOfFold]) -> list[OutOfFold]:
     for one in models:
         order = np.argsort(one.rows, kind="stable")
         places = order[np.searchsorted(one.rows[order], rows)]
-        found.append(OutOfFold(**{name: getattr(one, name)[places] for name in OutOfFold.__slots__}))
+        found.append(one.where(places))
     for other in found[1:]:
         for name in ("labels", "groups"):
             if not np.array_equal(getattr(found[0], name), getattr(other, name)):
@@ -303,15 +306,19 @@ def _corrected_t(
     return float(2 * t.sf(abs(apart.mean()) / error, len(apart) - 1))
 
 
-def _score(
-    name: str, parts: Sequence[OutOfFold], metric: str, searched: Sequence[str], seed: int
-) -> ModelScore:
-    found = [metric_interval(part, metric, searched, seed=seed) for part in parts]
-    return ModelScore(
-        name=name,
-        value=float(np.mean([one.estimate for one in found])),
-        low=float(np.mean([one.low for one in found])),
-        high=float(np.mean([one.high for one in found])),
+def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, seed: int) -> _Judged:
+    """A model by a metric: means over its repeats, or its single predictions."""
+    found = [metric_interval(part, metric, model.searched, seed=seed) for part in parts]
+    objectives = Objectives(model.searched)
+    return _Judged(
+        score=ModelScore(
+            name=model.name,
+            value=float(np.mean([one.estimate for one in found])),
+            low=float(np.mean([one.low for one in found])),
+            high=float(np.mean([one.high for one in found])),
+        ),
+        influences=np.mean([influences(part, metric, model.searched) for part in parts], axis=0),
+        by_fold=[value_and_folds(part, metric, objectives)[1] for part in parts],
     )
 
 

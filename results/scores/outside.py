@@ -6,7 +6,8 @@ with labels takes them as they are at the share of positives of these data, whic
 intervals are over the patients of these data, and say nothing about a third hospital.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,14 @@ from pydantic import Field, FiniteFloat
 
 from results.scores.calibration_quality import CalibrationQuality, calibration_quality
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import check_predictions, check_two_classes, confusion, decisions
+from results.scores.fixed_model import fixed_model_metrics
 from results.scores.interval import Interval
-from results.scores.metric import Metric
-from results.scores.metric_interval import fixed_model_interval
-from results.scores.metrics import STANDARD, majority_baseline, metric_named
-from results.scores.metrics.probability_errors import IMAGE_ERRORS
+from results.scores.metrics import majority_baseline, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
 from results.scores.prevalence import rates_at_prevalence
 from results.scores.set_shift import SetShift
-from results.scores.strata import JudgedImages, StrataScores, mean_interval, score_strata
+from results.scores.strata import JudgedImages, StrataScores, score_strata
 from results.scores.triage import TriageRule, TriageShares, triage_shares
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -41,6 +39,8 @@ class OutsideEvaluation(FrozenModel):
         data: Name of the data.
         classes: Class names.
         threshold: Smallest calibrated positive probability that was called positive; None beyond two classes.
+        thresholds: Metric -> the threshold at which it is judged, where it has one of its own; empty for
+            bundles of earlier versions.
         chosen_for: What the threshold was chosen for.
         look: Number of this look at these patients with any model, over all that share a store, from 1.
         images: Number of images, or of units.
@@ -63,12 +63,14 @@ class OutsideEvaluation(FrozenModel):
         triage: What the rule of two thresholds does to the images; None without one.
         unit: What was scored.
         is_synthetic: True where the images, or those of the training set, are generated.
+        is_ordinal: True where the classes are in an order of degree.
     """
 
     model: str
     data: str
     classes: tuple[str, ...]
     threshold: FiniteFloat | None
+    thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     chosen_for: str
     look: int
     images: int
@@ -90,40 +92,7 @@ class OutsideEvaluation(FrozenModel):
     triage: TriageShares | None = None
     unit: UnitName = "image"
     is_synthetic: bool = False
-
-
-def fixed_model_metrics(
-    labels: IntArray,
-    probabilities: FloatArray,
-    decided: IntArray,
-    groups: NDArray[Any],
-    *,
-    also: Sequence[Metric] = (),
-    seed: int,
-) -> dict[str, Interval]:
-    """Return every metric of `STANDARD` with its interval, for a model that stays as it is.
-
-    Args:
-        labels: Class indices, shape (images,); at least two classes.
-        probabilities: Calibrated probabilities at the prevalence of the labels, shape (images, classes).
-        decided: Decided classes, shape (images,).
-        groups: Patient of each image, shape (images,).
-        also: Further metrics, which come first; those of cost are left out.
-        seed: Random seed of the intervals.
-    """
-    wanted = {one.name: one for one in (*also, *STANDARD.values()) if not one.is_cost}
-    by_decision = decision_intervals(
-        labels, decided, groups, classes=probabilities.shape[1], seed=seed, metrics=wanted.values()
-    )
-    found = {}
-    for name, metric in wanted.items():
-        if metric.judges_decisions:
-            found[name] = by_decision[name]
-        elif name in IMAGE_ERRORS:
-            found[name] = mean_interval(IMAGE_ERRORS[name](labels, probabilities), groups)
-        else:
-            found[name] = fixed_model_interval(metric, labels, probabilities, groups)
-    return found
+    is_ordinal: bool = False
 
 
 def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and what is known about it
@@ -134,6 +103,7 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
     *,
     classes: tuple[str, ...],
     threshold: float | None,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
     training_shares: FloatArray,
     objectives: Sequence[str] = ("auc",),
     operation: Operation = NOTHING_ASKED,
@@ -151,6 +121,7 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
         columns: Column -> values, shape (images,).
         classes: Class names.
         threshold: Smallest positive probability that is called positive; None beyond two classes.
+        thresholds: Metric -> threshold of the decisions that it judges, where it has one of its own.
         training_shares: Share of each class in the training data, shape (classes,).
         objectives: Names of the metrics that the search optimised, the main one first.
         operation: What was asked of the decisions.
@@ -173,11 +144,20 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
     return OutsideEvaluation(
         classes=classes,
         threshold=threshold,
+        thresholds=dict(thresholds),
         images=len(labels),
         groups=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(classes)},
         fewest_patients=fewest_patients(labels, groups),
-        metrics=fixed_model_metrics(labels, of_data, decided, groups, also=also, seed=seed),
+        metrics=fixed_model_metrics(
+            labels,
+            probabilities,
+            of_data,
+            groups,
+            threshold_of=lambda name: thresholds.get(name, 0.5 if threshold is None else threshold),
+            also=also,
+            seed=seed,
+        ),
         baseline=majority_baseline(labels, len(classes), shares=training_shares, also=also),
         confusion=tuple(map(tuple, confusion(labels, decided, len(classes)).tolist())),
         calibration=calibration_quality(labels, of_data, groups, seed=seed) if len(classes) == 2 else None,

@@ -17,7 +17,8 @@ def outside_table(evaluation: OutsideEvaluation) -> RenderableType:
     """Return metrics, confusion matrix and strata as tables that fit 80 columns."""
     strata = evaluation.strata
     last = strata_table(strata) if strata.strata else Text(" ".join(sentences_of(strata)))
-    return Group(_metric_table(evaluation), confusion_table(evaluation.classes, evaluation.confusion), last)
+    confused = confusion_table(evaluation.classes, evaluation.confusion, is_ordinal=evaluation.is_ordinal)
+    return Group(_metric_table(evaluation), confused, last)
 
 
 def outside_as_csv(evaluation: OutsideEvaluation) -> str:

@@ -100,6 +100,14 @@ class Requirement:
             return math.inf
         return round(self.bound - value if self.is_at_least else value - self.bound, 12)
 
+    def value_at(self, violation: float) -> float:
+        """Return the value that breaks the bound by this much; the opposite of `violation`.
+
+        >>> parse_requirement("recall>=0.9").value_at(0.1)
+        0.8
+        """
+        return round(self.bound - violation if self.is_at_least else self.bound + violation, 12)
+
     def missed(self, value: float | None) -> str:
         """Say how a value misses the bound.
 
@@ -228,10 +236,14 @@ class Objectives:
         return list(zip(violations, layers, strict=True))
 
     def rank(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
-        """Sort trials from best to worst, see `order`; of equal ones the earlier comes first."""
+        """Sort trials from best to worst, see `order`.
+
+        Of equal ones the one with fewer weights that were trained step by step comes first, so that a head
+        in closed form goes before a net, then the earlier.
+        """
         kept = list(records)
-        order = self.order([self.values_of(one) for one in kept], [one.number for one in kept])
-        return [kept[place] for place in order]
+        ties = [(one.trained_parameters or 0, one.number) for one in kept]
+        return [kept[place] for place in self.order([self.values_of(one) for one in kept], ties)]
 
     def best(self, records: Iterable[TrialRecord]) -> TrialRecord | None:
         """Return the trial that ranks first; None where there is none."""

@@ -27,6 +27,7 @@ from results.scores.decision_intervals import (
     effective_number,
 )
 from results.scores.interval import QUANTILE, Interval
+from results.scores.metric_interval import pooled_interval
 from results.scores.metrics import STANDARD
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
 from results.scores.multiple_tests import holm
@@ -263,8 +264,9 @@ def _metrics(
         elif name == "average_precision":
             found[name] = average_precision_interval(labels, judged.probabilities[own], groups)
         elif name in IMAGE_ERRORS:
-            by_image = IMAGE_ERRORS[name](labels, judged.probabilities[own])
-            found[name] = mean_interval(by_image, groups, inflation=judged.inflation)
+            found[name] = pooled_interval(
+                metric, labels, judged.probabilities[own], groups, inflation=judged.inflation
+            )
     return found
 
 

@@ -92,6 +92,8 @@ def test_films_of_sixteen_bits_use_them_all() -> None:
     if not (DATA / "nyu_16bit_png_sample").exists():
         # Patient data that may not lie in the repository: CI and most clones have none.
         pytest.skip(f"films of 16 bits are not at {DATA}")
-    for path in sorted((DATA / "nyu_16bit_png_sample").glob("*.png")):
+    films = sorted((DATA / "nyu_16bit_png_sample").glob("*.png"))
+    assert films
+    for path in films:
         pixels = decode_image(path).pixels
         assert (pixels.dtype, bit_range(int(pixels.max()))) == (np.uint16, 65535)

@@ -99,7 +99,9 @@ def test_images_and_patients_are_counted_by_class_and_by_what_is_known(tmp_path:
 
 
 def test_samples_show_each_patient_once_where_there_are_enough(tmp_path: Path) -> None:
-    for sample in described(tmp_path).samples:
+    samples = described(tmp_path).samples
+    assert len(samples) == 2
+    for sample in samples:
         patients = re.findall(r"patient (p\d+)", " ".join(sample.names))
         assert len(set(patients[:10])) == 10
 

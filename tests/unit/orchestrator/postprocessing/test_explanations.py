@@ -98,6 +98,7 @@ def test_probabilities_out_of_fold_are_at_the_prevalence_of_the_model(run: RunFo
     shutil.copytree(run.path, copy.path)
     build_ensembles(copy, methods=["average"], seed=0, operation=Operation.of(prevalence=0.001))
     found, _ = explain_run(copy, ExplanationRequest(worst=2, settings=SETTINGS))
+    assert len(found.images) >= 2
     for one in found.images:
         assert one.out_of_fold is not None
         assert one.probability < 0.1

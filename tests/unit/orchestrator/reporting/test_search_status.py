@@ -22,6 +22,7 @@ from orchestrator.reporting.search_status import (
     waiting_jobs,
 )
 from results.run.run_folder import RunFolder
+from results.scores.ranking import objectives_of
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -67,6 +68,46 @@ def test_trials_are_counted_by_how_they_ended_and_the_best_is_named(run: RunFold
     assert found.best == max(record.value or 0.0 for record in records)
     assert records[found.best_trial or 0].value == found.best
     assert not found.is_running
+
+
+@pytest.mark.parametrize(
+    ("metric", "requirements", "best"),
+    [
+        ("log_loss", (), 1),  # smaller is better
+        ("auc", ("recall>=0.8",), 2),  # the best that keeps what is required
+        ("auc", (), 3),  # of equals the one with fewer trained weights
+        ("own.py:metric", (), None),  # not run for a list
+    ],
+)
+def test_the_best_trial_of_a_list_is_that_of_the_leaderboard(
+    tmp_path: Path, metric: str, requirements: tuple[str, ...], best: int | None
+) -> None:
+    folder = make_run(tmp_path, simulate())
+    search = folder.search()
+    names = (metric, *(one.partition(">=")[0] for one in requirements))
+    folder.write_search(
+        search.model_copy(
+            update={
+                "request": search.request.model_copy(update={"requirements": requirements}),
+                "metrics": (metric,),
+                "ranges": dict.fromkeys(names, (None, None)),
+            }
+        )
+    )
+    trials = ((0, 0.9, 0.5, 7), (1, 0.6, 0.9, 7), (2, 0.8, 0.9, 7), (3, 0.9, 0.5, None))
+    for number, value, recall, weights in trials:
+        record = folder.record(number)
+        assert record is not None
+        values = {"recall": recall} if requirements else {}
+        folder.write_record(
+            record.model_copy(update={"value": value, "values": values, "trained_parameters": weights})
+        )
+    for number in folder.trial_numbers()[4:]:
+        folder.record_file(number).unlink()
+    (found,) = searches_below(runs_of(folder))
+    assert found.best_trial == best
+    if best is not None:
+        assert objectives_of(folder.search()).rank(folder.records())[0].number == best
 
 
 def test_a_damaged_record_is_left_out_and_a_damaged_search_not_listed(run: RunFolder) -> None:

@@ -33,12 +33,20 @@ RANGES: dict[str, BaseDistribution] = {
 }
 
 
-def a_study(direction: str, trials: int = 20) -> optuna.Study:
-    """A study whose trial with number n has depth n % 7 + 2 and the value n."""
+def a_study(direction: str, trials: int = 20, kept: range | None = None) -> optuna.Study:
+    """A study whose trial with number n has depth n % 7 + 2 and the value n.
+
+    With `kept` the other trials miss a requirement.
+    """
     study = optuna.create_study(direction=StudyDirection[direction.upper()])
     for number in range(trials):
         params = {"head": "lda", "c": 1.0, "depth": number % 7 + 2, "pca": 16}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=RANGES, value=float(number)))
+        missed = {} if kept is None else {"constraints:recall": float(number not in kept)}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=params, distributions=RANGES, value=float(number), system_attrs=missed
+            )
+        )
     return study
 
 
@@ -66,6 +74,13 @@ def test_a_neighbour_differs_from_one_of_the_best_in_one_to_three_settings(
         assert 1e-4 <= own["c"] <= 1e4
         assert own["depth"] in range(2, 9)
         assert own["pca"] == 16
+
+
+def test_trials_that_keep_the_requirements_have_neighbours_before_better_ones_that_do_not() -> None:
+    study = a_study("maximize", trials=7, kept=range(5))
+    found = itertools.islice(beside_the_best(study, 0, lambda name, _: name), 100)
+    assert len(range(5)) == PARENTS
+    assert {own.trial["depth"] for own in found} == {2, 3, 4, 5, 6}
 
 
 def test_the_same_seed_draws_the_same_neighbours() -> None:

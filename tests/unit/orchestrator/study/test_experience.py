@@ -13,6 +13,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from space_context import context
 
+from orchestrator.study import experience
 from orchestrator.study.experience import UNTIL, expected_improvement
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.study import OptunaStudy, open_study
@@ -102,7 +103,7 @@ def test_the_expected_improvement_is_that_of_a_gaussian_process() -> None:
     values = 0.6 + 0.2 * usual[np.abs(trials[:, None] - places).argmin(axis=1)] + random.normal(0, 0.05, 9)
 
     found = expected_improvement(
-        usual, values, np.abs(trials[:, None] - places), np.abs(trials[:, None] - trials)
+        usual, values, np.abs(trials[:, None] - places), np.abs(trials[:, None] - trials), best=values.max()
     )
 
     near = usual[np.abs(trials[:, None] - places).argmin(axis=1)]
@@ -123,8 +124,26 @@ def test_where_worse_is_usual_better_is_not_expected() -> None:
     """A set on which the order of other sets is turned round has no line through it."""
     usual, values = np.array([0.1, 0.9, 0.5]), np.array([0.9, 0.6])
     far = np.array([[0.0, 9.0, 9.0], [9.0, 0.0, 9.0]])
-    found = expected_improvement(usual, values, far, np.array([[0.0, 9.0], [9.0, 0.0]]))
+    found = expected_improvement(usual, values, far, np.array([[0.0, 9.0], [9.0, 0.0]]), best=0.9)
     assert found.argmin() == 1
+
+
+def test_what_is_required_decides_what_is_to_be_improved_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[float]()
+    monkeypatch.setattr(
+        experience,
+        "expected_improvement",
+        lambda *arrays, best: seen.append(best) or expected_improvement(*arrays, best=best),
+    )
+    study = study_of(tmp_path / "study.log", method(requirements=("recall>=0.9",)))
+    for value, recall in ((0.95, 0.5), (0.6, 0.95), (0.9, 0.5), (0.7, 0.95)):
+        spec = study.ask()
+        assert spec is not None
+        study.tell(told(spec.number, value, {"recall": recall}))
+    study.ask()
+    assert set(seen) == {0.7}
 
 
 def test_what_looks_promising_comes_first(tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ def test_what_others_found_is_known_once(url: str) -> None:
     assert two.ended_elsewhere() == []
 
 
+def test_what_others_found_says_by_how_much_it_keeps_what_is_required(url: str) -> None:
+    one, two = (driver_of(url, name, requirements=("recall>=0.9", "brier<=0.2")) for name in ("one", "two"))
+    spec = one.ask()
+    assert spec is not None
+    one.tell(ended(spec, 0.7).model_copy(update={"values": {"recall": 0.8, "brier": 0.15}}))
+    (heard,) = two.ended_elsewhere()
+    assert heard.values == {"recall": 0.8, "brier": 0.15}
+
+
 def test_searches_that_differ_are_not_let_into_one_study(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     driver_of(url, "one")
     wrong = {"metrics": ["balanced_accuracy"], "space_context": {"images": "9", "sizes": "2"}}

@@ -19,10 +19,10 @@ from orchestrator.study.terminator import (
     reason_against,
 )
 from results.run.records import SearchRecord, TrialRecord
-from results.scores.ranking import Objective
+from results.scores.ranking import Objectives, parse_requirement
 
 MakeSearch = Callable[..., SearchRecord]
-AUC = Objective("auc")
+AUC = Objectives(("auc",))
 
 
 def trial(number: int, value: float, folds: Sequence[float]) -> TrialRecord:
@@ -54,6 +54,17 @@ def test_the_gain_of_trials_in_any_order_is_no_less_than_what_the_next_ones_brin
 
 def test_the_noise_is_the_corrected_error_of_a_mean_over_folds() -> None:
     assert fold_noise(np.array([0.7, 0.8, 0.9, 0.8])) == pytest.approx(np.sqrt((1 / 4 + 1 / 3) * 0.02 / 3))
+
+
+def test_trials_that_miss_what_is_required_are_no_reason_to_end() -> None:
+    objectives = Objectives(("auc",), (parse_requirement("recall>=0.9"),))
+    flat = [one.model_copy(update={"values": {"recall": 0.5}}) for one in trials([0.95] * 60, 0.1)]
+    kept = [one.model_copy(update={"values": {"recall": 0.95}}) for one in trials([0.7] * FEWEST_TRIALS, 0.1)]
+    assert Terminator(objectives, flat).verdict() is None
+    assert Terminator(objectives, [*flat, *kept[:-1]]).verdict() is None
+    found = Terminator(objectives, [*flat, *kept]).verdict()
+    assert found is not None
+    assert found.trials == FEWEST_TRIALS
 
 
 def test_a_search_that_still_gains_more_than_its_noise_goes_on() -> None:

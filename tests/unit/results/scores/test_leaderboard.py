@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from results.errors import RunError
+from results.run.damage import damaged_trials
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.fold_scores import out_of_fold_metrics
@@ -281,10 +281,11 @@ def test_folds_without_two_classes_cannot_be_ranked(empty_run):
         leaderboard(empty_run)
 
 
-def test_a_complete_trial_without_predictions_is_an_error(empty_run):
+def test_a_complete_trial_that_lost_its_predictions_is_left_out_as_a_damaged_one_is(empty_run):
     keep(empty_run, 0, 0.7)
-    with pytest.raises(RunError, match="trial 0 has no out-of-fold predictions"):
-        leaderboard(empty_run)
+    keep(empty_run, 1, 0.6, predictions(1.0))
+    assert [row.trial for row in leaderboard(empty_run) if row.state == "complete" and row.rank] == [1]
+    assert "trials/0000/oof.npz is damaged: it is not there" in str(damaged_trials(empty_run)[0])
 
 
 def test_a_run_without_trials_says_so(empty_run):

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from benchmarks.simulated_patients import World
 from results.run.records import OutOfFold
 from results.scores.calibration import sigmoid
 from results.scores.comparison_table import comparison_table, comparisons_as_csv
-from results.scores.fold_scores import fold_areas
+from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from results.scores.model_comparison import NamedPredictions, compare_models
+from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 
 
@@ -30,7 +32,7 @@ def _model(name, strength, *, images=240, seed=0, folds=4, rows=None):
 
 
 def _compared(*models, **options):
-    return compare_models(models, metric="auc", searched=("auc",), seed=0, **options)
+    return compare_models(models, metric="auc", seed=0, **options)
 
 
 def test_a_planted_difference_is_claimed_in_its_direction():
@@ -45,9 +47,21 @@ def test_a_planted_difference_is_claimed_in_its_direction():
 
 def test_smaller_is_better_where_the_metric_says_so():
     models = (_model("good", 2.5), _model("poor", 0.3, seed=5))
-    (pair,) = compare_models(models, metric="log_loss", searched=("auc",), seed=0).comparisons
+    (pair,) = compare_models(models, metric="log_loss", seed=0).comparisons
     assert pair.difference < 0
     assert pair.is_better
+
+
+@pytest.mark.parametrize("metric", ["mcc", "accuracy", "f2", "recall"])
+def test_models_are_compared_by_the_decisions_that_their_scores_judge(metric):
+    models = [_model("one", 2.0), _model("other", 0.8, seed=5)]
+    models.append(replace(_model("for recall", 0.8, seed=5), searched=("f2",)))
+    found = compare_models(models, metric=metric, seed=0)
+    for pair, second in zip(found.comparisons, found.models[1:], strict=True):
+        assert pair.difference == pytest.approx(found.models[0].value - second.value)
+    for one, score in zip(models, found.models, strict=True):
+        shown = out_of_fold_metrics(one.predictions, Objectives(one.searched, also=(metric,)))
+        assert score.value == pytest.approx(shown[metric])
 
 
 def test_equal_predictions_cannot_be_told_apart():
