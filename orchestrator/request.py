@@ -19,7 +19,7 @@ from results.scores.ranking import Objectives, Requirement, requirements_of
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
-from trainables.common.text import command_text, is_folder_name, typed_path
+from trainables.common.text import command_text, first_line, is_folder_name, typed_path
 from trainables.config.task_file import task_in
 from trainables.config.tasks import Task
 from trainables.config.trial_config import flatten, parse_setting
@@ -262,7 +262,7 @@ def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         request = SearchRecord.model_validate(dict(values)).request
     except (ValidationError, ConfigError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
     return {name: value for name, value in request.model_dump().items() if name != "name"}
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +53,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.learned import learned_ranges
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
+from trainables.common.notify import Notify
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
@@ -66,8 +66,6 @@ from trainables.data.units import with_units
 from trainables.models.weights import Inventory
 from trainables.runtime.devices import choose_device, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
-
-Notify = Callable[[str], None]
 
 _SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
 

@@ -41,13 +41,14 @@ class Pruner:
 
     Attributes:
         name: Name on the command line; for one of ours also the name of its file.
-        build: Makes the Optuna pruner. Its trials have the mean over folds as intermediate value, by epoch,
-            and for a pruner that compares folds a user attribute `fold_values:EPOCH` with one value a fold.
+        build: Makes the Optuna pruner. Its trials have the value of the metric as intermediate value, by
+            epoch, and for a pruner that compares folds a user attribute `fold_values:EPOCH` with one value
+            a fold.
         about: What it does, in a phrase.
         decides_at: Tells from an epoch (1-based) and the largest number of epochs whether trials are
             compared there.
         survival: Share of trials that outlive a comparison, in [0, 1], for `orchestrate plan`.
-        fewest_folds: Number of folds that it needs; 1 for one that compares means.
+        fewest_folds: Number of folds that it needs; 1 for one that compares trials as wholes.
     """
 
     name: str

@@ -185,6 +185,7 @@ class OptunaStudy:
 
         Raises:
             InvalidPointError: If the space proposes a point that cannot run.
+            OutOfPatienceError: If the storage of the study does not come back in time.
         """
         if self._orphans:
             trial = self._orphans.pop(0)
@@ -393,14 +394,10 @@ def open_study(
     return study
 
 
-def study_in_memory(directions: Sequence[Direction] = ("maximize",)) -> optuna.Study:
-    """Create a study that is kept nowhere, for simulations.
-
-    Args:
-        directions: Direction in which each metric is optimised.
-    """
+def study_in_memory() -> optuna.Study:
+    """Create a study that maximises one metric and is kept nowhere, for simulations."""
     _say_only_errors()
-    return optuna.create_study(directions=list(directions))
+    return optuna.create_study(direction="maximize")
 
 
 def _say_only_errors() -> None:

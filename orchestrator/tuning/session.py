@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cluster.background import BackgroundConnection, Connector
 from cluster.connect import Connection, PlannedConnection, plan_connection
 from orchestrator.callbacks import Callback, SearchView
-from orchestrator.preflight.preflight import Notify, slots_for
+from orchestrator.preflight.preflight import slots_for
 from orchestrator.reporting.setting_columns import setting_columns
 from orchestrator.reporting.worker_time import TimeShares, WorkerTime
 from orchestrator.request import SearchRequest
@@ -28,6 +28,8 @@ from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.notify import Notify
+from trainables.common.text import first_line
 from trainables.models.registry import fixed_backbones
 from trainables.runtime.devices import kept_threads
 
@@ -251,8 +253,7 @@ def write_reports(outcome: SearchOutcome) -> list[str]:
         try:
             write(outcome)
         except Exception as error:  # the data may be gone, the disk full, or the memory too small
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            missed.append(f"{name} could not be written: {reason}")
+            missed.append(f"{name} could not be written: {first_line(error)}")
     return missed
 
 

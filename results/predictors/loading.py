@@ -190,13 +190,12 @@ def finished_models(run: RunFolder, trials: Sequence[int]) -> dict[int, Finished
     return dict(zip(configs, _finished_trials(run, configs, refit=False), strict=True))
 
 
-def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = False) -> list[FinishedTrial]:
+def finished_members(run: RunFolder, trials: Sequence[int]) -> list[FinishedTrial]:
     """Return trials of a run with the weights of their models.
 
     Args:
         run: Folder of the search.
         trials: Trial numbers.
-        refit: Take the models that `orchestrate refit` trained.
 
     Raises:
         ExportError: If the data are a table, or a trial guesses at random.
@@ -205,7 +204,7 @@ def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = Fal
     configs = {number: _config(run, number) for number in trials}
     _check_backbones(run.search(), configs)
     _check_images(f"trial {trials[0]}", run.patch_set(), configs)
-    return _finished_trials(run, configs, refit=refit)
+    return _finished_trials(run, configs, refit=False)
 
 
 def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
@@ -300,8 +299,8 @@ def _finished_trials(
     return [finished(run, search, number, config, type_trial) for number, config in configs.items()]
 
 
-def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDArray[Any]:
-    """Predictions of a module in batches; `axis` is the axis of the examples in its output."""
+def _in_batches(module: nn.Module, inputs: ModelInputs) -> NDArray[Any]:
+    """Predictions of a module, made in batches."""
     device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
     # Channels last is about three times faster on a CPU; the layout of the weights passes on to activations.
     module = module.to(memory_format=torch.channels_last).to(device)
@@ -310,7 +309,7 @@ def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDA
             module(**{name: tensor.to(device) for name, tensor in batch.tensors().items()}).cpu()
             for batch in inputs.batches()
         ]
-    return torch.cat(found, dim=axis).numpy()
+    return torch.cat(found).numpy()
 
 
 def _config(run: RunFolder, number: int) -> TrialConfig:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:  # it takes as long to import as all the rest that processes n
     from trainables.config.tasks import StoredCodes
     from trainables.data.columns import Laterality
 
-Presentation: TypeAlias = Literal["presentation", "processing"]
 Cut: TypeAlias = Literal["whole", "box", "roi_1", "roi_2", "data_set_6", "tiles"]
 
 
