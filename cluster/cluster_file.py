@@ -170,7 +170,10 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         config = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise RenderError(f"cannot read {path}: {error.strerror}") from error
+        raise RenderError(
+            f"cannot read the cluster file {path}: {error.strerror}; name one that `ray up` takes, such as "
+            "cluster/dgx.yaml"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = first_line(error)
         raise RenderError(f"{path} is not a cluster file: it is not valid YAML ({reason})") from error

@@ -238,7 +238,7 @@ class Bundle:
             )
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path | str) -> Bundle:
     """Open a bundle and check that its model is the one that was exported.
 
     Args:
@@ -248,6 +248,7 @@ def load_bundle(path: Path) -> Bundle:
         ExportError: If it is missing or not a bundle, made by a newer version, its model or another of its
             files was changed, or its manifest is not that of the model.
     """
+    path = Path(path)
     if not path.is_dir():
         raise ExportError(f"no bundle at {path}; a bundle is the folder that `orchestrate export` writes")
     manifest = _manifest(path / MANIFEST_FILE)

@@ -21,7 +21,7 @@ from results.run.test_accesses import SealedPatients, TestAccess, read_accesses,
 from results.scores.calibration import calibration_slope
 from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decision_rule import BALANCED
+from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
 from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.fixed_model import fixed_model_metrics
 from results.scores.interval import Interval
@@ -335,7 +335,8 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         else f"Look number {evaluation.opening} at these patients, over all runs in the store."
     )
     threshold = (
-        f"Decisions at {evaluation.threshold:.3f}, {_said_of_thresholds(evaluation)}. "
+        f"Decisions at {evaluation.threshold:.3f}, {_said_of_thresholds(evaluation)}; "
+        f"{OUT_OF_FOLD_DECISIONS}. "
         if len(evaluation.classes) == 2
         else ""
     )
