@@ -149,14 +149,14 @@ def _repeats(
         run=str(run.path.resolve()), repeat=1, trials=tuple(record.number for record in chosen)
     )
     for repeat in range(1, number + 1):
-        seed = search.request.seed + repeat
+        cut = repeated_split(rows, split, task, repeat=repeat)
         record = record_within(
             search,
             f"repeats/{repeat}",
             request={
                 "trials": len(points),
-                "seed": seed,
-                "split_seed": None,
+                "seed": search.request.seed + repeat,
+                "split_seed": cut.seed,
                 "minutes": None,
                 "terminator": False,
                 "comparisons": (),
@@ -165,9 +165,7 @@ def _repeats(
             recipes=tuple(point.recipe for point in points),
             repeat=place.model_copy(update={"repeat": repeat}),
         )
-        yield _Repeat(
-            run.repeat_run(repeat), record, repeated_split(rows, split, task, seed=seed), points, space
-        )
+        yield _Repeat(run.repeat_run(repeat), record, cut, points, space)
 
 
 def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
