@@ -17,5 +17,6 @@ def test_what_is_no_number_of_one_or_more_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("asked", [["leaderboard", "latest", "--top", "0"], ["status", "--last", "-1"]])
 def test_no_list_of_no_rows_is_shown(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(asked) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(asked)
     assert "a whole number of 1 or more is needed" in capsys.readouterr().err
