@@ -8,9 +8,10 @@ Source:
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.scores.decisions import BoolArray
 from trainables.common.types import FloatArray, IntArray
@@ -45,7 +46,7 @@ def left_out_influences(
 
 
 def left_out_of_counts(
-    value: ValueOfCounts, positive: BoolArray, scores: FloatArray, patients: IntArray
+    value: ValueOfCounts, positive: BoolArray, scores: NDArray[Any], patients: IntArray
 ) -> FloatArray:
     """Return the influence of each patient on a function of the counts at each score, many at a time.
 
@@ -84,7 +85,7 @@ def left_out_of_counts(
     return _scaled(found)
 
 
-def _runs(positive: BoolArray, scores: FloatArray) -> IntArray:
+def _runs(positive: BoolArray, scores: NDArray[Any]) -> IntArray:
     """Ascending 0-based place of each image's score; neighbouring scores without a positive are one place."""
     distinct, place = np.unique(scores, return_inverse=True)
     place = place.reshape(-1)

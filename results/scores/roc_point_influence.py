@@ -11,9 +11,10 @@ Source:
     range; Pepe (2003), "The Statistical Evaluation of Medical Tests", section 5.2, on the variance.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.scores.decisions import BoolArray
 from trainables.common.types import FloatArray, IntArray
@@ -22,7 +23,7 @@ _ROUNDING: Final = 1e-12
 
 
 def point_influences(
-    positive: BoolArray, scores: FloatArray, patients: IntArray, most_alarms: float
+    positive: BoolArray, scores: NDArray[Any], patients: IntArray, most_alarms: float
 ) -> FloatArray:
     """Return the influence of each patient on the recall at the most false alarms that are allowed.
 
@@ -35,7 +36,8 @@ def point_influences(
     Returns:
         Shape (patients,); the sum of squares is the variance over patients.
     """
-    thresholds = np.append(np.inf, np.unique(scores)[::-1])
+    scores = np.unique(scores, return_inverse=True)[1].reshape(-1)  # places in the ranking
+    thresholds = np.arange(int(scores.max()) + 1, -1, -1)  # the first is beyond all
     alarms, recalls = (_share_reaching(thresholds, scores[own]) for own in (~positive, positive))
 
     def place_at(most: float) -> int:
@@ -58,7 +60,7 @@ def point_influences(
     return np.bincount(patients, weights=by_image, minlength=int(patients.max()) + 1).astype(np.float64)
 
 
-def _share_reaching(thresholds: FloatArray, scores: FloatArray) -> FloatArray:
+def _share_reaching(thresholds: IntArray, scores: NDArray[Any]) -> FloatArray:
     """Share of scores that reach each threshold, shape (thresholds,)."""
     below = np.searchsorted(np.sort(scores), thresholds, side="left")
     return np.asarray(1.0 - below / len(scores))

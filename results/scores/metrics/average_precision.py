@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from results.scores.decisions import check_two_classes, counts_by_score, scored_classes
+from results.scores.decisions import check_two_classes, counts_by_score, ranking_scores, scored_classes
 from results.scores.left_out import left_out_of_counts
 from results.scores.metric import Metric
 from trainables.common.types import FloatArray, IntArray
@@ -11,13 +11,15 @@ from trainables.common.types import FloatArray, IntArray
 def average_precision(labels: IntArray, probabilities: FloatArray) -> float:
     """Area under the precision-recall steps: sum of precision times the gain in recall.
 
+    Classes without a case are left out of the macro mean.
+
     Raises:
         OneClassError: If `labels` holds a single class.
     """
     check_two_classes(labels, "average precision")
     values = []
-    for index in scored_classes(probabilities.shape[-1]):
-        counts = counts_by_score(labels == index, probabilities[:, index])
+    for index in _classes_with_cases(labels, probabilities):
+        counts = counts_by_score(labels == index, ranking_scores(probabilities, index))
         values.append(float(_of_counts(counts.positives, counts.total - counts.positives)))
     return float(np.mean(values))
 
@@ -33,10 +35,14 @@ def average_precision_influences(
         patients: 0-based number of the patient of each image, shape (images,).
     """
     found = [
-        left_out_of_counts(_of_counts, labels == index, probabilities[:, index], patients)
-        for index in scored_classes(probabilities.shape[-1])
+        left_out_of_counts(_of_counts, labels == index, ranking_scores(probabilities, index), patients)
+        for index in _classes_with_cases(labels, probabilities)
     ]
     return np.asarray(np.mean(found, axis=0))
+
+
+def _classes_with_cases(labels: IntArray, probabilities: FloatArray) -> list[int]:
+    return [index for index in scored_classes(probabilities.shape[-1]) if (labels == index).any()]
 
 
 def _of_counts(positives: IntArray, negatives: IntArray) -> FloatArray:

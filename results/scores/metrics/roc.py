@@ -4,12 +4,14 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.scores.decisions import (
     BoolArray,
     check_two_classes,
     counts_by_score,
     matrices_by_threshold,
+    ranking_scores,
     scored_classes,
 )
 from results.scores.left_out import left_out_of_counts
@@ -41,7 +43,7 @@ def auc(labels: IntArray, probabilities: FloatArray) -> Any:
     """
     check_two_classes(labels, "an AUC")
     areas = [
-        _areas(labels == index, probabilities[..., index])
+        _areas(labels == index, ranking_scores(probabilities, index))
         for index in scored_classes(probabilities.shape[-1])
         if (labels == index).any()
     ]
@@ -97,7 +99,7 @@ def partial_auc(
     (1.0, 0.5)
     """
     check_two_classes(labels, "a partial AUC")
-    counts = counts_by_score(labels == 1, probabilities[:, 1].astype(np.float64))
+    counts = counts_by_score(labels == 1, ranking_scores(probabilities, 1))
     return float(_partial_area(counts.positives, counts.total - counts.positives, specificity))
 
 
@@ -113,7 +115,10 @@ def partial_auc_influences(
         specificity: Lowest specificity that counts, in (0, 1).
     """
     return left_out_of_counts(
-        partial(_partial_area, specificity=specificity), labels == 1, probabilities[:, 1], patients
+        partial(_partial_area, specificity=specificity),
+        labels == 1,
+        ranking_scores(probabilities, 1),
+        patients,
     )
 
 
@@ -163,20 +168,20 @@ def recall_at_specificity_influences(
     labels: IntArray, probabilities: FloatArray, patients: IntArray, specificity: float = WANTED_SPECIFICITY
 ) -> FloatArray:
     """Influence of each patient on the recall at a specificity; arguments as of `partial_auc_influences`."""
-    return point_influences(labels == 1, probabilities[:, 1], patients, 1.0 - specificity)
+    return point_influences(labels == 1, ranking_scores(probabilities, 1), patients, 1.0 - specificity)
 
 
 def specificity_at_recall_influences(
     labels: IntArray, probabilities: FloatArray, patients: IntArray, recall: float = WANTED_RECALL
 ) -> FloatArray:
     """Influence of each patient on the specificity at a recall: with both classes in each other's place."""
-    return point_influences(labels == 0, probabilities[:, 0], patients, 1.0 - recall)
+    return point_influences(labels == 0, ranking_scores(probabilities, 0), patients, 1.0 - recall)
 
 
 def _curve(labels: IntArray, probabilities: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
     """False-alarm rates, ascending, and recalls of the ROC curve, both of shape (scores + 1,)."""
     check_two_classes(labels, what)
-    matrices = matrices_by_threshold(counts_by_score(labels == 1, probabilities[:, 1].astype(np.float64)))
+    matrices = matrices_by_threshold(counts_by_score(labels == 1, ranking_scores(probabilities, 1)))
     negatives, positives = matrices[0, 0].sum(), matrices[0, 1].sum()
     return matrices[::-1, 0, 1] / negatives, matrices[::-1, 1, 1] / positives
 
@@ -197,7 +202,7 @@ def _partial_area(positives: IntArray, negatives: IntArray, specificity: float) 
     return np.asarray(0.5 * (1.0 + (area - least) / (most - least)))
 
 
-def _areas(positive: BoolArray, values: FloatArray) -> FloatArray:
+def _areas(positive: BoolArray, values: NDArray[Any]) -> FloatArray:
     """Mann-Whitney areas of scores of shape (..., images) by mid-ranks, shape (...)."""
     order = np.argsort(values, axis=-1, kind="stable")
     ranked = np.take_along_axis(values, order, axis=-1)
