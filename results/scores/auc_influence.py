@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
-from results.scores.decisions import scored_classes
+from results.scores.decisions import ranking_scores, scored_classes
 from trainables.common.errors import DataError
 from trainables.common.types import FloatArray, IntArray
 
@@ -63,11 +63,11 @@ def fold_parts(folds: IntArray) -> list[IntArray]:
 def _fold_influences(labels: IntArray, probabilities: FloatArray) -> FloatArray:
     """Influence of each image on the AUC of its fold, shape (images,)."""
     classes = [one for one in scored_classes(probabilities.shape[1]) if (labels == one).any()]
-    found = [_class_influences(labels == one, probabilities[:, one]) for one in classes]
+    found = [_class_influences(labels == one, ranking_scores(probabilities, one)) for one in classes]
     return np.mean(found, axis=0)
 
 
-def _class_influences(is_positive: NDArray[np.bool_], scores: FloatArray) -> FloatArray:
+def _class_influences(is_positive: NDArray[np.bool_], scores: NDArray[Any]) -> FloatArray:
     positives, negatives = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
     placements = np.empty(len(scores))
     placements[is_positive] = _share_below(negatives, scores[is_positive])
@@ -76,7 +76,7 @@ def _class_influences(is_positive: NDArray[np.bool_], scores: FloatArray) -> Flo
     return (placements - area) / np.where(is_positive, len(positives), len(negatives))
 
 
-def _share_below(ordered: FloatArray, scores: FloatArray) -> NDArray[Any]:
+def _share_below(ordered: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
     """Share of ordered values below each score; equal ones count one half."""
     left, right = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
     return (left + right) / (2.0 * len(ordered))

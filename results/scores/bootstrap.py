@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.scores.decisions import scored_classes
+from results.scores.decisions import ranking_scores, scored_classes
 from results.scores.interval import Interval
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
@@ -72,7 +72,7 @@ def fold_auc_statistic(
     classes = scored_classes(probabilities.shape[1])
     rankings = [
         [
-            _ranking(np.flatnonzero(folds == fold), labels == index, probabilities[:, index])
+            _ranking(np.flatnonzero(folds == fold), labels == index, ranking_scores(probabilities, index))
             for index in classes
         ]
         for fold in np.unique(folds)
@@ -141,7 +141,7 @@ def draw_counts(patients: IntArray, resamples: int, random: np.random.Generator)
     return counts[:, patients]
 
 
-def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: FloatArray) -> _Ranking:
+def _ranking(images: IntArray, is_positive: NDArray[np.bool_], values: NDArray[Any]) -> _Ranking:
     order = images[np.argsort(values[images], kind="stable")]
     changes = np.flatnonzero(np.diff(values[order])) + 1
     return _Ranking(order, is_positive[order], np.concatenate([[0], changes]).astype(np.int64))

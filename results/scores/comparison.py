@@ -15,18 +15,21 @@ from statistics import NormalDist
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
 from results.scores.fold_scores import objective_value_of
 from results.scores.influence import stacked_influences
 from results.scores.interval import LEVEL, Interval
+from results.scores.metric_interval import least_known_error
+from results.scores.metrics import metric_named
 from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.types import FloatArray
 
 _DRAWS: Final = 2000
 _SURE: Final = 0.01  # far below 1 - LEVEL
-_NOTHING: Final = 1e-12  # a standard error below this is that of equal predictions
+NOTHING: Final = 1e-12  # a standard error below this is that of equal predictions
 
 
 def confidence_set(
@@ -53,13 +56,19 @@ def confidence_set(
     kept = np.arange(len(merits))
     while len(kept) > 1:
         apart = influences[kept].mean(axis=0) - influences[kept]
-        errors = np.sqrt((apart**2).sum(axis=1))
-        deficits = _standardised(merits[kept].mean() - merits[kept], errors * widening)
+        missing = merits[kept].mean() - merits[kept]
+        common = np.full(len(kept), sign * merits[kept].mean())
+        errors, is_untold = told_errors(
+            apart, missing, common, metric=objectives.metrics[0], predictions=trials[0]
+        )
+        errors[is_untold] *= np.sqrt((1 - 1 / len(kept)) / 2)  # to the mean of all, not between two
+        deficits = _standardised(missing, errors * widening)
         worst = int(deficits.argmax())
         if deficits[worst] <= _beyond_chance(len(kept)):
             if noise is None:
                 noise = _weights(influences.shape[1], seed) @ influences[kept].T
-            largest = _standardised(noise.mean(axis=1, keepdims=True) - noise, errors).max(axis=1)
+            deviates = _standardised(noise.mean(axis=1, keepdims=True) - noise, errors)
+            largest = _with_own_noise(deviates, is_untold, seed).max(axis=1)
             if deficits[worst] <= np.quantile(largest, LEVEL):
                 break
         kept = np.delete(kept, worst)
@@ -95,15 +104,44 @@ def differences_to(
         return []
     influences = stacked_influences([reference, *others], objectives)
     apart = influences[1:] - influences[0]
-    errors = np.sqrt((apart**2).sum(axis=1))
+    base, values = _value(reference, objectives), np.array([_value(one, objectives) for one in others])
+    common = (base + values) / 2
+    errors, is_untold = told_errors(
+        apart, values - base, common, metric=objectives.metrics[0], predictions=reference
+    )
     noise = _weights(influences.shape[1], seed) @ apart.T
-    largest = np.abs(_standardised(noise, errors)).max(axis=1)
+    deviates = _with_own_noise(_standardised(noise, errors), is_untold, seed)
+    largest = np.abs(deviates).max(axis=1)
     margins = np.quantile(largest, LEVEL) * errors * np.sqrt(fold_inflation(reference.folds))
-    base, values = _value(reference, objectives), [_value(one, objectives) for one in others]
     return [
-        Interval(value - base, value - base - margin, value - base + margin)
-        for value, margin in zip(values, margins.tolist(), strict=True)
+        Interval(difference, difference - margin, difference + margin)
+        for difference, margin in zip((values - base).tolist(), margins.tolist(), strict=True)
     ]
+
+
+def told_errors(
+    apart: FloatArray,
+    differences: FloatArray,
+    common: FloatArray,
+    *,
+    metric: str,
+    predictions: OutOfFold,
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the standard errors of differences, and where no patient tells them although values differ.
+
+    Args:
+        apart: Differences of influences, shape (differences, patients).
+        differences: Differences of the values, shape (differences,).
+        common: What both values would be if they did not differ, shape (differences,).
+        metric: Name of the metric.
+        predictions: Any of the predictions that are compared.
+    """
+    errors = np.sqrt((apart**2).sum(axis=1))
+    is_untold = (errors <= NOTHING) & (np.abs(differences) > NOTHING)
+    labels, groups = predictions.labels, predictions.groups
+    for place in np.flatnonzero(is_untold):
+        errors[place] = least_known_error(metric_named(metric), float(common[place]), labels, groups)
+    return errors, is_untold
 
 
 def _value(predictions: OutOfFold, objectives: Objectives) -> float:
@@ -116,7 +154,15 @@ def _weights(patients: int, seed: int) -> FloatArray:
 
 
 def _standardised(values: FloatArray, errors: FloatArray) -> FloatArray:
-    """Values in units of their errors; 0 where predictions are equal, so that nothing can differ."""
+    """Values in units of their errors; 0 where these are nothing."""
     return np.divide(
-        values, errors, out=np.zeros_like(values), where=np.broadcast_to(errors > _NOTHING, values.shape)
+        values, errors, out=np.zeros_like(values), where=np.broadcast_to(errors > NOTHING, values.shape)
     )
+
+
+def _with_own_noise(deviates: FloatArray, is_untold: NDArray[np.bool_], seed: int) -> FloatArray:
+    """Deviates of shape (draws, differences), with independent ones for what no patient tells."""
+    if not is_untold.any():
+        return deviates
+    own = np.random.default_rng((seed, 1)).normal(size=deviates.shape)
+    return np.where(is_untold, own, deviates)

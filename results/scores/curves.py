@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from results.run.records import OutOfFold
 from results.scores.bootstrap import draw_counts
+from results.scores.decisions import ranking_scores
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray
 
@@ -76,7 +77,7 @@ def precision_recall_curve_with_band(predictions: OutOfFold, *, seed: int) -> Cu
 
 def _mean_curve(predictions: OutOfFold, positive: int, curve: _FoldCurve, seed: int) -> Curve:
     is_positive = predictions.labels == positive
-    scores = predictions.probabilities[:, positive]
+    scores = ranking_scores(predictions.probabilities, positive)
     drawn = _counts(predictions.groups, seed)
     counts = np.concatenate([np.ones((1, len(scores))), drawn])
     curves = []

@@ -5,7 +5,7 @@ finding.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from trainables.common.errors import DataError, OneClassError
 from trainables.common.types import FloatArray, IntArray
 
 BoolArray = NDArray[np.bool_]
+
+_BITS_OF_ONE: Final = int(np.float64(1.0).view(np.int64))
 
 
 def decisions(probabilities: FloatArray, threshold: float = 0.5) -> IntArray:
@@ -93,9 +95,45 @@ def scored_classes(classes: int) -> range:
     return range(1, 2) if classes == 2 else range(classes)
 
 
-def positive_or_macro(values: FloatArray) -> FloatArray:
-    """Return the value of the positive class of two, else the mean over classes, shape (...)."""
-    return values[..., list(scored_classes(values.shape[-1]))].mean(axis=-1)
+def ranking_scores(probabilities: FloatArray, index: int) -> NDArray[Any]:
+    """Return what ranks images by the probability of a class, shape (..., images).
+
+    Of two classes the smaller probability is read, which floating-point numbers hold with all their digits:
+    probabilities that are rounded to 1, or lie close to it, keep their order by what is left to the other
+    class. With more classes it is the probability itself.
+
+    Args:
+        probabilities: Class probabilities, shape (..., images, classes); rows of two sum to 1.
+        index: Index of the class.
+
+    >>> saturated = np.array([[1e-9, 1.0], [1e-12, 1.0], [0.7, 0.3]])
+    >>> ranking_scores(saturated, 1).argsort().tolist(), ranking_scores(saturated, 0).argsort().tolist()
+    ([2, 0, 1], [1, 0, 2])
+    """
+    own = probabilities[..., index]
+    if probabilities.shape[-1] != 2:
+        return own
+    # The bits of numbers from 0 up, read as whole numbers, have the order of the numbers: nothing is rounded.
+    bits, other = (
+        np.abs(one.astype(np.float64)).view(np.int64) for one in (own, probabilities[..., 1 - index])
+    )
+    return np.where(bits <= other, bits, 2 * _BITS_OF_ONE - other)
+
+
+def positive_or_macro(values: FloatArray, matrices: NDArray[Any]) -> FloatArray:
+    """Return the value of the positive class of two, else the mean over the classes that have cases.
+
+    Args:
+        values: Value of each class, shape (..., classes).
+        matrices: Confusion matrices that they are of, shape (..., classes, classes).
+
+    Returns:
+        Shape (...); 0 for a matrix of more than two classes without a case.
+    """
+    if values.shape[-1] == 2:
+        return np.asarray(values[..., 1])
+    has_cases = matrices.sum(axis=-1) > 0
+    return ratio((values * has_cases).sum(axis=-1), has_cases.sum(axis=-1))
 
 
 def one_against_rest(matrices: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -116,12 +154,12 @@ def ratio(part: NDArray[Any], whole: NDArray[Any]) -> FloatArray:
 class Counts:
     """Cases at each distinct score, ascending; every array has shape (scores,)."""
 
-    scores: FloatArray
+    scores: NDArray[Any]
     positives: IntArray
     total: IntArray
 
 
-def counts_by_score(positive: BoolArray, values: FloatArray) -> Counts:
+def counts_by_score(positive: BoolArray, values: NDArray[Any]) -> Counts:
     """Count the cases at each distinct score; both of shape (images,)."""
     distinct, place, total = np.unique(values, return_inverse=True, return_counts=True)
     return Counts(distinct, np.bincount(place[positive], minlength=len(distinct)), total)

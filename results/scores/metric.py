@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trainables.common.errors import ConfigError
+from trainables.common.types import FloatArray
 
 Kind = Literal["probabilities", "decisions", "cost"]
 Classes = Literal["two", "any", "ordinal"]
@@ -52,6 +53,9 @@ class Metric:
         has_own_threshold: For `decisions`: where it is searched, decisions are taken at the threshold that is
             best for it. False for metrics that a threshold alone can bring to their best value, such as
             recall; they are shown at the threshold of the model.
+        influences: For `probabilities`: a function of labels, probabilities and the 0-based number of the
+            patient of each image, and of the parameter where there is one, that returns the influence of each
+            patient, shape (patients,); see `results.scores.influence`. None leaves out each patient once.
         is_standard: It is in every table and card; others are computed where they are asked for.
         digits: Number of decimals in tables.
         place: Order in tables, small first.
@@ -67,6 +71,7 @@ class Metric:
     high: float = 1.0
     classes: Classes = "any"
     within_folds: bool = False
+    influences: Callable[..., FloatArray] | None = None
     has_own_threshold: bool = False
     is_standard: bool = False
     digits: int = 2
@@ -110,7 +115,7 @@ class Metric:
         Raises:
             ConfigError: If it has no parameter, or the value is out of its range.
         """
-        parameter, function = self.parameter, self.function
+        parameter, function, influences = self.parameter, self.function, self.influences
         if parameter is None or function is None:
             raise ConfigError(f"metric {self.name} takes no number; name it without @{value:g}")
         if not parameter.low < value < parameter.high:
@@ -119,13 +124,16 @@ class Metric:
                 f"{parameter.high:g}, both excluded"
             )
 
-        def at_value(*given: Any) -> Any:
-            return function(*given, value)
-
         return replace(
             self,
             name=f"{self.name}@{value:g}",
             header=f"{self.header}@{value:g}",
-            function=at_value,
+            function=_followed_by(value, function),
+            influences=None if influences is None else _followed_by(value, influences),
             parameter=None,
         )
+
+
+def _followed_by(value: float, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with a value behind whatever else it is given."""
+    return lambda *given: function(*given, value)

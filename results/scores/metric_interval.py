@@ -107,6 +107,32 @@ def pooled_interval(
     return _interval(metric, estimate, variance, fewest_patients(labels, groups))
 
 
+def least_known_error(metric: Metric, value: float, labels: IntArray, groups: NDArray[Any]) -> float:
+    """Return the standard error of a difference of two values of a metric where no patient tells it.
+
+    A perfect and a reversed ranking, or one without any order, vary with no patient, yet differ. An AUC of
+    one value varies at most as a share of the patients of the smaller class does; other metrics are taken to.
+
+    Args:
+        metric: Metric that is compared.
+        value: What both would have in common if they did not differ.
+        labels: Class indices, shape (images,).
+        groups: Patient of each image, shape (images,).
+
+    Returns:
+        That of two independent values; 0 for a metric without an upper end.
+
+    Source:
+        Birnbaum and Klose (1957), "Bounds for the variance of the Mann-Whitney statistic", Annals of
+        Mathematical Statistics 28:933.
+    """
+    if not np.isfinite(metric.high):
+        return 0.0
+    width = metric.high - metric.low
+    share = min(max((value - metric.low) / width, 0.0), 1.0)
+    return float(width * np.sqrt(2 * share * (1 - share) / max(fewest_patients(labels, groups), 1)))
+
+
 def _interval(metric: Metric, estimate: float, variance: float, patients: int) -> Interval:
     """Interval by the variance; where nothing varies, that of a share of the smallest class's patients."""
     if not np.isfinite(metric.high):

@@ -26,6 +26,7 @@ from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
+from results.scores.comparison import NOTHING, told_errors
 from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
 from results.scores.interval import LEVEL
@@ -37,7 +38,6 @@ from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray
 
 _DRAWS: Final = 20_000
-_NOTHING: Final = 1e-12  # a standard error below this is that of equal predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,12 @@ def compare_models(
     inflation = np.array(
         [max(fold_inflation(aligned[one].folds), fold_inflation(aligned[two].folds)) for one, two in pairs]
     )
-    errors = np.sqrt((apart**2).sum(axis=1) * inflation)
-    differences = [judged[first].score.value - judged[second].score.value for first, second in pairs]
-    largest = _largest(apart, seed)
+    values = np.array([one.score.value for one in judged])
+    differences = np.array([values[first] - values[second] for first, second in pairs])
+    common = np.array([(values[first] + values[second]) / 2 for first, second in pairs])
+    errors, is_untold = told_errors(apart, differences, common, metric=metric, predictions=aligned[0])
+    largest = _largest(apart, int(is_untold.sum()), seed)
+    errors = errors * np.sqrt(inflation)
     sign = 1.0 if metric_named(metric).higher_is_better else -1.0
     comparisons = []
     for place, (first, second) in enumerate(pairs):
@@ -176,7 +179,7 @@ def compare_models(
         comparisons.append(
             _comparison(
                 names,
-                differences[place],
+                float(differences[place]),
                 float(errors[place]),
                 largest,
                 sign=sign,
@@ -241,14 +244,19 @@ def _pairs(number: int, *, has_all_pairs: bool) -> list[tuple[int, int]]:
     return [(0, second) for second in range(1, number)]
 
 
-def _largest(apart: FloatArray, seed: int) -> FloatArray:
-    """Largest standardised difference of all under random weights on the patients, shape (draws,)."""
+def _largest(apart: FloatArray, untold: int, seed: int) -> FloatArray:
+    """Largest standardised difference of all under random weights on the patients, shape (draws,).
+
+    Differences that no patient tells, as many as `untold`, have noise of their own.
+    """
     errors = np.sqrt((apart**2).sum(axis=1))
-    own = apart[errors > _NOTHING] / errors[errors > _NOTHING, None]
-    if not len(own):
+    own = apart[errors > NOTHING] / errors[errors > NOTHING, None]
+    if not len(own) and not untold:
         return np.zeros(1)
     random = np.random.default_rng(seed)
-    return np.abs(random.normal(size=(_DRAWS, own.shape[1])) @ own.T).max(axis=1)
+    of_patients = random.normal(size=(_DRAWS, own.shape[1])) @ own.T
+    alone = random.normal(size=(_DRAWS, untold))
+    return np.abs(np.concatenate([of_patients, alone], axis=1)).max(axis=1)
 
 
 def _comparison(
@@ -261,7 +269,7 @@ def _comparison(
     t_p_value: float | None,
     is_registered: bool,
 ) -> Comparison:
-    normal, is_equal = NormalDist(), error <= _NOTHING
+    normal, is_equal = NormalDist(), error <= NOTHING
     score = 0.0 if is_equal else difference / error
     margin = float(np.quantile(largest, LEVEL)) * error
     adjusted = 1.0 if is_equal else float((1 + (largest >= abs(score)).sum()) / (1 + len(largest)))
@@ -299,7 +307,7 @@ def _corrected_t(
     if not all(np.array_equal(one.folds, other.folds) for one, other in zip(first, second, strict=True)):
         return None
     apart = (np.array(values) - np.array(others)).ravel()
-    if apart.std() < _NOTHING:
+    if apart.std() < NOTHING:
         return None
     # Each fold is one of `folds` equal parts: the test part is 1 / (folds - 1) of the training part.
     error = np.sqrt((1 / len(apart) + 1 / (folds - 1)) * apart.var(ddof=1))

@@ -26,6 +26,7 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import fold_inflation
+from results.scores.comparison import told_errors
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import mean_over_folds
@@ -324,8 +325,11 @@ def _difference(metric: Metric, one: _Judged, other: _Judged) -> Interval:
     """Value of one minus that of the other, paired by patient, positive where one is better."""
     sign = 1.0 if metric.higher_is_better else -1.0
     apart = _influences(metric, one) - _influences(metric, other)
-    error = float(np.sqrt((apart**2).sum() * fold_inflation(one.predictions.folds)))
-    estimate = sign * (_value(metric, one) - _value(metric, other))
+    values, own = (_value(metric, one), _value(metric, other)), one.predictions
+    estimate = sign * (values[0] - values[1])
+    common = np.array([sum(values) / 2])
+    found, _ = told_errors(apart[None], np.array([estimate]), common, metric=metric.name, predictions=own)
+    error = float(found[0] * np.sqrt(fold_inflation(own.folds)))
     return Interval(estimate, estimate - QUANTILE * error, estimate + QUANTILE * error)
 
 

@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
+from results.run.records import OutOfFold
 from results.scores.decision_intervals import (
     average_precision_interval,
     decision_intervals,
     effective_number,
 )
 from results.scores.interval import QUANTILE, Interval
-from results.scores.metric_interval import pooled_interval
+from results.scores.metric_interval import metric_interval, pooled_interval
 from results.scores.metrics import STANDARD
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
 from results.scores.multiple_tests import holm
@@ -77,6 +78,14 @@ class JudgedImages:
         return blocked_auc(
             self.labels, self.scores, own, self.groups, images=images, inflation=self.inflation
         )
+
+    def average_precision(self, images: BoolArray, seed: int) -> Interval:
+        """Return the mean over folds of the average precision of some images, of shape (images,)."""
+        labels, scores, groups = self.labels[images], self.scores[images], self.groups[images]
+        if len(np.unique(self.blocks)) == 1:
+            return average_precision_interval(labels, scores, groups)
+        own = OutOfFold(np.arange(len(labels)), labels, self.blocks[images], groups, scores)
+        return metric_interval(own, "average_precision", ["average_precision"], seed=seed)
 
 
 class Difference(FrozenModel):
@@ -262,7 +271,7 @@ def _metrics(
         elif name == "auc":
             found[name] = judged.auc(own).interval
         elif name == "average_precision":
-            found[name] = average_precision_interval(labels, judged.probabilities[own], groups)
+            found[name] = judged.average_precision(own, seed)
         elif name in IMAGE_ERRORS:
             found[name] = pooled_interval(
                 metric, labels, judged.probabilities[own], groups, inflation=judged.inflation

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from results.scores.auc_interval import cluster_size, drawn_effect, hanley_mcneil, score_interval
 from results.scores.cross_fitting import fewest_patients
-from results.scores.decisions import scored_classes
+from results.scores.decisions import ranking_scores, scored_classes
 from results.scores.interval import QUANTILE, Interval
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
@@ -92,7 +92,7 @@ def blocked_auc(
     chosen = np.ones(len(labels), dtype=bool) if images is None else images
     classes = [one for one in scored_classes(probabilities.shape[1]) if (labels[chosen] == one).any()]
     parts = [np.flatnonzero(chosen & (blocks == block)) for block in np.unique(blocks[chosen])]
-    found = [_of_class(labels == one, probabilities[:, one], parts) for one in classes]
+    found = [_of_class(labels == one, ranking_scores(probabilities, one), parts) for one in classes]
     found = [one for one in found if len(one[2])]
     if not found:
         raise OneClassError(
@@ -113,7 +113,7 @@ def blocked_auc(
 
 
 def _of_class(
-    is_positive: NDArray[np.bool_], scores: FloatArray, parts: list[IntArray]
+    is_positive: NDArray[np.bool_], scores: NDArray[Any], parts: list[IntArray]
 ) -> tuple[float, FloatArray, IntArray]:
     """AUC of a class against the rest, influence of each image, and sizes of the blocks that have pairs."""
     wins, pairs = np.zeros(len(scores)), np.zeros(len(scores))
@@ -133,7 +133,7 @@ def _of_class(
     return area, (wins - area * pairs) / total, np.array(sizes)
 
 
-def _wins(ordered: FloatArray, scores: FloatArray) -> FloatArray:
+def _wins(ordered: NDArray[Any], scores: NDArray[Any]) -> FloatArray:
     """Number of ordered values below each score; equal ones count one half."""
     left, right = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
     return np.asarray((left + right) / 2.0)

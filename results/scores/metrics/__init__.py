@@ -2,7 +2,8 @@
 
 Pure functions of arrays; no result is ever NaN. Probabilities have shape (images, classes), labels (images,)
 are class indices, and the last class is the finding. With two classes precision, recall, F1, F2, average
-precision and specificity are those of class 1; with more they are macro means, each class against the rest.
+precision and specificity are those of class 1; with more they are macro means, each class that has cases
+against the rest.
 """
 
 import sys

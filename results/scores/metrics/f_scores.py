@@ -28,7 +28,7 @@ def f2(matrices: NDArray[Any]) -> FloatArray:
 def _f_beta(matrices: NDArray[Any], beta: float) -> FloatArray:
     hits, alarms, missed, _ = one_against_rest(matrices)
     weighted = (1 + beta**2) * hits
-    return positive_or_macro(ratio(weighted, weighted + beta**2 * missed + alarms))
+    return positive_or_macro(ratio(weighted, weighted + beta**2 * missed + alarms), matrices)
 
 
 F2 = Metric(

@@ -1,17 +1,22 @@
 """Metrics of the ROC curve: its area, the part of it at high specificity, and single points of it."""
 
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.scores.decisions import (
     BoolArray,
     check_two_classes,
     counts_by_score,
     matrices_by_threshold,
+    ranking_scores,
     scored_classes,
 )
+from results.scores.left_out import left_out_of_counts
 from results.scores.metric import Metric, Parameter
+from results.scores.roc_point_influence import point_influences
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
@@ -38,7 +43,7 @@ def auc(labels: IntArray, probabilities: FloatArray) -> Any:
     """
     check_two_classes(labels, "an AUC")
     areas = [
-        _areas(labels == index, probabilities[..., index])
+        _areas(labels == index, ranking_scores(probabilities, index))
         for index in scored_classes(probabilities.shape[-1])
         if (labels == index).any()
     ]
@@ -93,14 +98,28 @@ def partial_auc(
     >>> partial_auc(labels, perfect), round(partial_auc(labels, unknowing), 12)
     (1.0, 0.5)
     """
-    false_alarms, found = _curve(labels, probabilities, "a partial AUC")
-    most = 1.0 - specificity
-    inside = false_alarms <= most
-    edge = np.interp(most, false_alarms, found)
-    alarms, recalls = np.append(false_alarms[inside], most), np.append(found[inside], edge)
-    area = float(np.trapezoid(recalls, alarms))
-    least = most**2 / 2
-    return 0.5 * (1.0 + (area - least) / (most - least))
+    check_two_classes(labels, "a partial AUC")
+    counts = counts_by_score(labels == 1, ranking_scores(probabilities, 1))
+    return float(_partial_area(counts.positives, counts.total - counts.positives, specificity))
+
+
+def partial_auc_influences(
+    labels: IntArray, probabilities: FloatArray, patients: IntArray, specificity: float = WANTED_SPECIFICITY
+) -> FloatArray:
+    """Influence of each patient on the partial AUC, by leaving it out, shape (patients,).
+
+    Args:
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Probabilities of the two classes, shape (images, 2).
+        patients: 0-based number of the patient of each image, shape (images,).
+        specificity: Lowest specificity that counts, in (0, 1).
+    """
+    return left_out_of_counts(
+        partial(_partial_area, specificity=specificity),
+        labels == 1,
+        ranking_scores(probabilities, 1),
+        patients,
+    )
 
 
 def recall_at_specificity(
@@ -145,15 +164,45 @@ def specificity_at_recall(
     return float(1.0 - false_alarms[found >= recall - 1e-12].min())
 
 
+def recall_at_specificity_influences(
+    labels: IntArray, probabilities: FloatArray, patients: IntArray, specificity: float = WANTED_SPECIFICITY
+) -> FloatArray:
+    """Influence of each patient on the recall at a specificity; arguments as of `partial_auc_influences`."""
+    return point_influences(labels == 1, ranking_scores(probabilities, 1), patients, 1.0 - specificity)
+
+
+def specificity_at_recall_influences(
+    labels: IntArray, probabilities: FloatArray, patients: IntArray, recall: float = WANTED_RECALL
+) -> FloatArray:
+    """Influence of each patient on the specificity at a recall: with both classes in each other's place."""
+    return point_influences(labels == 0, ranking_scores(probabilities, 0), patients, 1.0 - recall)
+
+
 def _curve(labels: IntArray, probabilities: FloatArray, what: str) -> tuple[FloatArray, FloatArray]:
     """False-alarm rates, ascending, and recalls of the ROC curve, both of shape (scores + 1,)."""
     check_two_classes(labels, what)
-    matrices = matrices_by_threshold(counts_by_score(labels == 1, probabilities[:, 1].astype(np.float64)))
+    matrices = matrices_by_threshold(counts_by_score(labels == 1, ranking_scores(probabilities, 1)))
     negatives, positives = matrices[0, 0].sum(), matrices[0, 1].sum()
     return matrices[::-1, 0, 1] / negatives, matrices[::-1, 1, 1] / positives
 
 
-def _areas(positive: BoolArray, values: FloatArray) -> FloatArray:
+def _partial_area(positives: IntArray, negatives: IntArray, specificity: float) -> FloatArray:
+    """Standardised partial area of counts at ascending scores, shape (..., scores) to (...)."""
+    most = 1.0 - specificity
+    called, total = np.cumsum(negatives[..., ::-1], axis=-1), negatives.sum(axis=-1, keepdims=True)
+    alarms = called / total
+    before = np.concatenate([np.zeros_like(alarms[..., :1]), alarms[..., :-1]], axis=-1)
+    left = slice(int((before < most).sum(axis=-1).max()))  # steps that begin to the left of the edge
+    alarm_gain = (alarms - before)[..., left]
+    recall_gain = positives[..., ::-1][..., left] / positives.sum(axis=-1, keepdims=True)
+    inside = np.clip(most - before[..., left], 0.0, alarm_gain)
+    share = np.divide(inside, alarm_gain, out=np.zeros_like(inside), where=alarm_gain > 0)
+    area = (inside * (np.cumsum(recall_gain, axis=-1) - recall_gain * (1.0 - share / 2))).sum(axis=-1)
+    least = most**2 / 2
+    return np.asarray(0.5 * (1.0 + (area - least) / (most - least)))
+
+
+def _areas(positive: BoolArray, values: NDArray[Any]) -> FloatArray:
     """Mann-Whitney areas of scores of shape (..., images) by mid-ranks, shape (...)."""
     order = np.argsort(values, axis=-1, kind="stable")
     ranked = np.take_along_axis(values, order, axis=-1)
@@ -185,6 +234,7 @@ PARTIAL_AUC = Metric(
     header="pAUC",
     classes="two",
     within_folds=True,
+    influences=partial_auc_influences,
     parameter=Parameter(name="specificity", default=WANTED_SPECIFICITY),
 )
 RECALL_AT_SPECIFICITY = Metric(
@@ -194,6 +244,7 @@ RECALL_AT_SPECIFICITY = Metric(
     header="Rec@Spec",
     classes="two",
     within_folds=True,
+    influences=recall_at_specificity_influences,
     parameter=Parameter(name="specificity", default=WANTED_SPECIFICITY),
 )
 SPECIFICITY_AT_RECALL = Metric(
@@ -203,5 +254,6 @@ SPECIFICITY_AT_RECALL = Metric(
     header="Spec@Rec",
     classes="two",
     within_folds=True,
+    influences=specificity_at_recall_influences,
     parameter=Parameter(name="recall", default=WANTED_RECALL),
 )

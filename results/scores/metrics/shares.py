@@ -1,8 +1,8 @@
 """Shares of right decisions: accuracy, recall, precision and specificity.
 
 With two classes recall, precision and specificity are those of class 1; with more they are macro means, each
-class against the rest. A ratio without cases, such as the precision of a model that never predicts the
-positive class, counts 0 (sklearn's `zero_division=0`).
+class that has cases against the rest. A ratio without cases, such as the precision of a model that never
+predicts the positive class, counts 0 (sklearn's `zero_division=0`).
 """
 
 from typing import Any
@@ -23,19 +23,19 @@ def accuracy(matrices: NDArray[Any]) -> FloatArray:
 def recall(matrices: NDArray[Any]) -> FloatArray:
     """Share of the positives that were found, from confusion matrices of shape (..., classes, classes)."""
     hits, _, missed, _ = one_against_rest(matrices)
-    return positive_or_macro(ratio(hits, hits + missed))
+    return positive_or_macro(ratio(hits, hits + missed), matrices)
 
 
 def precision(matrices: NDArray[Any]) -> FloatArray:
     """Share of the positive decisions that are right, from matrices of shape (..., classes, classes)."""
     hits, alarms, _, _ = one_against_rest(matrices)
-    return positive_or_macro(ratio(hits, hits + alarms))
+    return positive_or_macro(ratio(hits, hits + alarms), matrices)
 
 
 def specificity(matrices: NDArray[Any]) -> FloatArray:
     """Share of the negatives that were decided negative, from matrices of shape (..., classes, classes)."""
     _, alarms, _, rest = one_against_rest(matrices)
-    return positive_or_macro(ratio(rest, rest + alarms))
+    return positive_or_macro(ratio(rest, rest + alarms), matrices)
 
 
 ACCURACY = Metric(

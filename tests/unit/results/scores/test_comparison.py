@@ -92,3 +92,20 @@ def test_a_difference_is_narrower_than_what_the_two_intervals_suggest():
 def test_a_difference_to_itself_is_nothing():
     (one,) = trials([1.0], 7)
     assert differences_to(one, [one], seed=0) == [Interval(0.0, 0.0, 0.0)]
+
+
+def test_a_reversed_ranking_is_not_in_the_set_of_a_perfect_one_although_no_patient_varies():
+    (perfect,) = trials([50.0], 0)
+    turned = dataclasses.replace(perfect, probabilities=perfect.probabilities[:, ::-1])
+    assert confidence_set([perfect, turned], seed=0) == (True, False)
+    assert confidence_set([turned, perfect, perfect, turned], seed=0) == (False, True, True, False)
+    (found,) = differences_to(perfect, [turned], seed=0)
+    assert found.low < found.estimate == -1.0 < found.high < 0.0
+
+
+def test_of_perfect_and_constant_trials_with_few_patients_all_may_be_the_best():
+    (perfect,) = trials([50.0], 0, images=12, folds=1)
+    constant = dataclasses.replace(perfect, probabilities=np.full((12, 2), 0.5))
+    assert confidence_set([perfect, constant], seed=0) == (True, True)
+    (found,) = differences_to(perfect, [constant], seed=0)
+    assert found.low < 0.0 < found.high

@@ -1,14 +1,18 @@
 """Influences of patients give the variance that resampled patients have, whatever the metric."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from simulated_trials import simulate
 
+from results.run.records import OutOfFold
+from results.scores.calibration import sigmoid
 from results.scores.comparison import confidence_set, differences_to
 from results.scores.decision_rule import cross_fit
 from results.scores.decisions import confusion
 from results.scores.fold_scores import mean_over_folds, objective_value
-from results.scores.influence import influences
+from results.scores.influence import influences, probability_influences
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named, register_metric
@@ -52,6 +56,74 @@ def test_the_variance_is_that_of_resampled_patients(name, tolerance):
         one = simulate(trials=1, images=600, folds=3, seed=seed)[0]
         ratios.append((influences(one, name, (name,)) ** 2).sum() / resampled_variance(one, name))
     assert np.mean(ratios) == pytest.approx(1.0, abs=tolerance)
+
+
+def two_equal_models(random, *, patients, positives, folds):
+    """Predictions of two models with the same true AUC of 0.8; each patient has one image."""
+    rows = np.arange(patients)
+    labels = (rows < positives).astype(np.int64)
+    within = np.where(labels == 1, rows, rows - positives)
+    common = random.normal(size=patients)
+    for _ in range(2):
+        score = (common + random.normal(size=patients)) / np.sqrt(2) + 1.19 * labels
+        yield OutOfFold(rows, labels, within % folds, rows.astype(str), of_positive(sigmoid(score)))
+
+
+def of_positive(positive):
+    return np.stack([1 - positive, positive], axis=1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["average_precision", "partial_auc@0.9", "recall_at_specificity@0.9", "specificity_at_recall@0.9"],
+)
+def test_the_standard_error_is_the_true_spread_where_a_fold_holds_four_positives(name):
+    random, sets = np.random.default_rng(1), 60
+    values, variances, apart, variances_apart = [], [], [], []
+    for _ in range(sets):
+        models = list(two_equal_models(random, patients=160, positives=16, folds=4))
+        found = [influences(one, name, (name,)) for one in models]
+        both = [objective_value(one, name) for one in models]
+        values += both
+        variances += [(one**2).sum() for one in found]
+        apart.append(both[0] - both[1])
+        variances_apart.append(((found[0] - found[1]) ** 2).sum())
+    assert 0.8 < np.sqrt(np.mean(variances)) / np.std(values) < 1.4
+    assert 0.8 < np.sqrt(np.mean(variances_apart)) / np.std(apart) < 1.4
+    told_apart = np.abs(apart) > 1.96 * np.sqrt(variances_apart)
+    assert told_apart.mean() <= 0.15
+
+
+@pytest.mark.parametrize("name", ["average_precision", "partial_auc@0.8"])
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_many_patients_left_out_at_once_are_the_same_as_one_by_one(name, decimals):
+    random = np.random.default_rng(decimals)
+    labels, patients = random.integers(0, 2, size=60), random.integers(0, 25, size=60)
+    probabilities = of_positive(random.random(60).round(decimals))
+    metric = metric_named(name)
+    found = probability_influences(metric, labels, probabilities, patients)
+    slow = probability_influences(replace(metric, influences=None), labels, probabilities, patients)
+    np.testing.assert_allclose(found, slow, atol=1e-12)
+
+
+def test_a_patient_without_whom_a_class_is_missing_has_no_influence():
+    labels, patients = np.array([0, 0, 0, 1]), np.arange(4)
+    probabilities = of_positive(np.array([0.1, 0.9, 0.4, 0.6]))
+    metric = metric_named("average_precision")
+    for own in (metric, replace(metric, influences=None)):
+        found = probability_influences(own, labels, probabilities, patients)
+        assert found[3] == 0.0
+        assert found[1] < 0.0
+
+
+@pytest.mark.parametrize("name", ["recall_at_specificity@0.9", "specificity_at_recall@0.9"])
+def test_equal_scores_and_few_patients_give_numbers_for_points_of_the_curve(name):
+    for score in ([0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.8, 0.9], [0.9, 0.8, 0.2, 0.1], [1.0, 0.0, 0.5, 0.5]):
+        found = probability_influences(
+            metric_named(name), np.array([0, 0, 1, 1]), of_positive(np.array(score)), np.arange(4)
+        )
+        assert np.isfinite(found).all()
+        assert found.sum() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_equal_trials_may_all_be_the_best_and_a_far_worse_one_is_not():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from results.run.records import OutOfFold
+from results.scores.calibration import sigmoid
 from results.scores.decision_rule import best_threshold
-from results.scores.decisions import confusion, decisions
+from results.scores.decisions import confusion, decisions, ranking_scores
 from results.scores.fold_scores import collapsed_folds
 from results.scores.metrics import (
     STANDARD,
@@ -127,6 +128,53 @@ def test_classes_without_a_case_have_no_part_in_macro_means():
     found = scores(labels, probabilities)
     assert found["balanced_accuracy"] == 0.75
     assert found["auc"] == pytest.approx(0.75)
+
+
+def test_macro_means_over_classes_with_cases_are_those_of_scikit_learn():
+    random, present = np.random.default_rng(0), [0, 1, 2, 3]
+    labels = random.integers(0, 4, size=200)
+    weights = random.random((200, 5)) + 0.5 * np.eye(5)[labels]
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    decided = decisions(probabilities)
+    found = scores(labels, probabilities)
+    assert found["average_precision"] == pytest.approx(
+        np.mean([reference.average_precision_score(labels == one, probabilities[:, one]) for one in present])
+    )
+    assert found["recall"] == pytest.approx(found["balanced_accuracy"])
+    for name in ("recall", "precision", "f1"):
+        score = getattr(reference, f"{name}_score")
+        assert found[name] == pytest.approx(score(labels, decided, labels=present, average="macro"))
+
+
+RANKING = ("auc", "average_precision", "partial_auc@0.8", "recall_at_specificity@0.9")
+
+
+@pytest.mark.parametrize("metric", RANKING)
+@pytest.mark.parametrize("spread", [10.0, 20.0])
+def test_sure_positives_keep_their_order_in_single_precision(metric, spread):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, size=2000)
+    logits = spread * (random.normal(size=2000) + 0.8 * labels) + 6
+    rounded = np.stack([sigmoid(-logits), sigmoid(logits)], axis=1).astype(np.float32)
+    small = np.stack([sigmoid(-logits / spread), sigmoid(logits / spread)], axis=1)
+    assert (rounded[:, 1] == 1.0).mean() > 0.1
+    found = metric_named(metric)
+    assert float(found(labels, rounded)) == pytest.approx(float(found(labels, small)), abs=1e-6)
+    turned = float(auc(1 - labels, rounded[:, ::-1]))
+    assert turned == pytest.approx(reference.roc_auc_score(labels, logits), abs=1e-6)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 16])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_ranking_of_plain_probabilities_is_that_of_the_positive_class(decimals, kind):
+    random = np.random.default_rng(decimals)
+    labels = random.integers(0, 2, size=500)
+    positive = random.random(500).round(decimals).astype(kind)
+    both = np.stack([1 - positive, positive], axis=1)
+    _, expected = np.unique(positive, return_inverse=True)
+    _, found = np.unique(ranking_scores(both, 1), return_inverse=True)
+    np.testing.assert_array_equal(found, expected)
+    assert float(auc(labels, both)) == pytest.approx(reference.roc_auc_score(labels, positive), abs=1e-12)
 
 
 def test_auc_scores_leading_axes_one_by_one():

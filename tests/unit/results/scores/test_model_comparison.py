@@ -70,6 +70,31 @@ def test_equal_predictions_cannot_be_told_apart():
     assert (pair.adjusted, pair.superiority, pair.is_better) == (1.0, 0.5, None)
 
 
+def _ranked(name, positive):
+    rows = np.arange(len(positive))
+    both = np.stack([1 - positive, positive], axis=1)
+    return NamedPredictions(name, OutOfFold(rows, rows % 2, rows // 2 % 4, rows.astype(str), both))
+
+
+@pytest.mark.parametrize("metric", ["auc", "average_precision", "accuracy"])
+def test_a_perfect_and_a_reversed_ranking_differ_although_no_patient_varies(metric):
+    right = np.where(np.arange(40) % 2 == 1, 0.9, 0.1) + np.random.default_rng(0).normal(size=40) * 0.01
+    models = _ranked("perfect", right), _ranked("reversed", 1 - right)
+    (pair,) = compare_models(models, metric=metric, seed=0).comparisons
+    assert pair.is_better
+    assert 0 < pair.low < pair.difference < pair.high
+    assert pair.adjusted < 0.001
+    assert pair.superiority > 0.999
+
+
+def test_a_perfect_and_a_reversed_ranking_of_a_few_patients_are_less_sure():
+    right = np.where(np.arange(8) % 2 == 1, 0.9, 0.1) + np.arange(8) * 0.001
+    models = _ranked("perfect", right), _ranked("without order", np.full(8, 0.5))
+    (pair,) = _compared(*models).comparisons
+    assert pair.is_better is None
+    assert pair.low < 0 < pair.difference == 0.5
+
+
 def test_the_second_opinion_is_the_corrected_t_test_of_the_folds():
     one, other = _model("one", 1.0), _model("other", 1.4, seed=3)
     apart = np.array(fold_areas(one.predictions)) - np.array(fold_areas(other.predictions))

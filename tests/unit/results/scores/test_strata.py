@@ -3,9 +3,11 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
 
 from benchmarks.claims_tests import false_strata
+from results.scores.auc_interval import fold_inflation
+from results.scores.calibration import log_odds, sigmoid
 from results.scores.multiple_tests import holm
 from results.scores.strata import JudgedImages, score_strata
 from results.scores.strata_columns import parts_of_columns
@@ -24,6 +26,32 @@ def _judged(patients=240, *, harm=None, images=1, seed=0):
     both = np.stack([1 - positive, positive], axis=1)
     decided = (positive >= 0.5).astype(np.int64)
     return JudgedImages(labels, both, both, decided, np.zeros_like(labels), groups.astype(str))
+
+
+def test_the_average_precision_of_a_stratum_of_all_images_is_that_of_the_leaderboard():
+    judged = _judged()
+    folds = np.arange(240) // 2 % 4
+    scores = judged.scores ** (1 + folds[:, None])  # fold models of very different scales
+    scores = scores / scores.sum(axis=1, keepdims=True)
+    calibrated = sigmoid(log_odds(scores) / (1 + folds) + np.array([-3.0, 0.0, 1.0, 2.0])[folds])
+    both = np.stack([1 - calibrated, calibrated], axis=1)
+    inflation = fold_inflation(folds)
+    folded = JudgedImages(judged.labels, scores, both, judged.decided, folds, judged.groups, inflation)
+    vendor = np.where(np.arange(240) < 236, "GE", "Hologic")
+    stratum = score_strata(folded, {"vendor": vendor}, CLASSES, seed=0).strata[0]
+    own = vendor == "GE"
+    expected = np.mean(
+        [
+            average_precision_score(judged.labels[own & (folds == fold)], scores[own & (folds == fold), 1])
+            for fold in range(4)
+        ]
+    )
+    found = stratum.metrics["average_precision"]
+    assert found.estimate == pytest.approx(expected)
+    alone = JudgedImages(judged.labels, scores, both, judged.decided, 0 * folds, judged.groups)
+    pooled = score_strata(alone, {"vendor": vendor}, CLASSES, seed=0).strata[0].metrics["average_precision"]
+    assert pooled.estimate < expected - 0.005
+    assert found.low < found.estimate < found.high
 
 
 def test_a_stratum_has_the_scores_of_scikit_learn():
