@@ -25,6 +25,17 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
 
 
+def at_least_one(text: str) -> int:
+    """Return a number that an option takes.
+
+    Raises:
+        ArgumentTypeError: If it is below 1.
+    """
+    if not text.isascii() or not text.lstrip("+-").isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of 1 or more is needed, found {text}")
+    return int(text)
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add --format."""
     parser.add_argument(

@@ -3,7 +3,7 @@
 import argparse
 import functools
 
-from orchestrator.cli.common import add_format, add_run, open_run
+from orchestrator.cli.common import add_format, add_run, at_least_one, open_run
 from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
 
 HELP = "rank the trials of a run, with intervals"
@@ -35,7 +35,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument("--top", type=int, default=20, help="trials that are shown (default: 20)")
+    parser.add_argument("--top", type=at_least_one, default=20, help="trials that are shown (default: 20)")
     parser.add_argument(
         "--costs",
         action="store_true",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run
+from orchestrator.cli.common import add_format, add_run, at_least_one
 from orchestrator.reporting.console import print_next, show, warn_if_synthetic
 
 HELP = "train the best trials again with other seeds and folds"
@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
         "--repeats",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="number of repeats (default: what the search asked for, else 3)",
     )
     parser.add_argument(
-        "--finalists", type=_at_least_one, metavar="N", help="number of best trials (default: 3)"
+        "--finalists", type=at_least_one, metavar="N", help="number of best trials (default: 3)"
     )
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
     add_format(parser)
@@ -67,10 +67,3 @@ def run(arguments: argparse.Namespace) -> int:
         csv=lambda: repeats_as_csv(found),
     )
     return 0
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"1 or more is needed, found {number}")
-    return number

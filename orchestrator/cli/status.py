@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.common import add_format, add_runs
+from orchestrator.cli.common import add_format, add_runs, at_least_one
 from orchestrator.cli.remote import add_file, ask_head, open_cluster
 from orchestrator.reporting.console import Sections, messages, print_warning
 
@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_file(parser, is_optional=True)
     add_runs(parser)
     parser.add_argument(
-        "--last", type=int, default=_SHOWN, metavar="N", help=f"searches that are listed (default: {_SHOWN})"
+        "--last",
+        type=at_least_one,
+        default=_SHOWN,
+        metavar="N",
+        help=f"searches that are listed (default: {_SHOWN})",
     )
     add_format(parser)
 

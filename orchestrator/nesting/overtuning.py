@@ -30,7 +30,7 @@ def measure_overtuning(run: RunFolder) -> Overtuning:
             f"about it; go on with: {run.resume_command}"
         )
     able = [record for record in complete if objectives.violation(record) == 0] or complete
-    ordered = sorted(able, key=lambda record: (record.finished_at, record.number))
+    ordered = sorted(able, key=lambda record: record.number)  # as they were handed out, not as they ended
     trials = [(record.number, own) for record, own in run.readable_predictions(ordered)]
     if not trials:
         raise RunError(

@@ -24,7 +24,7 @@ from results.scores.ranking import objectives_of
 from results.scores.repeats import RepeatedTrial, Repeats, read_repeats
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.common.text import count_text
+from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
 from trainables.data.splits import Split, read_split
@@ -149,14 +149,14 @@ def _repeats(
         run=str(run.path.resolve()), repeat=1, trials=tuple(record.number for record in chosen)
     )
     for repeat in range(1, number + 1):
-        seed = search.request.seed + repeat
+        cut = repeated_split(rows, split, task, repeat=repeat)
         record = record_within(
             search,
             f"repeats/{repeat}",
             request={
                 "trials": len(points),
-                "seed": seed,
-                "split_seed": None,
+                "seed": search.request.seed + repeat,
+                "split_seed": cut.seed,
                 "minutes": None,
                 "terminator": False,
                 "comparisons": (),
@@ -165,9 +165,7 @@ def _repeats(
             recipes=tuple(point.recipe for point in points),
             repeat=place.model_copy(update={"repeat": repeat}),
         )
-        yield _Repeat(
-            run.repeat_run(repeat), record, repeated_split(rows, split, task, seed=seed), points, space
-        )
+        yield _Repeat(run.repeat_run(repeat), record, cut, points, space)
 
 
 def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
@@ -175,7 +173,7 @@ def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
         return
     place = one.run.search().repeat
     if place is None or place.trials != trials:
-        found = "another search" if place is None else f"trials {', '.join(map(str, place.trials))}"
+        found = "another search" if place is None else trials_text(place.trials)
         raise RunError(
             f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now; move "
             f"{one.run.path.parent} away to repeat these"

@@ -378,7 +378,7 @@ def closing_summary(
         notes: Further lines: a label of at most nine letters, and its text; those without text are left out.
         split: Name of the kind of split, which the best value carries.
     """
-    lines = [f"{_ended_text(records)}; trials ran for {clock_text(busy_seconds(records))}"]
+    lines = [f"{_ended_text(records)}; these ran for {clock_text(busy_seconds(records))}"]
     if best is None:
         lines.append("best      none: no trial is complete")
     else:

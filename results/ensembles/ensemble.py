@@ -181,5 +181,5 @@ def nothing_completed(run: RunFolder) -> EnsembleError:
     """Return the error of a run without a complete trial."""
     return EnsembleError(
         f"no trial of {run.path} was completed, so there is no model of which anything could be claimed; "
-        f"go on with: {run.resume_command}"
+        f"wait while its search runs, or go on with: {run.resume_command}"
     )

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from results.export.manifest import Manifest, TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
+from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
 
 Template = Literal["fda", "chai"]
@@ -186,9 +187,8 @@ _SECURITY: Final = (
 
 
 def _architecture(manifest: Manifest) -> str:
-    nets = ", ".join(dict.fromkeys(member.backbone for member in manifest.members))
-    number = len(manifest.members)
-    return f"{manifest.method} of {number} {'member' if number == 1 else 'members'}: {nets}."
+    made_of = "; ".join(dict.fromkeys(member.made_of for member in manifest.members))
+    return f"{manifest.method} of {count_text(len(manifest.members), 'member')}: {made_of}."
 
 
 def _how_to_use(manifest: Manifest) -> str:

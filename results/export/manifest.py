@@ -121,6 +121,18 @@ class Member(FrozenModel):
     started_from: str | None = None
     licences: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def features(self) -> str:
+        """Backbones whose features it takes, with their taps where there are several."""
+        also = [str(one) for one in self.settings.get("model.also") or ()]
+        return " + ".join([f"{self.backbone}/{self.cut}", *also]) if also else self.backbone
+
+    @property
+    def made_of(self) -> str:
+        """Its features, and the head on them where that is none of a net."""
+        head = self.settings.get("classical.name", "none")
+        return self.features if head in ("none", None) else f"{self.features} under {head}"
+
 
 class TrainingData(FrozenModel):
     """Training data of the members.

@@ -98,7 +98,10 @@ def _details(manifest: Manifest) -> str:
         f"- Made: {manifest.created_at:%Y-%m-%d} with "
         + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
     ]
-    head = "| trial | backbone | weights | cut | trained stages | folds | views | weight |\n|" + " --- |" * 8
+    head = (
+        "| trial | features | weights | cut | head | trained stages | folds | views | weight |\n|"
+        + " --- |" * 9
+    )
     return "\n".join(lines) + "\n\n" + "\n".join([head, *map(_member_row, manifest.members)])
 
 
@@ -179,7 +182,8 @@ def _licence_lines(manifest: Manifest) -> list[str]:
 
 def _member_row(member: Member) -> str:
     weight = "stacked" if member.weight is None else f"{member.weight:.3f}"
-    cells = (member.trial, member.backbone, member.weights, member.cut, member.trained_stages)
+    head = str(member.settings.get("classical.name", "none")).replace("none", "net")
+    cells = (member.trial, member.features, member.weights, member.cut, head, member.trained_stages)
     return f"| {' | '.join(map(str, (*cells, member.folds, member.views, weight)))} |"
 
 
@@ -206,7 +210,8 @@ def _metrics(manifest: Manifest) -> str:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
             f"more, chosen for {_chosen_for(manifest)} {manifest.decided_on}; F1 and F2 have thresholds of "
-            "their own. Another trade between misses and false alarms needs another threshold."
+            "their own, and out of fold each fold is decided at thresholds of the others. Another trade "
+            "between misses and false alarms needs another threshold."
         )
         if manifest.operation.prevalence is not None or manifest.triage is not None:
             rule += f" Asked of it: {manifest.said_of_operation}."

@@ -70,12 +70,10 @@ class BaselineVerdict:
             return f"nothing did better than {self.baseline}"
         metric = metric_named(self.metric)
         apart = f"{metric.header} {self.difference.estimate:+.3f} [{self.difference.low:+.3f}, "
-        apart += f"{self.difference.high:+.3f}]"
+        apart += f"{self.difference.high:+.3f}], paired by patient and chosen anew without each fold"
         if self.is_better:
-            return f"{self.model} is better than {self.baseline}: {apart}, paired by patient"
-        return (
-            f"{self.model} is not better than {self.baseline} by more than chance: {apart}, paired by patient"
-        )
+            return f"{self.model} is better than {self.baseline}: {apart}"
+        return f"{self.model} is not better than {self.baseline} by more than chance: {apart}"
 
 
 def baseline_of(run: RunFolder, complete: Iterable[TrialRecord]) -> Baseline | None:

@@ -28,6 +28,7 @@ from trainables.common.types import FloatArray, IntArray
 
 OWN_THRESHOLD: Final = ("f1", "f2")  # metrics that are always shown at the threshold that is best for them
 BALANCED: Final = "balanced_accuracy"
+OUT_OF_FOLD_DECISIONS: Final = "out of fold each fold is decided at thresholds of the others"
 
 
 class DecisionRule(FrozenModel):
@@ -140,6 +141,9 @@ def cross_fit(
             decisions are left out.
         operation: What the user asks of the decisions; a fold whose other folds do not reach it takes the
             threshold that is nearest.
+
+    Raises:
+        ScoreError: If anything is asked of the decisions, and there are more classes than two.
     """
     asked = METRICS.values() if metrics is None else metrics
     wanted = [metric.name for metric in asked if metric.judges_decisions]

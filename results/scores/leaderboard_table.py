@@ -125,7 +125,7 @@ def _mark(row: Row) -> str:
 def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:
     if not trials:
         return "No trial has ended yet."
-    hidden = f"{len(trials) - shown} more trials not shown. " if len(trials) > shown else ""
+    hidden = f"{count_text(len(trials) - shown, 'more trial')} not shown. " if len(trials) > shown else ""
     first = trials[0]
     if first.rank != 1:
         return hidden.strip()

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.scores.confusion_table import confusion_table
+from results.scores.decision_rule import OUT_OF_FOLD_DECISIONS
 from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metrics import metric_named
 from results.scores.outside import OutsideEvaluation
@@ -73,7 +74,8 @@ def _said_of(evaluation: OutsideEvaluation) -> list[str]:
     decided = (
         ""
         if evaluation.threshold is None
-        else f"Decisions at {evaluation.threshold:.3f}, chosen out of fold for {evaluation.chosen_for}."
+        else f"Decisions at {evaluation.threshold:.3f}, chosen out of fold for {evaluation.chosen_for}"
+        f"{_said_of_others(evaluation)}; {OUT_OF_FOLD_DECISIONS}."
     )
     return [
         decided,
@@ -85,6 +87,14 @@ def _said_of(evaluation: OutsideEvaluation) -> list[str]:
         "" if evaluation.shift is None else evaluation.shift.text,
         few_patients_warning(evaluation.fewest_patients).strip(),
     ]
+
+
+def _said_of_others(evaluation: OutsideEvaluation) -> str:
+    """Which metrics judge decisions at other thresholds."""
+    own = [
+        metric_named(name).header for name, at in evaluation.thresholds.items() if at != evaluation.threshold
+    ]
+    return f", those of {' and '.join(own)} at thresholds of their own" if own else ""
 
 
 def _said_of_rates(evaluation: OutsideEvaluation) -> str:

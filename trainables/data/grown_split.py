@@ -17,7 +17,7 @@ from trainables.config.tasks import Task
 from trainables.data.extra_rows import extra_groups
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.shared_images import NOT_SHARED
-from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, some_of, with_counts
+from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, some_of, unseen_test_groups, with_counts
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
 _WAY_OUT: Final = "add patients of that class, use --test-share 0, or start from no earlier run"
@@ -94,7 +94,7 @@ def grow_split(
             and sealed by the earlier search.
     """
     known = _without_folds_of_extra(rows, known)
-    own_test, first = _own_test(rows, known), None
+    own_test, first = unseen_test_groups(rows, known), None
     for attempt in range(ATTEMPTS):
         derived = int(np.random.SeedSequence((seed, attempt)).generate_state(1)[0])
         grown = replace(
@@ -140,30 +140,9 @@ def _assigned(
 def _without_folds_of_extra(rows: TaskRows, known: Mapping[str, int]) -> dict[str, int]:
     """The known parts, where groups that are extra by now train in every fold and are scored in none."""
     noun = "patient" if rows.is_grouped else "image group"
-    extra = [group for group in extra_groups(rows, noun) if group in known]
-    sealed = [group for group in extra if known[group] == TEST]
-    if sealed:
-        raise SplitError(
-            f"{len(sealed)} {noun}{'' if len(sealed) == 1 else 's'} of the extra images lay in the sealed "
-            f"test part of the earlier split: {some_of(sealed)}; leave their images out, or search without "
-            "starting from that run"
-        )
+    sealed = [group for group, part in known.items() if part == TEST]
+    extra = [group for group in extra_groups(rows, noun, sealed=sealed) if group in known]
     return dict(known) | dict.fromkeys(extra, TRAINING)
-
-
-def _own_test(rows: TaskRows, known: Mapping[str, int]) -> set[str] | None:
-    """Groups that the source itself tests on; None if it has no test part."""
-    if rows.is_test is None or not rows.is_test.any():
-        return None
-    test = set(rows.groups[rows.is_test].tolist())
-    both = test & set(rows.groups[~rows.is_test].tolist())
-    trained = {group for group in test if known.get(group, TEST) != TEST} | both
-    if trained:
-        raise SplitError(
-            f"the test part of these data holds {len(trained)} that are trained on, here or in the earlier "
-            f"search: {some_of(sorted(trained))}; test on others, or search without starting from that run"
-        )
-    return test
 
 
 def _drawn(labels: IntArray, groups: TextArray, share: float, seed: int) -> set[str]:

@@ -152,12 +152,14 @@ def make_split(  # noqa: PLR0913 - the data, the protocol, and a split to copy i
         holdout: Share of the remaining rows in the single validation part, in (0, 1); None cuts folds.
         is_naive: True to split images without regard to patients.
         like: Another split of the same data. Each group stays in the part it has there, and the protocol,
-            test part and seed are those of `like`, whatever the other arguments say.
+            test part and seed are those of `like`, whatever the other arguments say. A group that is extra
+            in this task trains in every fold instead.
 
     Raises:
         SplitError: If there are too few groups, if a fold or the test part would lack a class or have units
             of a single one, if a patient is in both parts of a source with its own test set, or both extra
-            and not, or if `like` is of other data.
+            and not, if `like` is of other data, or if it seals extra images or trains on the source's own
+            test set.
         UnknownNameError: If there is no such task.
     """
     question = task_named(task) if isinstance(task, str) else task
@@ -278,7 +280,11 @@ def _taken_over(
             f"is taken over: {some_of(unknown)}; start from a run whose task knows them, or make a new split "
             "without starting from a run"
         )
-    fold_of_group = {group: like.fold_of_group[group] for group in groups}
+    kept = {group: like.fold_of_group[group] for group in groups}
+    sealed = [group for group, part in kept.items() if part == TEST]
+    extra = extra_groups(by_unit, like.unit, sealed=sealed)
+    fold_of_group = kept | dict.fromkeys(extra, TRAINING)
+    unseen_test_groups(by_unit, fold_of_group)
     way_out = f"take over the split of a task whose parts hold every class of {task}"
     return with_counts(replace(like, task=task, fold_of_group=fold_of_group), rows, classes, way_out)
 
@@ -301,6 +307,29 @@ def with_counts(split: Split, rows: TaskRows, classes: tuple[str, ...], way_out:
     _check_classes(request, counts, way_out)
     _check_units(request, split.fold_of_group, way_out)
     return replace(split, counts=counts)
+
+
+def unseen_test_groups(rows: TaskRows, known: Mapping[str, int]) -> set[str] | None:
+    """Return the groups that the source itself tests on; None if it has no test part.
+
+    Args:
+        rows: Rows of the task.
+        known: Group -> part of an earlier split that it keeps.
+
+    Raises:
+        SplitError: If one of them is trained on, here or in the earlier search.
+    """
+    if rows.is_test is None or not rows.is_test.any():
+        return None
+    test = set(rows.groups[rows.is_test].tolist())
+    both = test & set(rows.groups[~rows.is_test].tolist())
+    trained = {group for group in test if known.get(group, TEST) != TEST} | both
+    if trained:
+        raise SplitError(
+            f"the test part of these data holds {len(trained)} that are trained on, here or in the earlier "
+            f"search: {some_of(sorted(trained))}; test on others, or search without starting from that run"
+        )
+    return test
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -91,9 +91,7 @@ def only_class_of_units(rows: TaskRows, chosen: NDArray[np.bool_], classes: Sequ
     """
     if rows.units is None or not chosen.any():
         return None
-    unit = numbered(rows.units[chosen])
-    most = np.zeros(int(unit.max()) + 1, dtype=np.int64)
-    np.maximum.at(most, unit, rows.labels[chosen])
+    most = labels_of_units(rows.labels[chosen], rows.units[chosen])
     return None if np.ptp(most) > 0 else classes[int(most[0])]
 
 
@@ -107,6 +105,22 @@ def numbered(names: NDArray[np.generic]) -> IntArray:
     order = np.empty(len(first), dtype=np.int64)
     order[np.argsort(first)] = np.arange(len(first))
     return order[place.reshape(-1)]
+
+
+def labels_of_units(labels: IntArray, units: IntArray) -> IntArray:
+    """Return the label of each unit, the largest of its images, in the order of the units' numbers.
+
+    Args:
+        labels: Class indices, shape (images,).
+        units: Unit of each image, any whole numbers, shape (images,).
+
+    >>> labels_of_units(np.array([0, 1, 0]), np.array([7, 7, 3])).tolist()
+    [0, 1]
+    """
+    names, unit = np.unique(units, return_inverse=True)
+    most = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(most, unit, labels)
+    return most
 
 
 def scored_units(
@@ -126,10 +140,8 @@ def scored_units(
     held_out = np.flatnonzero(folds >= 0)
     unit = numbered(units[held_out])
     _, first = np.unique(unit, return_index=True)
-    most = np.zeros(len(first), dtype=np.int64)
-    np.maximum.at(most, unit, labels[held_out])
     chosen = held_out[first]
-    return ScoredRows(rows[chosen], most, folds[chosen], groups[chosen])
+    return ScoredRows(rows[chosen], labels_of_units(labels[held_out], unit), folds[chosen], groups[chosen])
 
 
 def images_of_units(rows: TaskRows, units: IntArray, first_rows: IntArray) -> tuple[IntArray, IntArray]:

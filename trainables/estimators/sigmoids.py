@@ -10,7 +10,10 @@ from trainables.config.classical_config import ClassicalConfig
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Sigmoids
 
+Fold = tuple[IntArray, IntArray]  # rows to train on, and rows that are held out
+
 _INNER_FOLDS: Final = 5
+_DEALS: Final = 20
 
 
 def fit_with_sigmoids(
@@ -44,8 +47,10 @@ def fit_with_sigmoids(
     return fitted.estimator, Sigmoids(slopes, np.array([one.b_ for one in fitted.calibrators]))
 
 
-def inner_folds(config: ClassicalConfig, rows: Rows, seed: int) -> list[tuple[IntArray, IntArray]]:
+def inner_folds(config: ClassicalConfig, rows: Rows, seed: int) -> list[Fold]:
     """Training and held-out rows of folds inside the training part, which keep patients whole.
+
+    The training rows of each fold hold every class that the rows have.
 
     Raises:
         ConfigError: If a class has fewer than two patients.
@@ -60,7 +65,29 @@ def inner_folds(config: ClassicalConfig, rows: Rows, seed: int) -> list[tuple[In
             "--folds"
         )
     cut = StratifiedGroupKFold(min(_INNER_FOLDS, *patients), shuffle=True, random_state=seed)
-    return list(cut.split(rows.labels, rows.labels, rows.groups))
+    found = list(cut.split(rows.labels, rows.labels, rows.groups))
+    return found if _trains_on_all_classes(rows, found) else _dealt(rows, seed)
+
+
+def _trains_on_all_classes(rows: Rows, folds: list[Fold]) -> bool:
+    return all(len(np.unique(rows.labels[training])) == len(rows.present) for training, _ in folds)
+
+
+def _dealt(rows: Rows, seed: int) -> list[Fold]:
+    """Folds to which patients are dealt by chance, for a few patients whom the splitter parts badly.
+
+    Where chance leaves a class to a single fold again and again, each patient is a fold of its own: that
+    takes no class away, since each has two patients.
+    """
+    names, patient = np.unique(rows.groups, return_inverse=True)
+    random = np.random.default_rng(seed)
+    deals = [random.permutation(len(names)) % _INNER_FOLDS for _ in range(_DEALS)]
+    folds = (_by_part(deal[patient]) for deal in (*deals, np.arange(len(names))))
+    return next(found for found in folds if _trains_on_all_classes(rows, found))
+
+
+def _by_part(parts: IntArray) -> list[Fold]:
+    return [(np.flatnonzero(parts != own), np.flatnonzero(parts == own)) for own in np.unique(parts)]
 
 
 def weights_by_class(rows: Rows) -> dict[int, float] | None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.data.units import labels_of_units
 from trainables.training.random_streams import Sampling, resampled_counts
 
 ClassWeight = str | float
@@ -205,10 +206,9 @@ def weights_of_units(
     >>> weights_of_units(np.array([1.0, 1.0]), labels, units).tolist()  # three images, but one unit
     [1.0, 3.0]
     """
-    _, unit = np.unique(units, return_inverse=True)
-    class_of_unit = np.zeros(int(unit.max(initial=-1)) + 1, dtype=np.int64)
-    np.maximum.at(class_of_unit, unit, labels)
-    images, counts = (np.bincount(own, minlength=len(weights)) for own in (labels, class_of_unit))
+    images, counts = (
+        np.bincount(own, minlength=len(weights)) for own in (labels, labels_of_units(labels, units))
+    )
     return np.divide(weights * images, counts, out=weights.copy(), where=counts > 0)
 
 

@@ -19,6 +19,7 @@ from trainables.common.seeds import scikit_learn_seed
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
+from trainables.data.units import labels_of_units
 from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.modules import EstimatorModule, as_state
@@ -222,9 +223,7 @@ class ClassicalValidation:
         training, data = self.config.training, self._data
         generator = torch.Generator().manual_seed(seed)
         positions = resampled(positions, data.labels, training.sampling, generator)
-        weights = class_weights(
-            training.class_weight, data.labels[positions], data.classes, beta=training.effective_beta
-        )
+        weights = self._class_weights(positions)
         labels, shares = data.labels[positions], None
         if self.training_data.soft_targets is not None:
             positions, labels, shares = _as_shares(positions, self.training_data.soft_targets[fold])
@@ -243,6 +242,14 @@ class ClassicalValidation:
             whole=Whole(self.training_inputs, self._key, positions),
         )
         return fit_estimator(self.config, rows, seed=seed)
+
+    def _class_weights(self, positions: IntArray) -> Float64Array:
+        """Weight of each class in the loss: of images, or of units where the head is trained on these."""
+        training, data = self.config.training, self.training_data
+        labels = data.labels[positions]
+        if data.units is not None and self.estimator.weighs_units:
+            labels = labels_of_units(labels, data.units[positions])
+        return class_weights(training.class_weight, labels, data.classes, beta=training.effective_beta)
 
 
 def _as_shares(positions: IntArray, targets: Float64Array) -> tuple[IntArray, IntArray, Float64Array]:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
+from trainables.config.unit_config import ATTENTION
 from trainables.data.training_data import TrainingData
-from trainables.data.units import numbered
+from trainables.data.units import labels_of_units, numbered
 from trainables.models.unit_pooling import pooled
 from trainables.training.folds import training_positions
-from trainables.training.losses import learned_weights, log_loss, weights_of_units
+from trainables.training.losses import class_weights, learned_weights, log_loss, weights_of_units
 from trainables.validation.collapse import is_collapsed
 
 Score = Callable[[IntArray, Float32Array], dict[str, float]]
@@ -125,8 +126,8 @@ class EpochRecord:
     The validation loss of a fold weighs classes as the fold's training does, by class weights and resampling
     (see `learned_weights`): an unweighted loss would call the shift of the scores that these cause on purpose
     an error, and keep an untrained epoch. Where units are scored, a class has as much weight in all as its
-    images have in training, however many of them make up a unit.
-    `training.checkpoint_metric=unweighted_loss` brings it back.
+    images have in training, however many of them make up a unit; a head that is trained on whole units weighs
+    these. `training.checkpoint_metric=unweighted_loss` brings it back.
 
     Args:
         config: The trial.
@@ -258,6 +259,9 @@ class EpochRecord:
             return None
         trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
         labels = data.labels[trained]
+        if data.units is not None and self._combine == ATTENTION:
+            of_units = labels_of_units(labels, data.units[trained])
+            return class_weights(training.class_weight, of_units, data.classes, beta=training.effective_beta)
         weights = learned_weights(
             training.class_weight,
             training.sampling,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -199,7 +200,7 @@ class IsolatedValidation:
         self.config, self.training_data, self.runtime, self.seed = config, training_data, runtime, seed
         record_of = functools.partial(EpochRecord, config, score=score, metric=metric, judge=judge)
         self.record = record_of(training_data)
-        self._key = _key_of(config, training_data, runtime, seed)
+        self._key = _key_of(config, training_data, runtime, seed, metric=metric)
         scratch = _scratch_in(runtime.store, self._key)
         # Not at the end of the process: one that is ended in the middle of a trial leaves its finished folds.
         self._finaliser = weakref.finalize(self, _remove, scratch)
@@ -323,7 +324,9 @@ def _alone(training_data: TrainingData, fold: int) -> TrainingData:
     return replace(training_data, folds=np.where(training_data.folds == fold, 0, TRAINING))
 
 
-def _key_of(config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, seed: int) -> str:
+def _key_of(
+    config: TrialConfig, training_data: TrainingData, runtime: TrialRuntime, seed: int, *, metric: str
+) -> str:
     """Key of all that a fold is trained on: finished folds of another trial are none of this one."""
     weights, start = runtime.weights.get(config.model.backbone), runtime.start
     facts = {
@@ -334,11 +337,17 @@ def _key_of(config: TrialConfig, training_data: TrainingData, runtime: TrialRunt
         "features": runtime.features,
         "dtype": str(runtime.dtype),
         "start": None if start is None else start.config.model_dump(mode="json"),
+        "metric": metric,  # it may decide when a fold stops, as the units do on which it is computed
     }
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in ("rows", "labels", "folds", "type_probability", "soft_targets"):
+    for name in ("rows", "labels", "groups", "folds", "type_probability", "units", "soft_targets"):
         own = getattr(training_data, name)
         found.update(name.encode() if own is None else np.ascontiguousarray(own).tobytes())
+    if start is not None and config.model.weights == "start":
+        for state in start.folds:
+            for name in sorted(state):
+                found.update(name.encode())
+                found.update(state[name].cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -1,9 +1,6 @@
 """Table `patients.csv`, with the patient of each image file."""
 
-import csv
 import difflib
-import io
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from trainables.common.errors import DataError
+from trainables.data.csv_table import letters_of, read_csv
 from trainables.data.patches import TextArray
 
 TABLE_NAME: Final = "patients.csv"
@@ -32,7 +30,6 @@ _COLUMNS: Final = {
     ),
 }
 _TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
-_DELIMITERS: Final = (",", ";", "\t")
 
 
 def find_table(folder: Path) -> Path | None:
@@ -61,7 +58,7 @@ def find_table(folder: Path) -> Path | None:
 
 def _is_meant(path: Path) -> bool:
     """True for a name like that of the table, and for a CSV with just its columns."""
-    stem = re.sub(r"[^a-z]", "", path.stem.lower())
+    stem = letters_of(path.stem)
     if difflib.get_close_matches(
         stem, ("patients", "patient", "patientids", "patienttable"), n=1, cutoff=0.85
     ):
@@ -178,22 +175,16 @@ def _read(table: Path, what: str, notes: list[str]) -> dict[str, str]:
 
 
 def _rows(table: Path) -> tuple[list[str], list[list[str]]]:
-    """Column names in lower case, and the rows below them; cells are separated by comma, semicolon or tab."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
-    return ([name.strip().lower() for name in rows[0]], rows[1:]) if rows else ([], [])
+    """Column names in lower case, and the rows below them."""
+    header, rows = read_csv(table)
+    return [name.strip().lower() for name in header], rows
 
 
 def _column(table: Path, columns: Sequence[str], name: str, notes: list[str]) -> int:
     """Place of a column: of its own name, else of the only one whose name means the same."""
     if name in columns:
         return columns.index(name)
-    meant = [place for place, column in enumerate(columns) if re.sub(r"[^a-z]", "", column) in _COLUMNS[name]]
+    meant = [place for place, column in enumerate(columns) if letters_of(column) in _COLUMNS[name]]
     if len(meant) == 1:
         notes.append(f"{table.name}: the column {columns[meant[0]]} is read as {name}")
         return meant[0]

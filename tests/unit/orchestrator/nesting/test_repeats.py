@@ -73,7 +73,9 @@ def test_each_repeat_has_folds_and_a_seed_of_its_own_and_the_same_sealed_part(re
     assert sealed[0].any()
     assert all(np.array_equal(own, sealed[0]) for own in sealed)
     assert len({tuple(cut.folds_of(rows).tolist()) for cut in cuts}) == 3
-    assert [run.repeat_run(repeat).search().request.seed for repeat in (1, 2)] == [1, 2]
+    asked = [run.repeat_run(repeat).search().request for repeat in (1, 2)]
+    assert [request.seed for request in asked] == [1, 2]
+    assert [request.split_seed for request in asked] == [cut.seed for cut in cuts[1:]]
 
 
 def test_finalists_are_the_best_and_their_scores_those_of_the_repeats(repeated) -> None:

@@ -270,7 +270,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
         notes=[("shared", "3 trials read 40 views"), ("time", "")],
         commands=["tensorboard --logdir runs", "orchestrate leaderboard runs/" + "x" * 80],
     )
-    said = "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception); trials ran for 2:00"
+    said = "5 trials ended: 1 complete, 1 pruned (pruner), 3 failed (2 nan, 1 exception); these ran for 2:00"
     assert said in text.replace("\n", " ")
     assert "best      trial 0: auc 0.840  vgg16 top\n" in text
     assert "shared    3 trials read 40 views\n" in text
@@ -281,7 +281,7 @@ def test_the_summary_tells_states_causes_best_interval_savings_and_what_to_type(
 
 def test_the_summary_of_nothing_complete_says_so():
     text = summary_text(records=[record(0, "failed", "nan")])
-    assert "1 trial ended: 0 complete, 0 pruned, 1 failed (nan); trials ran for 0:00\n" in text
+    assert "1 trial ended: 0 complete, 0 pruned, 1 failed (nan); these ran for 0:00\n" in text
     assert "none: no trial is complete" in text
     assert "shared" not in text
 

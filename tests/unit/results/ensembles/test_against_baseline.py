@@ -80,7 +80,8 @@ def test_a_best_trial_that_is_better_by_patient_has_no_message_and_says_by_how_m
     assert verdict.message() == ""
     assert verdict.sentence() == (
         "trial 1 is better than colour and intensity only (trial 0): "
-        f"AUC {wanted.estimate:+.3f} [{wanted.low:+.3f}, {wanted.high:+.3f}], paired by patient"
+        f"AUC {wanted.estimate:+.3f} [{wanted.low:+.3f}, {wanted.high:+.3f}], paired by patient and "
+        "chosen anew without each fold"
     )
 
 

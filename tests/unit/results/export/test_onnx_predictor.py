@@ -205,7 +205,7 @@ def test_values_of_no_known_depth_are_refused(values, message, wanted, tmp_path)
 
 def test_a_missing_bundle_is_refused(tmp_path):
     with pytest.raises(ExportError, match=r"no bundle at .*; a bundle is the folder that"):
-        load_bundle(tmp_path / "gone")
+        load_bundle(str(tmp_path / "gone"))
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):

@@ -168,6 +168,38 @@ def test_a_part_that_lacks_a_class_of_this_task_is_refused() -> None:
         split(replace(rows, labels=labels), like=other)
 
 
+@pytest.mark.parametrize("protocol", [{}, {"holdout": 0.3}])
+def test_images_that_are_extra_in_this_task_are_scored_in_no_part_that_is_taken_over(
+    protocol: dict[str, Any],
+) -> None:
+    rows = patients(40)
+    other = split(rows, **protocol)
+    held_out, sealed = (
+        next(group for group, fold in other.fold_of_group.items() if fold == part) for part in (0, TEST)
+    )
+    made = split(replace(rows, is_extra=rows.groups == held_out), like=other)
+    assert made.fold_of_group == dict(other.fold_of_group) | {held_out: TRAINING}
+    with pytest.raises(SplitError, match=f"1 patient of the extra images lay in the sealed.*{sealed}"):
+        split(replace(rows, is_extra=rows.groups == sealed), like=other)
+    with pytest.raises(SplitError, match="both among the extra images and among those that are scored: p000"):
+        split(replace(rows, is_extra=np.arange(80) == 0), like=other)
+
+
+def test_a_split_that_trains_on_the_own_test_images_of_this_task_is_not_taken_over() -> None:
+    rows = patients(40)
+    other = split(rows)
+    trained, sealed = (
+        next(group for group, fold in other.fold_of_group.items() if fold == part) for part in (0, TEST)
+    )
+    with pytest.raises(SplitError, match=f"holds 1 that are trained on, here or in the earlier.*{trained}"):
+        split(replace(rows, is_test=rows.groups == trained), like=other)
+    torn = replace(rows, is_test=(rows.groups == sealed) & (np.arange(80) % 2 == 0))
+    with pytest.raises(SplitError, match=f"holds 1 that are trained on, here or in the earlier.*{sealed}"):
+        split(torn, like=other)
+    made = split(replace(rows, is_test=rows.groups == sealed), like=other)
+    assert made.fold_of_group == other.fold_of_group
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.2])
 def test_a_hold_out_of_nothing_or_all_is_refused(share: float) -> None:
     with pytest.raises(

@@ -20,7 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.trial_config import decode
-from trainables.estimators import logistic_solver, preparation
+from trainables.estimators import logistic_solver, preparation, sigmoids
 from trainables.estimators.estimator import Rows, Whole
 from trainables.estimators.kinds.lda import ledoit_wolf
 from trainables.estimators.logistic_solver import solve_logistic
@@ -297,6 +297,34 @@ def test_machines_with_a_kernel_agree_with_scikit_learn(classes: int) -> None:
     np.testing.assert_allclose(
         found("svm", rows, others, c=2.0, gamma=0.5), expected(calibrated, rows, others), atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "classes_of_patients",
+    [
+        ("1111", "100", "0", "0"),  # folds of scikit-learn hold both patients of class 1 together
+        ("01", "12", "20"),  # no two folds part the patients of each class, though it has two
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("deals", [20, 0])
+def test_a_machine_is_calibrated_on_any_patients_two_of_each_class(
+    deals: int, seed: int, classes_of_patients: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sigmoids, "_DEALS", deals)
+    labels = np.array([int(label) for own in classes_of_patients for label in own])
+    groups = np.repeat(
+        [f"p{number}" for number in range(len(classes_of_patients))], [*map(len, classes_of_patients)]
+    )
+    inputs = np.random.default_rng(0).normal(size=(len(labels), 5)).astype(np.float32)
+    classes = int(labels.max()) + 1
+    rows = Rows(inputs, labels, groups, classes, np.ones(classes))
+    config = decode({"model.backbone": "vgg16", "classical.name": "ridge"})
+    cut = inner_folds(config.classical, rows, seed)
+    assert all(set(labels[training]) == set(range(classes)) for training, _ in cut)
+    assert all(set(groups[training]).isdisjoint(groups[held_out]) for training, held_out in cut)
+    assert sorted(np.concatenate([held_out for _, held_out in cut])) == list(range(len(labels)))
+    assert estimator_named("ridge").fit(config, rows, seed).is_finite
 
 
 @pytest.mark.parametrize("exponent", [1, 2])

@@ -254,6 +254,36 @@ def test_balanced_weights_are_scikit_learns(wisconsin: TrainingData, runtime: Tr
     np.testing.assert_allclose(best.probabilities, expected, atol=1e-6)
 
 
+def test_balanced_weights_are_those_of_units_where_a_head_is_trained_on_units(
+    monkeypatch: pytest.MonkeyPatch, wisconsin: TrainingData, runtime: TrialRuntime
+) -> None:
+    found = []
+
+    def spy(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstimator:
+        found.append(rows)
+        return fit_estimator(config, rows, seed=seed)
+
+    monkeypatch.setattr(classical, "fit_estimator", spy)
+    units = np.arange(len(wisconsin.labels))
+    malignant = wisconsin.labels == 1
+    for fold in range(3):  # of each two malignant samples in a fold one unit is made
+        own = np.flatnonzero(malignant & (wisconsin.folds == fold))
+        units[own[1::2]] = units[own[: len(own) // 2 * 2 : 2]]
+    data = replace(wisconsin, units=units, unit="patient")
+    balanced = {"training.class_weight": "balanced", "classical.epochs": 1}
+    fitted(data, runtime, balanced | {"classical.name": "attention", "unit.combine": "attention"})
+    fitted(data, runtime, balanced | {"classical.name": "logistic"})
+    for of_units, of_images in zip(found[:3], found[3:], strict=True):
+        assert of_units.units is not None
+        _, first = np.unique(of_units.units, return_index=True)
+        for weights, labels in (
+            (of_units.class_weights, of_units.labels[first]),
+            (of_images.class_weights, of_images.labels),
+        ):
+            benign, found_malignant = weights * np.bincount(labels)
+            assert benign == pytest.approx(found_malignant)
+
+
 def test_sampling_balances_what_is_fitted_on(
     monkeypatch: pytest.MonkeyPatch, wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:

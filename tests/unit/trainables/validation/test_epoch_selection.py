@@ -13,7 +13,7 @@ from trainables.data.patches import PatchSet
 from trainables.data.splits import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.training.folds import training_positions
-from trainables.training.losses import learned_weights
+from trainables.training.losses import class_weights, learned_weights
 from trainables.validation.epoch_selection import EpochRecord, Judge, Judgement
 
 FOLDS = 3
@@ -49,9 +49,14 @@ def drawn(shares: Sequence[float], *, images: int = 1200, is_holdout: bool = Fal
 
 
 def record_of(
-    data: TrainingData, metric: str = "auc", *, higher: bool = True, **training: Any
+    data: TrainingData,
+    metric: str = "auc",
+    *,
+    higher: bool = True,
+    more: dict[str, Any] | None = None,
+    **training: Any,
 ) -> EpochRecord:
-    settings = {f"training.{name}": value for name, value in training.items()}
+    settings = {f"training.{name}": value for name, value in training.items()} | (more or {})
     config = decode({"model.backbone": "table", "training.patience": None} | settings)
 
     def mean_of_folds(labels: Any, probabilities: Any, folds: Any, groups: Any) -> Judgement:
@@ -150,14 +155,32 @@ def test_the_loss_of_breasts_is_least_where_training_on_their_images_leads(weigh
         weights.get("class_weight", "none"), weights.get("sampling", "none"), trained, data.classes
     )
     odds = np.log(learned[1] * (trained == 1).sum() / (learned[0] * (trained == 0).sum()))
+    losses = losses_of_breasts(data, odds, weights)
+    assert losses[1] < min(losses[0], losses[2])
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced", 7.0])
+def test_the_loss_of_a_head_is_least_where_training_on_whole_breasts_leads(class_weight: Any) -> None:
+    data = of_breasts()
+    learned = class_weights(class_weight, np.repeat([0, 1], [40, 20]), data.classes)
+    odds = np.log(learned[1] * 20 / (learned[0] * 40))
+    head = {"classical.name": "attention", "unit.combine": "attention"}
+    losses = losses_of_breasts(data, odds, {"class_weight": class_weight, "more": head})
+    assert losses[1] < min(losses[0], losses[2])
+
+
+def losses_of_breasts(data: TrainingData, odds: float, asked: dict[str, Any]) -> list[float]:
+    """Loss where all are as malignant as these odds say, below and above."""
     losses = []
     for shift in (-0.3, 0.0, 0.3):
         malignant = 1 / (1 + np.exp(-(odds + shift)))
-        record = record_of(data, **weights)
+        record = record_of(data, **asked)
         same = np.array([[1 - malignant, malignant]], np.float32)
+        if "more" in asked:
+            same = np.array([[1 - malignant, malignant, 0.0]], np.float32)  # equal attention
         record.add(None, [np.repeat(same, len(own), axis=0) for own in record.held_out], no_weights)
         losses += record.losses
-    assert losses[1] < min(losses[0], losses[2])
+    return losses
 
 
 def test_the_loss_of_a_model_that_knows_nothing_is_ln_2_whatever_the_weights() -> None:

@@ -267,15 +267,33 @@ def test_finished_folds_of_another_configuration_or_seed_are_not_taken(
 ) -> None:
     config = decode(FROZEN)
     other = decode({**FROZEN, "optimizer.lr": 0.02})
+    turned = dataclasses.replace(training_data, labels=1 - training_data.labels)
+    of_units = dataclasses.replace(training_data, units=np.arange(len(training_data.labels)))
+    key_of = functools.partial(isolated._key_of, metric="auc")
     keys = {
-        isolated._key_of(config, training_data, runtime, 0),
-        isolated._key_of(config, training_data, runtime, 1),
-        isolated._key_of(other, training_data, runtime, 0),
-        isolated._key_of(
-            config, dataclasses.replace(training_data, labels=1 - training_data.labels), runtime, 0
-        ),
+        key_of(config, training_data, runtime, 0),
+        key_of(config, training_data, runtime, 1),
+        key_of(other, training_data, runtime, 0),
+        key_of(config, turned, runtime, 0),
+        key_of(config, of_units, runtime, 0),
+        key_of(config, training_data, runtime, 0, metric="accuracy"),
     }
-    assert len(keys) == 4
+    assert len(keys) == 6
+
+
+def test_finished_folds_that_started_from_other_weights_are_not_taken(
+    training_data: TrainingData, runtime: TrialRuntime
+) -> None:
+    first = decode(FROM_PIXELS)
+
+    def key_from(value: float, **settings: str) -> str:
+        state = {"bias": torch.tensor(value), "weight": torch.full((2,), value, dtype=torch.bfloat16)}
+        started = dataclasses.replace(runtime, start=WarmStart(first, [state, state]))
+        return isolated._key_of(decode(FROM_PIXELS | settings), training_data, started, 0, metric="auc")
+
+    assert key_from(1.0, **{"model.weights": "start"}) != key_from(2.0, **{"model.weights": "start"})
+    assert key_from(1.0, **{"model.weights": "start"}) == key_from(1.0, **{"model.weights": "start"})
+    assert key_from(1.0) == key_from(2.0)  # nothing starts from them
 
 
 OWNER = """
