@@ -202,7 +202,10 @@ def _known_white(largest: float, wanted: ModelInput, path: Path) -> float:
     possible = [white for white in wanted.whites_of_16 if largest <= white]
     if len(possible) == 1:
         return possible[0]
-    ask = "save it in a format that states it, such as PGM with its largest value"
+    ask = (
+        "save it with 8 bits, or in a format that states it, such as PGM with a largest value below 65535, "
+        "which programs write whatever the range"
+    )
     if possible:
         raise ExportError(
             f"{path} has 16 bits, values up to {largest:g}, and does not state which value is white; in such "

@@ -57,20 +57,41 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], count: int) -> Columns:
     return MappingProxyType(checked)
 
 
-def known_text(values: NDArray[Any]) -> NDArray[np.str_]:
+def decoded_text(values: NDArray[Any], where: str) -> NDArray[np.str_]:
+    """Return values as text.
+
+    Args:
+        values: Text, bytes in UTF-8, numbers or booleans, any shape.
+        where: What holds them, for messages.
+
+    Raises:
+        DataError: If bytes are not UTF-8.
+    """
+    if values.dtype.kind != "S":
+        return values.astype(np.str_)
+    try:
+        return np.char.decode(values, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} must hold text in UTF-8 ({error}); save it as text, such as "
+            'numpy.char.decode(array, "latin-1")'
+        ) from error
+
+
+def known_text(values: NDArray[Any], where: str) -> NDArray[np.str_]:
     """Return values as text without blanks around them, "" where they are unknown.
 
     Args:
         values: Text, bytes in UTF-8, numbers or booleans, any shape.
+        where: What holds them, for messages.
 
     Raises:
-        UnicodeDecodeError: If bytes are not UTF-8.
+        DataError: If bytes are not UTF-8.
 
-    >>> known_text(np.array([" L ", "NaN", "none", "nano"])).tolist()
+    >>> known_text(np.array([" L ", "NaN", "none", "nano"]), "the array of sides").tolist()
     ['L', '', '', 'nano']
     """
-    text = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(np.str_)
-    text = np.char.strip(text)
+    text = np.char.strip(decoded_text(values, where))
     return np.where(np.isin(np.char.lower(text), UNKNOWN_WORDS), "", text)
 
 

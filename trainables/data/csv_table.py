@@ -25,6 +25,8 @@ KNOWN_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "box_top": ("boxtop", "ymin"),
     "box_width": ("boxwidth",),
     "box_height": ("boxheight",),
+    "box_right": ("boxright", "xmax"),
+    "box_bottom": ("boxbottom", "ymax"),
 }
 _NAME_OF: Final = {alias: name for name, aliases in KNOWN_COLUMNS.items() for alias in aliases}
 

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from trainables.common.errors import DataError
 from trainables.data.dicom.reading import is_dicom_content, read_dicom
 from trainables.data.image_errors import ImageFileError, UnreadableImageError
+from trainables.data.image_header import check_header, tiff_bits
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp", ".dcm", ".dicom"})
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
@@ -26,7 +27,6 @@ LARGEST_PIXELS: Final = Image.MAX_IMAGE_PIXELS or 0  # doubled, the limit above 
 _AS_THEY_ARE: Final = ("L", "LA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "F")
 _WITH_ALPHA: Final = ("LA", "RGBA")
 _PHOTOMETRIC: Final = 262  # tag of a TIFF file; 0 is "white is zero"
-_BITS_PER_SAMPLE: Final = 258
 _ORIENTATION: Final = ExifTags.Base.Orientation
 _TYPE_RANGES: Final = (255, 65535)  # largest values of 8 and 16 bits, which a header need not state
 
@@ -77,7 +77,7 @@ def decode_image(path: Path) -> DecodedImage:
             warnings.simplefilter("ignore")
             _verify(content)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                _check_one_page(image, path)
+                check_header(image, content, path)
                 decoded = _decoded(image, content, path)
     except DataError:
         raise
@@ -137,6 +137,11 @@ def _not_an_image(content: bytes) -> str:
     if content.startswith(b"PK\x03\x04"):
         is_encrypted = bool(content[6:7] and content[6] & 1)
         return f"is {'an encrypted' if is_encrypted else 'a'} zip archive; unpack it first"
+    if content.startswith((b"II*\0", b"MM\0*")):
+        return (
+            "is not an image that can be read: it begins as a TIFF, but is cut off or of a kind that is not "
+            "known, such as 16 bits in big-endian with 0 as white; save it as PNG"
+        )
     if content.startswith((b"version https://git-lfs", b"/annex/objects")):
         return "is a pointer of Git LFS or git-annex, not the image itself; fetch its content first"
     return "is not an image that can be read; DICOM, PNG, JPEG, TIFF, PGM and BMP can"
@@ -147,12 +152,6 @@ def _verify(content: bytes) -> None:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.format != "TIFF":
             image.verify()
-
-
-def _check_one_page(image: ImageFile.ImageFile, path: Path) -> None:
-    pages = getattr(image, "n_frames", 1)
-    if pages > 1:
-        raise ImageFileError(f"{path} holds {pages} pages; one image a file is needed: save them one by one")
 
 
 def _decoded(image: ImageFile.ImageFile, content: bytes, path: Path) -> DecodedImage:
@@ -173,6 +172,11 @@ def _decoded(image: ImageFile.ImageFile, content: bytes, path: Path) -> DecodedI
     if is_plain and stated is not None:
         scale = stated / (65535 if pixels.dtype == np.uint16 else 255)
         pixels = np.rint(pixels * scale).astype(pixels.dtype)
+    if pixels.dtype == np.uint8 and tiff_bits(image) > 8:
+        raise ImageFileError(
+            f"{path} is a TIFF of {tiff_bits(image)} bits a channel in a layout that cannot be read; save it "
+            "as PNG"
+        )
     if is_inverted and pixels.dtype != np.uint16:
         raise ImageFileError(f"{path} is a TIFF in which 0 is white; save it so that 0 is black")
     return DecodedImage(np.ascontiguousarray(pixels), stated, is_inverted, is_transparent)
@@ -188,15 +192,11 @@ def _is_deep(layout: Any) -> bool:
 def _stated_max(image: ImageFile.ImageFile, layouts: Sequence[Any]) -> int | None:
     """Largest value by the header of a PGM or the bits of a TIFF, unless it is that of 8 or 16 bits."""
     stated = None
-    if (
-        image.format == "PPM"
-        and layouts
-        and isinstance(layouts[0], tuple)
-        and isinstance(layouts[0][-1], int)
-    ):
+    is_netpbm = image.format == "PPM" and image.mode != "F"  # floats have a scale, which is no largest value
+    if is_netpbm and layouts and isinstance(layouts[0], tuple) and isinstance(layouts[0][-1], int):
         stated = layouts[0][-1]
     elif image.format == "TIFF" and image.mode.startswith("I;16"):
-        stated = 2 ** int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]) - 1
+        stated = 2 ** tiff_bits(image) - 1
     return None if stated in (1, *_TYPE_RANGES) else stated
 
 
@@ -248,7 +248,8 @@ def _deep_colour(image: ImageFile.ImageFile, content: bytes, path: Path) -> Deco
             f"{path} has colour with 16 bits in a layout that cannot be read; save it as PNG"
         )
     is_transparent = array.shape[2] == 4 and bool((array[..., 3] != 65535).any())
-    upright = _upright(array[..., 2::-1], orientation)
+    # OpenCV turns TIFFs upright itself, and no flag of it forbids that.
+    upright = _upright(array[..., 2::-1], 1 if image.format == "TIFF" else orientation)
     return DecodedImage(np.ascontiguousarray(upright), stated, is_transparent=is_transparent)
 
 

@@ -20,6 +20,7 @@ NameOf = Callable[[int], str]
 
 _USUAL_SHARE: Final = 0.95  # share of the images whose range an odd one is compared with
 _ODD_FACTOR: Final = 4  # an odd image's values are above this many times that range, two bits
+_TWO_KINDS_FACTOR: Final = 16  # four bits, between images of 12 and of 16 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def range_in_use(
             f"--max-value {bit_range(int(survey.largest.max()), least=1)} if that is white"
         )
     if dtype == np.uint16 and stated is None:
-        notes += _odd_images(survey, found, name_of)
+        notes += _odd_images(survey, found, name_of) or _two_kinds(survey, found, name_of)
     return found
 
 
@@ -201,6 +202,19 @@ def _odd_images(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]
         f"the range of the others, 0 to {usual}: {name_of(int(odd[0]))} holds {survey.largest[odd[0]]}; "
         f"all are scaled by {found:g}, so the others are dark: leave {'it' if len(odd) == 1 else 'them'} "
         f"out, or save {'it' if len(odd) == 1 else 'them'} in their range"
+    ]
+
+
+def _two_kinds(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]:
+    """Name the images of a far smaller range than the set's, where they are too many to be dark by chance."""
+    ranges = np.array([bit_range(int(value)) for value in survey.largest])
+    few = np.flatnonzero(ranges <= found / _TWO_KINDS_FACTOR)
+    if len(few) <= (1 - _USUAL_SHARE) * len(ranges):
+        return []
+    return [
+        f"WARNING: {len(few)} of {len(ranges)} images hold at most {ranges[few].max()}, such as "
+        f"{name_of(int(few[0]))}, and others up to {survey.largest.max()}, as of two kinds of files; all are "
+        f"scaled by {found:g}, so the former are dark, which may give classes away: save all in one range"
     ]
 
 

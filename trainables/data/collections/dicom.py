@@ -2,8 +2,8 @@
 
 The table has the columns `file` (path below the folder, or bare name) or `SOPInstanceUID`, and `label`; where
 they are there, `patient`, `exam`, `laterality`, `view`, `frame`, `split` and boxes (`box_left`, `box_top`,
-`box_width`, `box_height`) are read too, and every other column is taken along. Headers say what the table
-leaves out; nothing that names a person is taken from them.
+`box_width`, `box_height`, or `xmin`, `ymin`, `xmax`, `ymax`) are read too, and every other column is taken
+along. Headers say what the table leaves out; nothing that names a person is taken from them.
 """
 
 import re
@@ -104,6 +104,7 @@ class _Table:
                 f"{path.name} must have the columns file (or SOPInstanceUID) and label; found: "
                 f"{', '.join(header) or 'none'}"
             )
+        _check_box_columns(path, names)
         left_out = tuple(name for name in names if name not in KNOWN_COLUMNS and _NAMES_A_PERSON.search(name))
         rows = [
             {
@@ -115,6 +116,18 @@ class _Table:
             if any(cell.strip() for cell in row)
         ]
         return cls(path, tuple(rows), "file" not in names, left_out)
+
+
+def _check_box_columns(path: Path, names: Sequence[str]) -> None:
+    stated = [name for name in names if name.startswith("box_") and name in KNOWN_COLUMNS]
+    by_size, by_end = (
+        {"box_left", "box_top", *ends} for ends in (("box_width", "box_height"), ("box_right", "box_bottom"))
+    )
+    if stated and not (by_size <= set(stated) or by_end <= set(stated)):
+        raise DataError(
+            f"{path.name} states part of a box: {', '.join(stated)}; add the columns that are missing of "
+            "box_left, box_top, box_width and box_height, or of xmin, ymin, xmax and ymax, or leave these out"
+        )
 
 
 def _table_in(path: Path) -> Path:
@@ -198,7 +211,7 @@ def _example(
     try:
         box, frame = _box(row), int(row.get("frame") or 0)
     except ValueError:
-        return Problem(where, "has a frame or a box that is no whole number")
+        return Problem(where, "has a frame that is no whole number, or part of a box, or one without area")
     part = row.get("split", "").lower()
     if part and part not in TEST_WORDS | TRAINING_WORDS | VALIDATION_WORDS:
         return Problem(where, f"has a split that is not known ({part!r})")
@@ -246,8 +259,25 @@ def _note_unknown_words(rows: Sequence[Mapping[str, str]], notes: list[str]) -> 
 
 
 def _box(row: Mapping[str, str]) -> Box | None:
-    sides = [row.get(f"box_{side}", "") for side in ("left", "top", "width", "height")]
-    return Box(*(round(float(side)) for side in sides)) if all(sides) else None
+    """The box of a row, by its size or by its right and lower end; None where no side of it is stated.
+
+    Raises:
+        ValueError: If a side is missing or no number, or the box has no area.
+    """
+    sides = ("left", "top", "width", "height", "right", "bottom")
+    stated = {side: round(float(cell)) for side in sides if (cell := _known(row, f"box_{side}"))}
+    if not stated:
+        return None
+    if {"left", "top", "width", "height"} <= set(stated):
+        box = Box(*(stated[side] for side in sides[:4]))
+    elif {"left", "top", "right", "bottom"} <= set(stated):
+        left, top = stated["left"], stated["top"]
+        box = Box(left, top, stated["right"] - left, stated["bottom"] - top)
+    else:
+        raise ValueError("a side is missing")
+    if box.width <= 0 or box.height <= 0:
+        raise ValueError("it has no area")
+    return box
 
 
 def _others(row: Mapping[str, str]) -> dict[str, Any]:

@@ -22,6 +22,13 @@ _NAMING: Final = (
     (re.compile(r"\bits mask its mask\b"), "its mask"),
     (re.compile(rf"[^\s,;:()'\"]+{_FILE}", re.IGNORECASE), "a file"),
 )
+# Columns beside the patient and the exam by whose values a person, an examination or an image is known.
+_IDENTIFIES: Final = re.compile(
+    r"(.*[ _.-])?((id|uid|guid|mrn|pid|accession|identifier)s?"
+    r"|(patient|subject|person|participant|woman|case|client|donor)s?"
+    r"|(patient|pat|pt|subject|person|participant|woman|case|client|donor|record|exam|study|series|accession"
+    r"|(sop|study|series)?[ _.-]?instance)[ _.-]?(id|uid|guid|no|nr|num|number|code|key|index|identifier)s?)"
+)
 _LEAST_BYTES: Final = 16
 _DIGITS: Final = 16  # 64 bits: two of a million patients share a hash with a chance of 3 in 100 million
 
@@ -103,7 +110,10 @@ def _is_small(name: str) -> bool:
 
 
 def pseudonymous(example: Example, key: bytes | None) -> Example:
-    """Return an example whose patient, examination, name and partner are hashes; the same without a key."""
+    """Return an example whose patient, examination, name and partner are hashes; the same without a key.
+
+    So are the values of further columns whose names speak of an id, such as `patient_no`.
+    """
     if key is None:
         return example
     return replace(
@@ -112,4 +122,17 @@ def pseudonymous(example: Example, key: bytes | None) -> Example:
         exam=None if example.exam is None else hashed(example.exam, key),
         name=hashed(example.name, key),
         partner=None if example.partner is None else hashed(example.partner, key),
+        columns={
+            name: hashed(str(value), key) if identifies(name) else value
+            for name, value in example.columns.items()
+        },
     )
+
+
+def identifies(column: str) -> bool:
+    """True for a column by whose values a person, an examination or an image is known.
+
+    >>> [identifies(name) for name in ("patient_no", "CaseID", "mrn", "study date", "patient_age", "lesions")]
+    [True, True, True, False, False, False]
+    """
+    return _IDENTIFIES.fullmatch(column.lower()) is not None

@@ -63,7 +63,7 @@ def _row(one: Stored, example: Example, root: Path, source: str, key: bytes | No
     spacing = one.mm_per_px or (None, None)
     return {
         **said,
-        **dict(example.columns),
+        **dict(own.columns),
         **known,
         "name": own.name + end,
         "label": example.label,

@@ -76,7 +76,7 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
         )
     if patients.dtype.kind == "f" and (patients == np.round(patients)).all():
         patients = patients.astype(np.int64)  # 12.0 is patient 12
-    text = known_text(patients)
+    text = known_text(patients, where)
     if text.size:
         text = np.array([unicodedata.normalize("NFC", one) for one in text.tolist()])
     empty = np.flatnonzero(text == "")

@@ -32,7 +32,7 @@ from trainables.data.sources.folder_layout import (
     images_below,
     images_in,
 )
-from trainables.data.sources.left_out import FORMATS_IN_WORDS, note_left_out
+from trainables.data.sources.left_out import FORMATS_IN_WORDS, RENAME, is_image_by_content, note_left_out
 from trainables.data.sources.patient_table import PatientTable, find_table
 from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, extra_part, marked_test_part
 from trainables.data.sources.upper_folders import UpperImage, check_patients
@@ -65,16 +65,16 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     root, notes = Path(data), list[str]()
     known = {name for book in code_books(task, stated.label_codes) for name in book.code_of_name}
     base = enter_only_folder(root, lambda name: plain_name(name) in known, notes)
-    places = find_class_folders(base, lambda name: plain_name(name) in known, notes)
-    names = _class_names_of(base, places, task, stated.label_codes)
-    places = _with_a_part(places, names, task, notes)
+    found_places = find_class_folders(base, lambda name: plain_name(name) in known, notes)
+    names = _class_names_of(base, found_places, task, stated.label_codes)
+    places = _with_a_part(found_places, names, task, notes)
     table = find_table(root) or (None if base == root else find_table(base))
     by_table = None if table is None else PatientTable.read(table, notes)
     entries = _entries(places, names, base, by_table, notes)
     patients = _patients(entries, by_table, base, stated, notes)
     book = f"those of task {task.name}" if task.is_own else names.label_codes
     notes.append(f"label codes: {book} (from the folder names)")
-    note_left_out(root, base, [place.path for place in places], _read_files(entries, table), notes)
+    note_left_out(root, base, [place.path for place in found_places], _read_files(entries, table), notes)
     found = ImageFiles(
         files=tuple(entry.file for entry in entries),
         names=tuple(entry.file.relative_to(base).as_posix() for entry in entries),
@@ -182,6 +182,12 @@ def _about_empty(folder: Path) -> str:
             f"class folder {folder} must hold {FORMATS_IN_WORDS} images itself; {len(deeper)} lie deeper, "
             f"such as {deeper[0].relative_to(folder.parent).as_posix()}: move them up, name their "
             "patients in patients.csv"
+        )
+    unnamed = sorted(filter(is_image_by_content, folder.iterdir()))
+    if unnamed:
+        return (
+            f"class folder {folder} must hold files named as {FORMATS_IN_WORDS} images; {len(unnamed)} are "
+            f"images by their content, such as {unnamed[0].name}: {RENAME}"
         )
     return f"class folder {folder} must hold {FORMATS_IN_WORDS} images; it holds none"
 

@@ -5,6 +5,7 @@ below the classes.
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ from trainables.data.sources.companions import is_companion_folder
 from trainables.data.sources.split_words import EXTRA_WORDS, TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
 
 _HIDDEN: Final = (".", "__")
+_ENDING: Final = re.compile(r"\.[A-Za-z]\w*")  # of a file; the last part of a UID is none
 _PART_WORDS: Final = TRAINING_WORDS | VALIDATION_WORDS | TEST_WORDS | EXTRA_WORDS
 
 IsClass = Callable[[str], bool]
@@ -89,11 +91,11 @@ def folders_in(folder: Path) -> list[Path]:
     found = []
     for entry in _entries(folder):
         path = folder / entry.name
-        if entry.is_symlink() and not path.exists() and not path.suffix:
+        if entry.is_symlink() and not path.exists() and not _ENDING.fullmatch(path.suffix):
             raise DataError(
                 f"{path} is a link to {path.readlink()}, which is not there; mount or fetch it first"
             )
-        if entry.is_dir():
+        if _is_folder(entry, path):
             found.append(path)
     return found
 
@@ -103,8 +105,13 @@ def images_in(folder: Path) -> list[Path]:
     return [
         folder / entry.name
         for entry in _entries(folder)
-        if PurePath(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir()
+        if PurePath(entry.name).suffix.lower() in SUFFIXES and not _is_folder(entry, folder / entry.name)
     ]
+
+
+def _is_folder(entry: "os.DirEntry[str]", path: Path) -> bool:
+    """True for a folder and for a link to one, and not for a link to itself, of which an entry complains."""
+    return path.is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
@@ -186,10 +193,16 @@ def _without_nested_copy(folders: Sequence[Path], notes: list[str]) -> list[Path
     siblings = {folder.name for folder in folders}
     kept = []
     for folder in folders:
-        inner = {path.name for path in folders_in(folder)}
+        inner = folders_in(folder)
         # Class folders inside patients 0 and 1 have their names among the siblings too, but hold images.
-        if inner and inner < siblings and any(folders_in(folder / name) for name in inner):
+        if inner and {path.name for path in inner} < siblings and _hold_what_lies_beside(inner):
             notes.append(f"{folder.name} is a nested copy of its neighbours and was left out")
         else:
             kept.append(folder)
     return kept
+
+
+def _hold_what_lies_beside(folders: Sequence[Path]) -> bool:
+    """True if folders hold folders, each of which lies in the same place one level up too."""
+    deeper = [path for folder in folders for path in folders_in(folder)]
+    return bool(deeper) and all((path.parents[2] / path.parent.name / path.name).is_dir() for path in deeper)

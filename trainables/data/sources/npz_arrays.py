@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
-from trainables.data.columns import SIDES, known_text
+from trainables.data.columns import SIDES, decoded_text, known_text
 from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
 PARTS: Final = ("train", "val", "test")  # of a file in parts, as those of MedMNIST
@@ -145,7 +145,7 @@ def _columns(member: _Members, count: int) -> dict[str, NDArray[np.str_]] | None
         given = next((name for name in member.names if _plain(name) in names), None)
         if given is None:
             continue
-        values = known_text(_flat(member[given]))
+        values = known_text(_flat(member[given]), f"{member.path.name}: {given}")
         if values.shape != (count,):
             raise DataError(
                 f"{member.path.name}: {given} must hold one value an image, shape ({count},), but has shape "
@@ -239,8 +239,7 @@ def _parts_of_rows(member: _Members, count: int, notes: list[str]) -> tuple[Flag
             f"{name} has shape {array.shape}"
         )
     if splits:
-        text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
-        words = text.tolist()
+        words = decoded_text(array, f"{member.path.name}: {name}").tolist()
         return marked_test_part(words, name, notes), extra_part(words, name, notes)
     return sealed(_flags(array, name, member.path), name, notes), None
 
@@ -295,7 +294,7 @@ def _patients_in_parts(member: _Members, parts: Sequence[str]) -> NDArray[Any] |
         raise DataError(
             f"{member.path.name} holds patients for some parts only; add {lacking}, or leave the others out"
         )
-    return np.concatenate([member[name].astype(np.str_) for name in known])
+    return np.concatenate([decoded_text(member[name], f"{member.path.name}: {name}") for name in known])
 
 
 def _is_patients_of(name: str, part: str) -> bool:

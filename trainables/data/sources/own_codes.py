@@ -13,6 +13,7 @@ from trainables.common.text import count_text, plain_name
 from trainables.common.types import IntArray
 from trainables.config.task_checks import code_text
 from trainables.config.tasks import LEFT_OUT, Task
+from trainables.data.columns import decoded_text
 from trainables.data.sources.checks import parse_labels
 
 _LISTED = 8  # labels that a message names
@@ -73,8 +74,7 @@ def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:
             f"{where} must hold one label an image: there are {count} images, "
             f"and labels of shape {labels.shape}"
         )
-    decoded = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
-    return [code_text(text) for text in decoded.tolist()]
+    return [code_text(text) for text in decoded_text(labels, where).tolist()]
 
 
 def _about_unknown(

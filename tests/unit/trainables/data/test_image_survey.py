@@ -88,6 +88,26 @@ def test_a_file_that_does_not_fit_the_range_of_the_others_is_named(tmp_path: Pat
     )
 
 
+def test_classes_of_two_ranges_are_warned_of(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films", 12, largest=60000)
+    for number in range(12):
+        write(folder / "malignant" / f"new{number}.png", noise(100 + number, largest=3000))
+    patch_set, notes = load(folder)
+    assert patch_set.max_value == 65535
+    (warning,) = (note for note in notes if note.startswith("WARNING"))
+    assert warning.startswith(
+        "WARNING: 12 of 24 images hold at most 4095, such as malignant/new0.png, and others up to 60000, as"
+    )
+
+
+def test_a_range_that_a_few_dark_images_do_not_fill_is_not_warned_of(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films", 24, largest=60000)
+    write(folder / "malignant" / "dark.png", noise(100, largest=3000))
+    for number in range(6):
+        write(folder / "malignant" / f"dim{number}.png", noise(200 + number, largest=9000))
+    assert not any(note.startswith("WARNING") for note in load(folder)[1])
+
+
 @pytest.mark.parametrize("largest", [2000, 4095])
 def test_what_a_header_states_is_the_range(tmp_path: Path, largest: int) -> None:
     folder = two_classes(tmp_path / "films", suffix=".pgm", largest=largest)

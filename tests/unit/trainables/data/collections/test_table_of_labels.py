@@ -58,7 +58,7 @@ def test_findings_as_labels_are_codes_of_findings(tmp_path: Path) -> None:
         ("a.png,BENIGNN,,", "has a label that is not known ('BENIGNN')"),
         ("gone.png,benign,,", "names gone.png, which is not there"),
         (",benign,,", "names no file"),
-        ("a.png,benign,x,", "has a frame or a box that is no whole number"),
+        ("a.png,benign,x,", "has a frame that is no whole number, or part of a box, or one without area"),
         ("a.png,benign,,holdout", "has a split that is not known ('holdout')"),
     ],
 )
@@ -160,3 +160,25 @@ def test_a_link_to_a_folder_elsewhere_is_followed(tmp_path: Path) -> None:
 def test_names_of_headers_are_not_listed(tmp_path: Path) -> None:
     found = DICOM.list(write_tree(tmp_path / "tree", 2), Choices())
     assert not any(planted in repr(found) for planted in PLANTED)
+
+
+def test_boxes_by_their_corners_are_read(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label,xmin,ymin,xmax,ymax\na.png,0,1,2,4,7\nb.png,1,nan,,,\n")
+    assert [example.box for example in found.examples] == [Box(1, 2, 3, 5), None]
+    assert found.examples[0].columns == {}
+
+
+@pytest.mark.parametrize(
+    "columns", ["xmin,ymin", "xmin,ymin,xmax", "box_left,box_top,box_width", "xmax,ymax"]
+)
+def test_a_table_that_states_part_of_a_box_is_refused(tmp_path: Path, columns: str) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv states part of a box: box_.*; add the columns"):
+        listed(tmp_path, f"file,label,{columns}\na.png,0{',1' * (columns.count(',') + 1)}\n")
+
+
+@pytest.mark.parametrize("box", ["1,2,,7", "4,2,4,7", "1,2,x,7", "1,2,4,1"])
+def test_a_row_with_part_of_a_box_or_one_without_area_is_a_problem(tmp_path: Path, box: str) -> None:
+    found = listed(tmp_path, f"file,label,xmin,ymin,xmax,ymax\na.png,0,{box}\n")
+    (problem,) = found.problems
+    assert (found.examples, problem.what) == ((), "labels.csv, line 2")
+    assert "part of a box, or one without area" in problem.reason

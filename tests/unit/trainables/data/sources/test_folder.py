@@ -130,7 +130,10 @@ def test_a_single_class_folder_is_refused(tmp_path: Path) -> None:
 def test_other_files_are_left_out_and_counted(tmp_path: Path) -> None:
     folder = class_folders(tmp_path)
     (folder / "benign" / "notes.txt").write_text("")
-    assert "files left out, since they are not DICOM, PNG, JPEG, TIFF, PGM or BMP: 1" in load(folder)[1]
+    assert (
+        "files left out, since their names do not end as those of DICOM, PNG, JPEG, TIFF, PGM or BMP images "
+        "do: 1, such as benign/notes.txt"
+    ) in load(folder)[1]
 
 
 def test_mixed_depths_are_refused(tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ def test_images_deeper_beside_and_hidden_are_counted_and_one_is_named(tmp_path: 
     )
     assert "images left out, since they lie beside the class folders: 1, such as beside.png" in notes
     assert "images left out, since they are hidden or system files: 1, such as benign/.hidden.png" in notes
-    assert "files left out, since they are not DICOM, PNG, JPEG, TIFF, PGM or BMP: 1" in notes
+    assert (
+        "files left out, since their names do not end as those of DICOM, PNG, JPEG, TIFF, PGM or BMP images "
+        "do: 1, such as benign/.DS_Store"
+    ) in notes
 
 
 def test_class_folders_whose_images_lie_deeper_are_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -191,3 +194,126 @@ def test_folders_of_images_and_of_masks_side_by_side_are_told_apart(tmp_path: Pa
     patch_set, notes = load(tmp_path / "films")
     assert (len(patch_set.images), patch_set.patients) == (12, None)
     assert "left out as 1 folder of masks or other companions of images in films: masks" in notes
+
+
+def warnings(folder: Path) -> list[str]:
+    return [note for note in load(folder)[1] if note.startswith("WARNING")]
+
+
+def in_patients(folder: Path) -> Path:
+    for number in range(12):
+        write(folder / f"P{number:02}" / "benign" / f"{number}.png", noise(number))
+        write(folder / f"P{number:02}" / "malignant" / f"{number}.png", noise(100 + number))
+    return folder
+
+
+def test_images_of_folders_that_are_not_read_are_counted_and_one_is_named(tmp_path: Path) -> None:
+    folder = in_patients(tmp_path / "films")
+    write(folder / "benign" / "a.png", noise(50))
+    write(folder / "malignant" / "b.png", noise(51))
+    write(folder / "Q0" / "img.png", noise(52))
+    (warning,) = warnings(folder)
+    assert warning == (
+        "WARNING: images left out, since they lie in folders that are not read as class folders and hold "
+        "none: 3, such as Q0/img.png; lay them out as the others to have them read"
+    )
+
+
+def test_a_patient_with_a_deeper_folder_is_no_copy_of_its_neighbours(tmp_path: Path) -> None:
+    folder = in_patients(tmp_path / "films")
+    write(folder / "benign" / "a.png", noise(50))
+    write(folder / "malignant" / "b.png", noise(51))
+    write(folder / "P03" / "benign" / "more" / "c.png", noise(52))
+    patch_set, notes = load(folder)
+    assert len(patch_set.images) == 24
+    assert not any("nested copy" in note for note in notes)
+
+
+def test_a_nested_copy_is_not_counted_twice(tmp_path: Path) -> None:
+    folder = in_patients(tmp_path / "films")
+    for number in range(4):
+        shutil.copytree(folder / f"P{number:02}", folder / "films" / f"P{number:02}")
+    patch_set, notes = load(folder)
+    assert (len(patch_set.images), warnings(folder)) == (24, [])
+    assert "films is a nested copy of its neighbours and was left out" in notes
+
+
+@pytest.mark.parametrize("name", ["P.12", "1.2.840.113619"])
+def test_a_folder_with_a_dot_in_its_name_that_is_a_link_to_nowhere_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    folder = in_patients(tmp_path / "films")
+    (folder / name).symlink_to("/mnt/unmounted")
+    with pytest.raises(DataError, match="is a link to /mnt/unmounted, which is not there; mount or fetch it"):
+        load(folder)
+
+
+def test_links_of_other_files_that_lead_nowhere_are_counted(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    (folder / "benign" / "notes.txt").symlink_to("gone")
+    (warning,) = warnings(folder)
+    assert warning.startswith(
+        "WARNING: 1 of the files left out are links that lead nowhere, such as benign/no"
+    )
+
+
+def test_a_link_to_itself_is_refused_as_one_that_leads_nowhere(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    (folder / "benign" / "x.png").symlink_to("x.png")
+    with pytest.raises(
+        DataError, match=r"links to files that are not there, such as x\.png to x\.png; fetch"
+    ):
+        load(folder)
+
+
+def test_dicom_files_without_an_ending_are_named_as_images(tmp_path: Path) -> None:
+    for number in range(12):
+        name = ("benign", "malignant")[number % 2]
+        file = dicom(tmp_path / "films" / name / f"{number}.dcm", film(seed=number), bits=12)
+        if number in (3, 5):
+            file.rename(file.with_name(f"IM000{number}"))
+    (warning,) = warnings(tmp_path / "films")
+    assert warning.startswith(
+        "WARNING: 2 of the files left out are images by their content, such as malignant/IM0003; end their"
+    )
+
+
+def test_a_class_folder_of_images_without_an_ending_says_so(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    for path in (folder / "benign").iterdir():
+        path.rename(path.with_suffix(""))
+    with pytest.raises(DataError, match=r"benign must hold .* 6 are images by their content, such as 0: end"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        *[(f"a{ending}", "may be images") for ending in (".jp2", ".tga", ".svs", ".tif.dvc", ".png~")],
+        *[(f"a{ending}", "are archives") for ending in (".zip", ".tar", ".png.gz", ".dcm.gz")],
+    ],
+)
+def test_what_may_hold_images_is_named(tmp_path: Path, name: str, what: str) -> None:
+    folder = two_classes(tmp_path / "films")
+    (folder / "benign" / name).write_bytes(b"x")
+    (warning,) = warnings(folder)
+    assert warning.startswith(f"WARNING: 1 of the files left out {what}, such as benign/{name};")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".bmp", ".pgm"])
+@pytest.mark.parametrize("given", ["", ".PNG (1)", ".jpe"])
+def test_images_of_another_ending_are_known_by_their_content(tmp_path: Path, ending: str, given: str) -> None:
+    folder = two_classes(tmp_path / "films")
+    write(folder / "benign" / f"a{ending}", noise(50))
+    (folder / "benign" / f"a{ending}").rename(folder / "benign" / f"a{given}")
+    (warning,) = warnings(folder)
+    assert warning.startswith(
+        "WARNING: 1 of the files left out are images by their content, such as benign/a"
+    )
+
+
+def test_text_is_taken_for_no_image(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path / "films")
+    for name, text in (("a.txt", "BMI of each woman"), ("b.csv", "P2;P3\n"), ("c.json", "{}"), ("d.md", "")):
+        (folder / "benign" / name).write_text(text)
+    assert warnings(folder) == []

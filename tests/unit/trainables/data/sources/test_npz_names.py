@@ -9,8 +9,9 @@ import pytest
 from source_files import CLASSES, GREY, load, noise, npz
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import TASKS
+from trainables.config.tasks import TASKS, Task
 from trainables.data.patches import select_rows
+from trainables.data.sources.own_codes import by_own_codes
 from trainables.data.splits import TEST, make_split
 
 PATIENTS = np.array(["a", "a", "b", "b", "c", "c"])
@@ -208,3 +209,31 @@ def test_running_out_of_memory_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("trainables.data.sources.npz.parse_images", fail)
     with pytest.raises(DataError, match=r"needs more memory than this machine has \(no room\); give the"):
         load(npz(tmp_path))
+
+
+LATIN_1 = np.array(["é1".encode("latin-1")] * 3 + ["é2".encode("latin-1")] * 3)
+
+
+@pytest.mark.parametrize("name", ["patient", "split", "view", "exam"])
+def test_bytes_that_are_not_utf8_are_refused_with_the_way_out(tmp_path: Path, name: str) -> None:
+    message = (
+        rf'{name} must hold text in UTF-8 .*; save it as text, such as numpy\.char\.decode\(array, "latin'
+    )
+    with pytest.raises(DataError, match=message):
+        load(npz(tmp_path, **{name: LATIN_1}))
+
+
+def test_bytes_of_labels_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="labels must hold text in UTF-8"):
+        by_own_codes(LATIN_1, Task("density", ("a", "b"), codes={1: "a", 2: "b"}), 6, "labels", [])
+
+
+@pytest.mark.parametrize(("encoding", "is_read"), [("utf-8", True), ("latin-1", False)])
+def test_bytes_of_patients_in_parts_are_text_in_utf8(tmp_path: Path, encoding: str, is_read: bool) -> None:
+    ids = np.array([f"é{row}".encode(encoding) for row in range(6)])
+    np.savez(tmp_path / "set.npz", train_images=GREY, train_labels=CLASSES, train_patient=ids)
+    if is_read:
+        assert load(tmp_path / "set.npz")[0].patients.tolist() == [f"é{row}" for row in range(6)]
+    else:
+        with pytest.raises(DataError, match=r"set\.npz: train_patient must hold text in UTF-8"):
+            load(tmp_path / "set.npz")
