@@ -12,12 +12,17 @@ from orchestrator.reporting.compute_savings import Images, count_images
 from orchestrator.study.price import Pass, PointPrice
 from results.run.records import SearchRecord
 from search_spaces.context import SpaceContext
-from trainables.common.errors import UnknownNameError
-from trainables.config.trial_config import TrialConfig
+from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.types import IntArray
+from trainables.config.trial_config import TrialConfig, decode
+from trainables.data.patches import PatchSet, open_patch_set, select_rows
 from trainables.data.splits import Split
+from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.listing import StoredKey, stored_keys
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, feature_shapes, frozen_parts, tap_of
+from trainables.models.weights import hash_of
+from trainables.preprocessing.transforms import transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
 from trainables.training.cost import Cost
 from trainables.training.cost_probe import trial_seconds
@@ -199,19 +204,64 @@ def lasting(cost: Cost) -> Cost:
     return replace(cost, last_stage=kept)
 
 
-def stored_passes(store: Path, fingerprint: str) -> frozenset[Pass]:
-    """Return the passes over a data set whose features are stored.
+def stored_passes(record: SearchRecord) -> frozenset[Pass]:
+    """Return the passes of a search whose features are stored.
+
+    Those are known whose input has the settings that the search holds fixed, with any size and contrast. A
+    pass whose input a point changes otherwise counts as one that is not made.
 
     Args:
-        store: Folder of the store.
-        fingerprint: Fingerprint of the data set.
+        record: Request and facts of the search.
+
+    Raises:
+        DataError: If features of its images are stored, and the images are not.
     """
+    stored = [
+        key
+        for key in stored_keys(Path(record.store))
+        if key.fingerprint == record.fingerprint and _holds_readouts(key)
+    ]
+    if not stored:
+        return frozenset()
+    patch_set = open_patch_set(*record.data_location)
+    rows = select_rows(patch_set, record.task_definition).rows
     return frozenset(
-        Pass(key.backbone, key.size_px, key.contrast, view)
-        for key in stored_keys(store)
-        if key.fingerprint == fingerprint and _holds_readouts(key)
+        Pass(key.backbone, key.size_px, key.contrast, view, _others(config))
+        for key in stored
+        if (config := _plain_config(key, record)) is not None
+        and _digest(config, record, patch_set, rows) == key.key
         for view in key.views
     )
+
+
+def _plain_config(key: StoredKey, record: SearchRecord) -> TrialConfig | None:
+    """A configuration of the search whose passes are like stored ones; None where there is none."""
+    usual = SpaceContext.model_validate(record.space_context).sizes_px.get(key.backbone)
+    own = {"input.contrast": key.contrast, "input.size_px": None if key.size_px == usual else key.size_px}
+    fixed = record.request.fixed_params
+    held = {name: value for name, value in fixed.items() if name.startswith("input.")}
+    try:
+        return decode({"model.backbone": key.backbone} | held | own)
+    except ConfigError:
+        return None
+
+
+def _digest(config: TrialConfig, record: SearchRecord, patch_set: PatchSet, rows: IntArray) -> str:
+    """Name of the key of a configuration's passes; empty where its images cannot pass the net."""
+    name = config.model.backbone
+    net, shape = backbone_named(name), patch_set.images.shape[1:]
+    try:
+        spec = transform_spec(config, net, shape, patch_set.max_value, is_test=False)
+    except ConfigError:
+        return ""
+    return PrefixKey(
+        fingerprint=record.fingerprint,
+        rows=rows,
+        backbone=name,
+        weights=record.weights.get(name, hash_of(None)),
+        transform=spec.as_key(),
+        kind=kind_of(net, record.request.features),
+    ).digest()
 
 
 def _holds_readouts(key: StoredKey) -> bool:

@@ -35,6 +35,7 @@ class Allowance:
     Args:
         price: Estimates the time of a configuration on an empty store.
         stored: Passes whose features are stored.
+        keeps_passes: What a pass leaves is kept for later trials; else each makes its own passes.
         brief_between: Proposals that must be brief before each trial that is not; 0 for none.
 
     Attributes:
@@ -42,9 +43,15 @@ class Allowance:
     """
 
     def __init__(
-        self, price: Pricing = free, stored: Iterable[Pass] = (), *, brief_between: int = BRIEF_BETWEEN
+        self,
+        price: Pricing = free,
+        stored: Iterable[Pass] = (),
+        *,
+        keeps_passes: bool = True,
+        brief_between: int = BRIEF_BETWEEN,
     ) -> None:
         self.brief_between = brief_between
+        self._keeps_passes = keeps_passes
         self._price, self._made = price, set(stored)
         self._makers: dict[Pass, int] = {}  # passes that running trials make, each with its trial
         self._took, self._guessed = 0.0, 0.0  # seconds of the trained heads that have ended
@@ -121,12 +128,14 @@ class Allowance:
         return waiting > sum(seconds for own, seconds in passes if own not in self._made)
 
     def hand_out(self, config: TrialConfig) -> None:
-        """Take note of a trial that was handed out: its passes are made, now or soon."""
-        self._made.update(self._price(config).passes)
+        """Take note of a trial that was handed out: its passes are made, now or soon, where they are kept."""
+        if self._keeps_passes:
+            self._made.update(self._price(config).passes)
 
     def begin_trial(self, number: int, config: TrialConfig) -> None:
         """Take note of a trial that is handed out now: it makes the passes that nobody has made."""
-        self._makers |= dict.fromkeys(self._price(config).passes.keys() - self._made, number)
+        if self._keeps_passes:
+            self._makers |= dict.fromkeys(self._price(config).passes.keys() - self._made, number)
         self.hand_out(config)
 
     def end_trial(self, number: int) -> None:

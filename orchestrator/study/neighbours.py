@@ -74,16 +74,6 @@ def beside_the_best(study: optuna.Study, seed: int, otherwise: Draw) -> Iterator
         yield Neighbour(parent.params, _drawing(parent.params, changed, random, otherwise))
 
 
-def unchanged(params: Mapping[str, Any], otherwise: Draw) -> Neighbour:
-    """Return the point itself as its own neighbour.
-
-    Args:
-        params: Its parameters.
-        otherwise: Draws a parameter that it does not have, or has outside of the range that it has now.
-    """
-    return Neighbour(params, _drawing(params, set(), np.random.default_rng(0), otherwise))
-
-
 def moved(own: BaseDistribution, value: Any, random: np.random.Generator) -> Any:
     """Return another value of a setting: of a choice any other one, of a number one that is near.
 

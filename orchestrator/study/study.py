@@ -41,6 +41,7 @@ from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
+from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
 
 
@@ -108,18 +109,31 @@ class OptunaStudy:
         return self.space.configure(point, self.context, self.fixed_params)  # type: ignore[arg-type]
 
     def _params_of(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Parameters with which the space proposes what was tried elsewhere; empty where it cannot run."""
+        """Parameters with which the space proposes what was tried elsewhere; empty where it cannot.
+
+        The search has its own epochs, and fixed settings of which neither the space nor what was tried says
+        anything: like its images, those are the same in all of its trials.
+        """
+        point = InitialPoint("", settings)
         try:
-            point = InitialPoint("", settings).configure(self.fixed_params, epochs=self.context.epochs)
-        except ConfigError:
+            tried = point.configure({}, epochs=self.context.epochs)
+            params = matching_params(self.space.function, self.context, tried)
+            found = self._configured(PointTrial(_drawn(params), 0))
+            said = {*settings, *(name.partition("@")[0] for name in params)}
+            others = {name: value for name, value in self.fixed_params.items() if name not in said}
+            others["training.epochs"] = found.training.epochs
+            expected = point.configure(others, epochs=self.context.epochs)
+        except Exception:  # it cannot run here, or has a value that the space does not propose
             return {}
-        return matching_params(self.space.function, self.context, point)
+        return params if model_of(found) == model_of(expected) else {}
 
     def _settings_of(self, trial: FrozenTrial) -> Mapping[str, Any]:
         """Settings of a trial that are not their defaults; empty where it has none that can run."""
         full = trial.user_attrs.get("settings")
         try:
-            config = decode(full) if full else self._configured(PointTrial(_param_of(trial), trial.number))
+            config = (
+                decode(full) if full else self._configured(PointTrial(_drawn(trial.params), trial.number))
+            )
         except Exception:  # the space, which may be the user's own, of an earlier version
             return {}
         return flatten(config.model_dump(mode="json", exclude_defaults=True))
@@ -412,5 +426,5 @@ def _said(directions: Sequence[str]) -> str:
     return " and ".join(f"{direction}s" for direction in directions)
 
 
-def _param_of(trial: FrozenTrial) -> Draw:
-    return lambda name, own: trial.params[name]
+def _drawn(params: Mapping[str, Any]) -> Draw:
+    return lambda name, own: params[name]

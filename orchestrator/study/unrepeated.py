@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.allowance import Allowance
 from orchestrator.study.experience import Experience
-from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best, unchanged
+from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best
 from orchestrator.study.optuna_private import set_sampler_attr
 from orchestrator.study.seeded import seed_of_trial
 from trainables.config.same_model import model_of
@@ -214,8 +214,7 @@ class UnrepeatedSampler(BaseSampler):
         beside = beside_the_best(study, seed_of_trial(self._seed, trial.number, _BESIDE), randomly)
         if self._experience is not None and self._experience.has_a_turn(trial.number):
             for params in itertools.islice(self._experience.promising(study), KNOWN_DRAWS):
-                own = unchanged(params, randomly)
-                yield _Proposal({}, own.draw, beside=own, is_known=True)
+                yield _Proposal({}, _drawn_before(params, _missing), is_known=True)
         for _ in range(DRAWS):
             yield _Proposal(self._sampler.sample_relative(study, trial, dict(search_space)), by_sampler)
             for own in itertools.islice(beside, NEIGHBOURS if self.learns else 0):

@@ -263,8 +263,9 @@ def allowance_of(record: SearchRecord, split: Split) -> Allowance:
         record: Request and facts of the search.
         split: Its folds and sealed test part.
     """
-    passes = stored_passes(Path(record.store), record.fingerprint) if record.request.minutes else ()
-    return Allowance(recorded_prices(record, split), passes)
+    keeps_passes = record.request.features != "off"
+    passes = stored_passes(record) if record.request.minutes and keeps_passes else ()
+    return Allowance(recorded_prices(record, split), passes, keeps_passes=keeps_passes)
 
 
 def deadline_of(record: SearchRecord, started: float) -> float | None:

@@ -27,13 +27,15 @@ if TYPE_CHECKING:  # it takes a second to import, and every search lists the sam
     from cmaes import CMA
 
 _GENERATION: Final = "cmaes:generation"
+_DRAWN: Final = "cmaes:drawn"  # what was drawn last for a trial, which may have taken another proposal
 _SIGMA: Final = 1 / 6  # of the range of every number, as in Optuna
 
 
 class CmaEs(BaseSampler):
     """CMA-ES over a fixed space of numbers, each scaled to [0, 1].
 
-    A generation is told as soon as enough of its trials have ended; trials of earlier ones come too late.
+    A generation is told as soon as enough of its trials have ended; trials of earlier ones come too late. Of
+    a trial that took another proposal nothing is told, since the strategy learns from what it drew.
 
     Args:
         facts: Facts of the search; it has one metric.
@@ -42,6 +44,7 @@ class CmaEs(BaseSampler):
     def __init__(self, facts: SamplingFacts) -> None:
         self._facts, self._seed = facts, facts.lasting_seed
         self._strategy: CMA | None = None
+        self._drawn_for = -1  # trial
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -59,13 +62,17 @@ class CmaEs(BaseSampler):
         if self._strategy is None:
             self._strategy = _strategy(len(search_space), self._seed)
         self._tell(ended, search_space)
-        set_sampler_attr(study, trial, _GENERATION, self._strategy.generation)
-        self._strategy.reseed_rng(seed_of_trial(self._seed, trial.number))
+        if trial.number != self._drawn_for:  # of several draws for a trial each is another one
+            self._strategy.reseed_rng(seed_of_trial(self._seed, trial.number))
+            self._drawn_for = trial.number
         point = self._strategy.ask()
-        return {
+        drawn = {
             name: from_unit(range_, float(own))
             for (name, range_), own in zip(search_space.items(), point, strict=True)
         }
+        set_sampler_attr(study, trial, _GENERATION, self._strategy.generation)
+        set_sampler_attr(study, trial, _DRAWN, drawn)
+        return drawn
 
     def sample_independent(
         self,
@@ -82,7 +89,7 @@ class CmaEs(BaseSampler):
         assert self._strategy is not None
         while True:
             generation, size = self._strategy.generation, self._strategy.population_size
-            own = [trial for trial in ended if trial.system_attrs.get(_GENERATION) == generation][:size]
+            own = [trial for trial in ended if _is_of(trial, generation)][:size]
             if len(own) < size:
                 return
             self._strategy.tell(
@@ -95,6 +102,13 @@ def _strategy(dimension: int, seed: int) -> "CMA":
 
     bounds = np.tile([0.0, 1.0], (dimension, 1))
     return CMA(mean=np.full(dimension, 0.5), sigma=_SIGMA, bounds=bounds, seed=seed)
+
+
+def _is_of(trial: FrozenTrial, generation: int) -> bool:
+    """True for a trial whose point was drawn in a generation; earlier versions left no note of the point."""
+    drawn = trial.system_attrs.get(_DRAWN, trial.params)
+    is_taken = all(trial.params[name] == value for name, value in drawn.items())
+    return is_taken and trial.system_attrs.get(_GENERATION) == generation
 
 
 def _point(trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> FloatArray:

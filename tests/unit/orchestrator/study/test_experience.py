@@ -20,8 +20,9 @@ from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.study.trial_spec import TrialSpec
 from orchestrator.study.unrepeated import UnrepeatedSampler
 from results.run.records import TrialRecord
+from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.learned import TriedElsewhere
+from search_spaces.learned import TriedElsewhere, learned_ranges, tried_elsewhere
 from search_spaces.registry import space_named
 from trainables.config.trial_config import decode, flatten
 
@@ -52,14 +53,14 @@ def study_of(
     how: SearchMethod,
     *,
     held: Mapping[str, Any] | None = None,
-    backbones: tuple[str, ...] = (NET,),
+    facts: SpaceContext | None = None,
 ) -> OptunaStudy:
     is_new = not journal.exists()
     opened = open_study(
         storage=None, journal=journal, name="t", directions=how.objectives.directions, is_new=is_new
     )
     space = space_named("search_spaces.image_classifier:image_classifier")
-    study = OptunaStudy(opened, space, context(backbones), held or {}, how)
+    study = OptunaStudy(opened, space, facts or context((NET,)), held or {}, how)
     if is_new:
         study.enqueue([InitialPoint("first", own) for own in FIRST])
     return study
@@ -67,7 +68,12 @@ def study_of(
 
 def run(study: OptunaStudy, count: int, *, sign: float = 1.0) -> list[dict[str, Any]]:
     """Run trials of which those with more of the good one's settings are better; returns their settings."""
-    found = []
+    return asked(study, count, sign=sign)[0]
+
+
+def asked(study: OptunaStudy, count: int, *, sign: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run trials as `run` does; returns their settings and recipes."""
+    found, recipes = list[dict[str, Any]](), list[str]()
     for _ in range(count):
         spec = study.ask()
         assert spec is not None
@@ -76,7 +82,8 @@ def run(study: OptunaStudy, count: int, *, sign: float = 1.0) -> list[dict[str, 
         metrics = study.method.objectives.metrics
         study.tell(told(spec.number, sign * value, dict.fromkeys(metrics[1:], value)))
         found.append(own)
-    return found
+        recipes.append(spec.recipe)
+    return found, recipes
 
 
 def settings_of(spec: TrialSpec) -> dict[str, Any]:
@@ -210,14 +217,73 @@ def test_what_this_search_cannot_run_is_passed_over(tmp_path: Path) -> None:
     assert found[4] == GOOD
 
 
-def test_what_is_held_fixed_stays(tmp_path: Path) -> None:
+def test_of_what_was_tried_only_that_is_known_which_has_what_is_held_fixed(tmp_path: Path) -> None:
     study = study_of(tmp_path / "study.log", method(), held={"model.cut": "top+2"})
-    found = run(study, 7)
+    found, recipes = asked(study, 7)
     assert {own["model.cut"] for own in found} == {"top+2"}
-    assert {own["classical.name"] for own in found[4:6]} == {
-        "lda",
-        "ridge",
-    }  # GOOD and FAIR are one model here
+    assert recipes[4:] == ["experience", "", ""]
+    assert found[4] == FAIR
+
+
+def test_much_that_is_held_fixed_hides_nothing_that_has_it(tmp_path: Path) -> None:
+    held = {"model.backbone": NET, "model.cut": "top+1", "model.also": "none", "model.head.pooling": "gap"}
+    held |= {"classical.standardize": False, "classical.pca": 0, "input.contrast": 1.0}
+    found, recipes = asked(study_of(tmp_path / "study.log", method(), held=held), 5)
+    assert (found[4], recipes[4]) == (GOOD, "experience")
+
+
+@pytest.mark.parametrize(
+    ("held", "known"),
+    [
+        ({"input.clahe": 2.0}, [True, True, True]),
+        ({"optimizer.name": "sgd"}, [True, True, True]),
+        ({"training.epochs": 3}, [True, True, True]),
+        ({"classical.name": "ridge"}, [True, False, False]),
+        ({"classical.name": "none"}, [False, False, False]),
+        ({"input.contrast": 1.5}, [False, False, False]),
+        ({"training.augmentation": "d4"}, [False, False, False]),
+    ],
+    ids=str,
+)
+def test_what_neither_the_space_nor_a_trial_elsewhere_says_may_be_held_fixed(
+    tmp_path: Path, held: dict[str, Any], known: list[bool]
+) -> None:
+    """It is the same in all trials of the search, as its images are."""
+    study = study_of(tmp_path / "study.log", method(), held=held)
+    assert [study._params_of(own.settings) != {} for own in TRIED] == known
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        head("logistic", "top+1", **{"classical.c": 1e3}),
+        head("lda", "top+1", **{"model.also": "vgg16/top"}),
+        head("lda", "top+1", **{"input.clahe": 2.0}),
+    ],
+    ids=["a number out of its range", "a net that is not there", "a setting that the space leaves"],
+)
+def test_what_the_space_would_propose_in_another_form_is_passed_over(
+    tmp_path: Path, tried: dict[str, Any]
+) -> None:
+    found, recipes = asked(study_of(tmp_path / "study.log", method((TriedElsewhere(tried, 1.0), *TRIED))), 7)
+    assert (found[4], found[5]) == (GOOD, FAIR)
+    assert recipes[4:] == ["experience"] * 3
+
+
+def test_nearly_all_that_was_tried_elsewhere_is_known_to_a_search_on_the_same_nets(tmp_path: Path) -> None:
+    """The others have a strength or width that has never been good, out of the ranges that were learned."""
+    nets = (NET, "vgg16", "intensity", "texture")
+    sides = dict.fromkeys(nets[:2], (112, 150, 224))
+    facts = context(nets).model_copy(update={"ranges": learned_ranges(), "further_sizes": sides})
+    study = study_of(tmp_path / "study.log", method(), facts=facts)
+    others = [own.settings for own in tried_elsewhere() if not study._params_of(own.settings)]
+    assert len(others) < 0.1 * len(tried_elsewhere())
+    numbers = ("classical.c", "classical.gamma", "optimizer.lr")
+    for own in others:
+        mended = {name: value for name, value in own.items() if name not in numbers}
+        near = {"classical.c": 1.0, "classical.gamma": 1.0, "optimizer.lr": 0.01}
+        near = {name: value for name, value in near.items() if name in own}
+        assert study._params_of(mended | near)
 
 
 def test_a_resumed_search_goes_on_as_it_would_have(tmp_path: Path) -> None:

@@ -187,6 +187,66 @@ def test_a_search_that_was_killed_anywhere_proposes_what_it_would_have(name: str
     assert search(tmp_path / "b.log", {(0, 1), (3, 0), (11, 2), (12, 1), (20, 0), (23, 2)}) == undisturbed
 
 
+NUMBERS = {name: optuna.distributions.FloatDistribution(0.0, 1.0) for name in ("x", "y")}
+
+
+def evolution() -> optuna.Study:
+    """A study that an evolution strategy of two numbers searches from its third trial on."""
+    facts = SamplingFacts(7, 60, ("maximize",), 20, lambda: dict(NUMBERS), startup_trials=2)
+    study = study_of([])
+    study.sampler = sampler_named("cmaes").build(facts)
+    return study
+
+
+def ran(study: optuna.Study, count: int, **fixed: float) -> None:
+    """Run trials, of which `fixed` are values that another proposal gives them."""
+    for _ in range(count):
+        if fixed:
+            study.enqueue_trial(fixed)
+        trial = study.ask()
+        for name, own in NUMBERS.items():
+            trial._suggest(name, own)
+        study.tell(trial, -((trial.params["x"] - 0.3) ** 2))
+
+
+def generation_of(study: optuna.Study) -> int:
+    """Generation from which the strategy draws the next point."""
+    assert study.ask().relative_params
+    strategy: Any = study.sampler
+    return int(strategy._sampler._strategy.generation)
+
+
+def test_an_evolution_strategy_learns_from_what_it_drew_alone() -> None:
+    study = evolution()
+    ran(study, 20, x=0.8)  # another proposal, which the strategy did not draw, takes the place of its own
+    assert generation_of(study) == 0
+    ran(study, 20)
+    assert generation_of(study) > 0
+
+
+def test_an_evolution_strategy_learns_from_trials_of_versions_that_left_no_note_of_its_draws() -> None:
+    study = evolution()
+    ran(study, 20)
+    earlier = evolution()
+    for trial in study.get_trials():
+        trial.system_attrs = {key: own for key, own in trial.system_attrs.items() if key != "cmaes:drawn"}
+        earlier.add_trial(trial)
+    assert generation_of(earlier) == generation_of(study) > 0
+
+
+def test_an_evolution_strategy_draws_other_points_for_a_trial_that_takes_none() -> None:
+    def drawn() -> list[dict[str, Any]]:
+        study = evolution()
+        ran(study, 4)
+        first = study.ask().relative_params
+        trial = study.get_trials()[-1]
+        return [first, *(study.sampler.sample_relative(study, trial, dict(NUMBERS)) for _ in range(3))]
+
+    found = drawn()
+    assert len({tuple(own.values()) for own in found}) == 4
+    assert drawn() == found
+
+
 def test_the_journal_is_one_that_optuna_reads(tmp_path: Path) -> None:
     storage = JournalStorage(RunJournal(tmp_path / "study.log"))
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
