@@ -69,6 +69,47 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
     return number / effect
 
 
+def drawn_share(
+    is_right: NDArray[np.bool_],
+    groups: NDArray[Any],
+    random: np.random.Generator,
+    *,
+    draws: int,
+    inflation: float = 1.0,
+) -> FloatArray:
+    """Return draws of a share from its posterior on the effective number of images, by Jeffreys' prior.
+
+    Args:
+        is_right: What the share counts, for each of its images, shape (images,), at least one.
+        groups: Patient of each image, shape (images,).
+        random: Source of randomness.
+        draws: Number of draws.
+        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+
+    Returns:
+        Shares in [0, 1], shape (draws,).
+
+    Source:
+        Brown, Cai and DasGupta (2001), Statistical Science 16:101.
+    """
+    share, number = float(is_right.mean()), effective_number(is_right, groups) / inflation
+    return random.beta(share * number + 0.5, (1 - share) * number + 0.5, size=draws)
+
+
+def middle_interval(estimate: float, draws: FloatArray) -> Interval:
+    """Return an estimate with the middle 95 % of its draws, widened to hold the estimate itself.
+
+    Args:
+        estimate: The estimate.
+        draws: Draws of it, shape (draws,).
+
+    >>> print(middle_interval(0.5, np.linspace(0.0, 1.0, 201)))
+    0.50 [0.03, 0.97]
+    """
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))
+
+
 def decision_intervals(
     labels: IntArray,
     decided: IntArray,
@@ -103,7 +144,7 @@ def decision_intervals(
                 number = effective_number(is_right[base], groups[base]) / inflation
                 found[name] = wilson_interval(estimate, number)
             else:
-                found[name] = _middle(estimate, metric(drawn))
+                found[name] = middle_interval(estimate, metric(drawn))
     return found
 
 
@@ -147,8 +188,3 @@ def _drawn_matrices(
         shares = random.dirichlet(counts * number / own.sum() + _IMAGINED / classes, size=_DRAWS)
         drawn[:, label] = shares * own.sum()
     return drawn
-
-
-def _middle(estimate: float, values: FloatArray) -> Interval:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))

@@ -8,6 +8,7 @@ from results.scores.decision_intervals import (
     average_precision_interval,
     decision_intervals,
     effective_number,
+    middle_interval,
     wilson_interval,
 )
 from results.scores.metrics import STANDARD
@@ -25,6 +26,11 @@ def test_images_of_a_patient_count_as_one_where_they_agree():
     assert effective_number(is_right, groups) == pytest.approx(4.0)
     assert effective_number(np.ones(20, dtype=bool), groups) == pytest.approx(4.0)
     assert effective_number(is_right, np.arange(20).astype(str)) == pytest.approx(20, rel=0.06)
+
+
+def test_the_middle_of_the_draws_holds_the_estimate():
+    assert middle_interval(2.0, np.linspace(0.0, 1.0, 101)).high == 2.0
+    assert middle_interval(-2.0, np.linspace(0.0, 1.0, 101)).low == -2.0
 
 
 def test_a_perfect_model_of_a_few_patients_is_not_certain():
