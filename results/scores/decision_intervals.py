@@ -25,6 +25,7 @@ from results.scores.metrics import STANDARD, average_precision
 from trainables.common.types import FloatArray, IntArray
 
 _DRAWS: Final = 2000
+_PRIOR_PATIENTS: Final = 3  # at which the measured design effect of a share counts half
 _IMAGINED: Final = 1.0  # of each true class, spread over the decisions; of two classes Jeffreys' prior
 
 
@@ -56,7 +57,8 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
 
     Returns:
         Number of images divided by the design effect of patients, which lies between 1 and the mean number of
-        images of a patient; the latter where all images agree and nothing can be measured.
+        images of a patient. What is measured is drawn towards the latter by the weight of three patients,
+        since few patients tell little; the latter holds where all images agree and nothing can be measured.
     """
     share, cluster, number = float(is_right.mean()), cluster_size(groups), len(is_right)
     if share in (0.0, 1.0):
@@ -65,7 +67,9 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
     residuals = np.bincount(patients, weights=is_right - share)
     count = len(residuals)
     variance = (residuals**2).sum() * count / max(count - 1, 1)
-    effect = float(np.clip(variance / (number * share * (1 - share)), 1.0, cluster))
+    measured = float(np.clip(variance / (number * share * (1 - share)), 1.0, cluster))
+    telling = number / cluster  # patients of equal size that tell as much
+    effect = (telling * measured + _PRIOR_PATIENTS * cluster) / (telling + _PRIOR_PATIENTS)
     return number / effect
 
 

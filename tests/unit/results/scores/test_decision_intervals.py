@@ -1,5 +1,7 @@
 """Intervals of shares and of functions of shares: never a point, aware of patients and of rare classes."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -25,7 +27,25 @@ def test_images_of_a_patient_count_as_one_where_they_agree():
     is_right, groups = np.repeat([True, False, True, True], 5), np.repeat(list("abcd"), 5)
     assert effective_number(is_right, groups) == pytest.approx(4.0)
     assert effective_number(np.ones(20, dtype=bool), groups) == pytest.approx(4.0)
-    assert effective_number(is_right, np.arange(20).astype(str)) == pytest.approx(20, rel=0.06)
+    assert effective_number(is_right, np.arange(20).astype(str)) == pytest.approx(20)
+
+
+def test_a_few_patients_do_not_tell_that_their_images_are_independent():
+    is_right = np.tile([True, True, True, False], 5 * 4)
+    few, many = np.repeat(np.arange(4), 20), np.repeat(np.arange(400), 20)
+    assert effective_number(is_right, few) == pytest.approx(80 / ((4 * 1 + 3 * 20) / 7))
+    assert effective_number(np.tile(is_right, 100), many) > 0.85 * 8000
+
+
+def test_the_interval_of_a_share_covers_it_with_few_patients_of_unequal_size():
+    random = np.random.default_rng(0)
+    truth, covered = NormalDist().cdf(0.8), []
+    for _ in range(300):
+        groups = np.repeat(np.arange(12), np.maximum(1, np.exp(random.normal(1, 1, 12))).astype(int))
+        own = random.normal(size=12)[groups] * 0.6**0.5 + random.normal(size=len(groups)) * 0.4**0.5
+        number = effective_number(own < 0.8, groups)
+        covered.append(wilson_interval(float((own < 0.8).mean()), number).holds(truth))
+    assert np.mean(covered) >= 0.93
 
 
 def test_the_middle_of_the_draws_holds_the_estimate():
