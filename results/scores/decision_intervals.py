@@ -2,9 +2,10 @@
 
 Shares of one class, such as recall, have Wilson's interval on the effective number of images: images of a
 patient are not independent. All other metrics are functions of several shares: theirs is the middle 95 % of
-confusion matrices drawn for each true class from its posterior, on effective numbers too. Neither
-collapses to a point where a few decisions are all right, and a class with two patients is as uncertain as it
-should be.
+confusion matrices, drawn for each true class from its posterior on effective numbers too. How common the
+classes are is drawn as well: F1, kappa and others depend on it, and other patients would bring other numbers.
+Neither collapses to a point where a few decisions are all right, and a class with two patients is as
+uncertain as it should be.
 
 Source:
     Wilson (1927); Brown, Cai and DasGupta (2001), Statistical Science 16:101; Goutte and Gaussier (2005),
@@ -26,7 +27,7 @@ from trainables.common.types import FloatArray, IntArray
 
 _DRAWS: Final = 2000
 _PRIOR_PATIENTS: Final = 3  # at which the measured design effect of a share counts half
-_IMAGINED: Final = 1.0  # of each true class, spread over the decisions; of two classes Jeffreys' prior
+_IMAGINED: Final = 1.0  # cases of each true class, of which half are right; of two classes Jeffreys' prior
 
 
 def wilson_interval(share: float, effective_number: float) -> Interval:
@@ -182,13 +183,29 @@ def _drawn_matrices(
     seed: int,
     inflation: float,
 ) -> FloatArray:
-    """Confusion matrices drawn for each true class that has images, shape (draws, classes, classes)."""
+    """Drawn confusion matrices, shape (draws, classes, classes).
+
+    Drawn are the shares of the decisions within each true class that has images, and those of these classes.
+    """
     random = np.random.default_rng(seed)
     drawn = np.zeros((_DRAWS, classes, classes))
-    for label in np.unique(labels):
+    found = np.unique(labels)
+    for label in found:
         own = labels == label
         counts = np.bincount(decided[own], minlength=classes)
         number = effective_number(decided[own] == label, groups[own]) / inflation
-        shares = random.dirichlet(counts * number / own.sum() + _IMAGINED / classes, size=_DRAWS)
-        drawn[:, label] = shares * own.sum()
+        imagined = _imagined(label, classes)
+        drawn[:, label] = random.dirichlet(counts * number / own.sum() + imagined, size=_DRAWS)
+    # How common a class is does not depend on the training parts.
+    number = min(effective_number(labels == label, groups) for label in found)
+    shares = np.bincount(labels, minlength=classes)[found] / len(labels)
+    drawn_shares = random.dirichlet(shares * number + _IMAGINED / len(found), size=_DRAWS)
+    drawn[:, found] *= drawn_shares[:, :, None] * len(labels)
     return drawn
+
+
+def _imagined(label: int, classes: int) -> FloatArray:
+    """Imagined cases of a true class by their decision, shape (classes,): half right, the others spread."""
+    found = np.full(classes, _IMAGINED / 2 / max(classes - 1, 1))
+    found[label] = _IMAGINED / 2
+    return found

@@ -48,6 +48,28 @@ def test_the_interval_of_a_share_covers_it_with_few_patients_of_unequal_size():
     assert np.mean(covered) >= 0.93
 
 
+def test_the_classes_of_other_patients_come_in_other_numbers():
+    matrix = np.array([[160, 30], [3, 7]])
+    labels, decided = np.repeat(*_cells(matrix, 0)), np.repeat(*_cells(matrix, 1))
+    found = decision_intervals(labels, decided, np.arange(200).astype(str), classes=2, seed=0)
+    sets = np.random.default_rng(0).multinomial(200, matrix.ravel() / 200, size=4000).reshape(-1, 2, 2)
+    for name in ("f1", "f2", "mcc"):
+        low, high = np.quantile(STANDARD[name](sets), [0.025, 0.975])
+        assert found[name].high - found[name].low == pytest.approx(high - low, rel=0.15), name
+
+
+def _cells(matrix, axis):
+    """Class of each cell along an axis, and how often it occurs."""
+    return np.indices(matrix.shape)[axis].ravel(), matrix.ravel()
+
+
+def test_each_class_of_four_is_right_as_each_of_two_by_jeffreys_prior():
+    labels = np.repeat(np.arange(4), 10)
+    found = decision_intervals(labels, labels, np.arange(40).astype(str), classes=4, seed=0)
+    drawn = np.random.default_rng(1).beta(10.5, 0.5, size=(20_000, 4)).mean(axis=1)
+    assert found["balanced_accuracy"].low == pytest.approx(np.quantile(drawn, 0.025), abs=0.006)
+
+
 def test_the_middle_of_the_draws_holds_the_estimate():
     assert middle_interval(2.0, np.linspace(0.0, 1.0, 101)).high == 2.0
     assert middle_interval(-2.0, np.linspace(0.0, 1.0, 101)).low == -2.0
