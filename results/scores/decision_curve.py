@@ -4,6 +4,10 @@ The net benefit of acting from a threshold on is the share of images with the fi
 that of the others, weighed by the odds of the threshold: who acts at 5 % takes nineteen false alarms for one
 found. It is compared with acting on all images and on none. A set may be weighed to another prevalence.
 
+Intervals are the middle 95 % of draws: of the share of images with the finding, and of the shares of these
+and of the others that are acted on, each from its posterior on effective numbers. So no interval collapses
+where few images are acted on, or few are spared, and all of these happen to be right.
+
 Source:
     Vickers and Elkin (2006), Medical Decision Making 26:565; Vickers, Cronin, Elkin and Gonen (2008), BMC
     Medical Informatics and Decision Making 8:53.
@@ -16,14 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
+from results.scores.decision_intervals import drawn_share, middle_interval
 from results.scores.decisions import check_predictions, check_two_classes
-from results.scores.interval import QUANTILE, Interval
+from results.scores.interval import Interval
 from results.scores.operating_point import odds_shift
 from trainables.common.errors import ConfigError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 
 THRESHOLDS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_DRAWS: Final = 2000
+_SEED: Final = 0  # of the draws, so that a curve is a function of its images
 
 
 class BenefitPoint(FrozenModel):
@@ -118,7 +125,7 @@ def decision_curve(
     positive = np.clip(np.asarray(probabilities[:, 1], dtype=np.float64), 1e-15, 1 - 1e-15)
     odds = positive / (1 - positive) * np.exp(odds_shift(share, prevalence))
     patient = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    worth = _Worth(labels, weights, patient, inflation, is_given=prevalence is not None)
+    worth = _Worth(labels, weights, patient, inflation, prevalence)
     points = [worth.at(one, odds / (1 + odds)) for one in sorted(thresholds)]
     return DecisionCurve(model=model, prevalence=wanted, points=tuple(points))
 
@@ -132,40 +139,48 @@ class _Worth:
         weights: FloatArray,
         patient: IntArray,
         inflation: float,
-        *,
-        is_given: bool,
+        prevalence: float | None,
     ) -> None:
         self._labels, self._weights, self._patient = labels, weights, patient
-        self._inflation, self._is_given = inflation, is_given
+        self._inflation = inflation
+        self._random = np.random.default_rng(_SEED)
+        # How common the finding is does not depend on the training parts.
+        self._prevalences = (
+            drawn_share(labels == 1, patient, self._random, draws=_DRAWS)
+            if prevalence is None
+            else np.full(_DRAWS, prevalence)
+        )
 
     def at(self, threshold: float, positive: FloatArray) -> BenefitPoint:
         """What acting from a threshold on is worth."""
         odds = threshold / (1 - threshold)
         acts = positive >= threshold
         each = np.where(self._labels == 1, 1.0, -odds) * self._weights
-        of_all = float(each.mean())
-        best = each if of_all > 0 else np.zeros_like(each)
+        benefit, of_all = float((acts * each).mean()), float(each.mean())
         found = float((acts * (self._labels == 1) * self._weights).mean())
         recalled = float((acts * self._weights).mean())
+        benefits, of_alls = self._drawn(acts, odds)
         return BenefitPoint(
             threshold=threshold,
-            benefit=self._mean(acts * each),
+            benefit=middle_interval(benefit, benefits),
             of_all=of_all,
-            gain=self._mean(acts * each - best),
-            avoided=self._mean((acts * each - each) / odds * 100),
+            gain=middle_interval(benefit - max(of_all, 0.0), benefits - np.maximum(of_alls, 0.0)),
+            avoided=middle_interval((benefit - of_all) / odds * 100, (benefits - of_alls) / odds * 100),
             recalled=recalled,
             needed=recalled / found if found > 0 else None,
         )
 
-    def _mean(self, values: FloatArray) -> Interval:
-        """Mean with its interval over patients; the shares of the classes vary unless they are given."""
-        mean = float(values.mean())
-        residuals = values - mean
-        if self._is_given:
-            for label in (0, 1):
-                own = self._labels == label
-                residuals[own] = values[own] - values[own].mean()
-        sums = np.bincount(self._patient, weights=residuals)
-        number = len(sums)
-        error = np.sqrt((sums**2).sum() * number / max(number - 1, 1) * self._inflation) / len(values)
-        return Interval(mean, mean - QUANTILE * float(error), mean + QUANTILE * float(error))
+    def _drawn(self, acts: NDArray[np.bool_], odds: float) -> tuple[FloatArray, FloatArray]:
+        """Draws of the net benefit of some actions, and of acting on all, each of shape (draws,)."""
+        alarmed, found = (
+            drawn_share(
+                acts[self._labels == label],
+                self._patient[self._labels == label],
+                self._random,
+                draws=_DRAWS,
+                inflation=self._inflation,
+            )
+            for label in (0, 1)
+        )
+        with_finding, without = self._prevalences, (1 - self._prevalences) * odds
+        return with_finding * found - without * alarmed, with_finding - without

@@ -2,9 +2,10 @@
 
 Shares of one class, such as recall, have Wilson's interval on the effective number of images: images of a
 patient are not independent. All other metrics are functions of several shares: theirs is the middle 95 % of
-confusion matrices drawn for each true class from its posterior, on effective numbers too. Neither
-collapses to a point where a few decisions are all right, and a class with two patients is as uncertain as it
-should be.
+confusion matrices, drawn for each true class from its posterior on effective numbers too. How common the
+classes are is drawn as well: F1, kappa and others depend on it, and other patients would bring other numbers.
+Neither collapses to a point where a few decisions are all right, and a class with two patients is as
+uncertain as it should be.
 
 Source:
     Wilson (1927); Brown, Cai and DasGupta (2001), Statistical Science 16:101; Goutte and Gaussier (2005),
@@ -25,7 +26,8 @@ from results.scores.metrics import STANDARD, average_precision
 from trainables.common.types import FloatArray, IntArray
 
 _DRAWS: Final = 2000
-_IMAGINED: Final = 1.0  # of each true class, spread over the decisions; of two classes Jeffreys' prior
+_PRIOR_PATIENTS: Final = 3  # at which the measured design effect of a share counts half
+_IMAGINED: Final = 1.0  # cases of each true class, of which half are right; of two classes Jeffreys' prior
 
 
 def wilson_interval(share: float, effective_number: float) -> Interval:
@@ -56,7 +58,8 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
 
     Returns:
         Number of images divided by the design effect of patients, which lies between 1 and the mean number of
-        images of a patient; the latter where all images agree and nothing can be measured.
+        images of a patient. What is measured is drawn towards the latter by the weight of three patients,
+        since few patients tell little; the latter holds where all images agree and nothing can be measured.
     """
     share, cluster, number = float(is_right.mean()), cluster_size(groups), len(is_right)
     if share in (0.0, 1.0):
@@ -65,8 +68,51 @@ def effective_number(is_right: NDArray[np.bool_], groups: NDArray[Any]) -> float
     residuals = np.bincount(patients, weights=is_right - share)
     count = len(residuals)
     variance = (residuals**2).sum() * count / max(count - 1, 1)
-    effect = float(np.clip(variance / (number * share * (1 - share)), 1.0, cluster))
+    measured = float(np.clip(variance / (number * share * (1 - share)), 1.0, cluster))
+    telling = number / cluster  # patients of equal size that tell as much
+    effect = (telling * measured + _PRIOR_PATIENTS * cluster) / (telling + _PRIOR_PATIENTS)
     return number / effect
+
+
+def drawn_share(
+    is_right: NDArray[np.bool_],
+    groups: NDArray[Any],
+    random: np.random.Generator,
+    *,
+    draws: int,
+    inflation: float = 1.0,
+) -> FloatArray:
+    """Return draws of a share from its posterior on the effective number of images, by Jeffreys' prior.
+
+    Args:
+        is_right: What the share counts, for each of its images, shape (images,), at least one.
+        groups: Patient of each image, shape (images,).
+        random: Source of randomness.
+        draws: Number of draws.
+        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+
+    Returns:
+        Shares in [0, 1], shape (draws,).
+
+    Source:
+        Brown, Cai and DasGupta (2001), Statistical Science 16:101.
+    """
+    share, number = float(is_right.mean()), effective_number(is_right, groups) / inflation
+    return random.beta(share * number + 0.5, (1 - share) * number + 0.5, size=draws)
+
+
+def middle_interval(estimate: float, draws: FloatArray) -> Interval:
+    """Return an estimate with the middle 95 % of its draws, widened to hold the estimate itself.
+
+    Args:
+        estimate: The estimate.
+        draws: Draws of it, shape (draws,).
+
+    >>> print(middle_interval(0.5, np.linspace(0.0, 1.0, 201)))
+    0.50 [0.03, 0.97]
+    """
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))
 
 
 def decision_intervals(
@@ -103,7 +149,7 @@ def decision_intervals(
                 number = effective_number(is_right[base], groups[base]) / inflation
                 found[name] = wilson_interval(estimate, number)
             else:
-                found[name] = _middle(estimate, metric(drawn))
+                found[name] = middle_interval(estimate, metric(drawn))
     return found
 
 
@@ -137,18 +183,29 @@ def _drawn_matrices(
     seed: int,
     inflation: float,
 ) -> FloatArray:
-    """Confusion matrices drawn for each true class that has images, shape (draws, classes, classes)."""
+    """Drawn confusion matrices, shape (draws, classes, classes).
+
+    Drawn are the shares of the decisions within each true class that has images, and those of these classes.
+    """
     random = np.random.default_rng(seed)
     drawn = np.zeros((_DRAWS, classes, classes))
-    for label in np.unique(labels):
+    found = np.unique(labels)
+    for label in found:
         own = labels == label
         counts = np.bincount(decided[own], minlength=classes)
         number = effective_number(decided[own] == label, groups[own]) / inflation
-        shares = random.dirichlet(counts * number / own.sum() + _IMAGINED / classes, size=_DRAWS)
-        drawn[:, label] = shares * own.sum()
+        imagined = _imagined(label, classes)
+        drawn[:, label] = random.dirichlet(counts * number / own.sum() + imagined, size=_DRAWS)
+    # How common a class is does not depend on the training parts.
+    number = min(effective_number(labels == label, groups) for label in found)
+    shares = np.bincount(labels, minlength=classes)[found] / len(labels)
+    drawn_shares = random.dirichlet(shares * number + _IMAGINED / len(found), size=_DRAWS)
+    drawn[:, found] *= drawn_shares[:, :, None] * len(labels)
     return drawn
 
 
-def _middle(estimate: float, values: FloatArray) -> Interval:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))
+def _imagined(label: int, classes: int) -> FloatArray:
+    """Imagined cases of a true class by their decision, shape (classes,): half right, the others spread."""
+    found = np.full(classes, _IMAGINED / 2 / max(classes - 1, 1))
+    found[label] = _IMAGINED / 2
+    return found

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from results.scores.decision_intervals import effective_number
+from results.scores.decision_intervals import drawn_share, middle_interval
 from results.scores.interval import Interval
 from trainables.common.types import FloatArray, IntArray
 
@@ -42,17 +42,11 @@ def rates_at_prevalence(
     for label in (1, 0):
         own = labels == label
         is_right = decided[own] == label
-        number, share = effective_number(is_right, groups[own]), float(is_right.mean())
-        shares.append(share)
-        drawn.append(random.beta(share * number + 0.5, (1 - share) * number + 0.5, size=_DRAWS))
+        shares.append(float(is_right.mean()))
+        drawn.append(drawn_share(is_right, groups[own], random, draws=_DRAWS))
     estimates = _rates(np.array([shares[0]]), np.array([shares[1]]), prevalence)
     spread = _rates(drawn[0], drawn[1], prevalence)
-    found = {}
-    for name, values in spread.items():
-        low, high = np.quantile(values, [0.025, 0.975])
-        estimate = float(estimates[name][0])
-        found[name] = Interval(estimate, min(float(low), estimate), max(float(high), estimate))
-    return found
+    return {name: middle_interval(float(estimates[name][0]), values) for name, values in spread.items()}
 
 
 def _rates(sensitivity: FloatArray, specificity: FloatArray, prevalence: float) -> dict[str, FloatArray]:

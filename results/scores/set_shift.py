@@ -2,7 +2,8 @@
 
 What is kept of the training images are quantiles, so that a bundle can carry them. The distance is that of
 Kolmogorov and Smirnov, the largest difference between two shares of images below a value. Images of a patient
-are alike, so the test counts patients; all tests of a set are corrected together by Holm's method.
+are alike, so each patient counts once: an image has the weight of one over its patient's number, and the test
+counts patients. All tests of a set are corrected together by Holm's method.
 
 The network's features are judged by their Mahalanobis distance from those of the training images, which a
 bundle turns into conformal p-values (see `results.novelty.reference`). Of images like those of training at
@@ -36,7 +37,7 @@ class FigureQuantiles(FrozenModel):
     """The distribution of a figure over the training images.
 
     Attributes:
-        values: Its quantiles at equal steps from 0 to 1, ascending.
+        values: Its quantiles at equal steps from 0 to 1, ascending; each patient counts once.
         patients: Number of patients, or of images where patients are unknown.
     """
 
@@ -46,7 +47,7 @@ class FigureQuantiles(FrozenModel):
     @classmethod
     def of(cls, values: FloatArray, groups: NDArray[Any]) -> "FigureQuantiles":
         """Return the quantiles of values, shape (images,), of images of these patients, shape (images,)."""
-        found = np.quantile(np.asarray(values, dtype=np.float64), _SHARES)
+        found = _quantiles(values, _weights(groups), _SHARES)
         return cls(values=tuple(found.tolist()), patients=len(np.unique(groups)))
 
 
@@ -140,15 +141,18 @@ def set_shift(
     """
     from scipy.stats import kstwobign  # slow to import
 
-    patients = len(np.unique(groups))
+    patients, weights = len(np.unique(groups)), _weights(groups)
     names = [name for name in training if name in here]
-    distances = [_distance(np.asarray(training[name].values), here[name]) for name in names]
+    distances = [_distance(np.asarray(training[name].values), here[name], weights) for name in names]
     numbers = [patients * training[name].patients / (patients + training[name].patients) for name in names]
     chances = [
         float(kstwobign.sf(np.sqrt(number) * distance))
         for number, distance in zip(numbers, distances, strict=True)
     ]
-    medians = [(training[name].values[len(_SHARES) // 2], float(np.median(here[name]))) for name in names]
+    medians = [
+        (training[name].values[len(_SHARES) // 2], float(_quantiles(here[name], weights, np.array([0.5]))[0]))
+        for name in names
+    ]
     if novelty is not None:
         distance, chance, median = _features_beyond(novelty, groups)
         names, distances, chances = [*names, FEATURES], [*distances, distance], [*chances, chance]
@@ -165,28 +169,50 @@ def set_shift(
 def _features_beyond(novelty: FeatureNovelty, groups: NDArray[Any]) -> tuple[float, float, float]:
     """By how much small p-values are too many, the chance of that without a shift, and the median p.
 
-    Each patient counts once, as in the calibration: an image has the weight of one over its patient's number.
+    Each patient counts once, as in the calibration.
     """
-    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    patients = len(np.unique(groups))
     order = np.argsort(novelty.p_values, kind="stable")
     ascending = np.asarray(novelty.p_values, dtype=np.float64)[order]
-    share = np.cumsum((1.0 / counts[place.reshape(-1)])[order]) / len(counts)
+    share = np.cumsum(_weights(groups)[order])
     # The last image of each p-value has the share of all that are no more like training than it is.
     distance = float(max((share - ascending).max(), 0.0))
-    number = len(counts) * novelty.patients / (len(counts) + novelty.patients)
+    number = patients * novelty.patients / (patients + novelty.patients)
     median = float(ascending[min(int(np.searchsorted(share, 0.5)), len(ascending) - 1)])
     return distance, float(np.exp(-2 * number * distance**2)), median
 
 
-def _distance(quantiles: FloatArray, values: FloatArray) -> float:
-    """Largest difference between the share of values and the share of training images below a value.
+def _weights(groups: NDArray[Any]) -> FloatArray:
+    """Weight of each image, one over the number of its patient, shape (images,); their sum is 1."""
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return 1.0 / counts[place.reshape(-1)] / len(counts)
+
+
+def _quantiles(values: FloatArray, weights: FloatArray, shares: FloatArray) -> FloatArray:
+    """Quantiles of weighted values, of shape (images,), at shares; with equal weights those of numpy.
+
+    A value stands in the middle of its weight, the smallest at 0 and the largest at 1.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, own = np.asarray(values, dtype=np.float64)[order], weights[order]
+    middles = np.cumsum(own) - own / 2
+    width = middles[-1] - middles[0]
+    if width <= 0:
+        return np.full(len(shares), ordered[0])
+    return np.interp(shares, (middles - middles[0]) / width, ordered)
+
+
+def _distance(quantiles: FloatArray, values: FloatArray, weights: FloatArray) -> float:
+    """Largest difference between the share of weighted values and of training images below a value.
 
     Where many training images have one value, as none of an 8 bit range do by chance, both its ends count.
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    order = np.argsort(values, kind="stable")
+    ordered = np.asarray(values, dtype=np.float64)[order]
+    share = np.concatenate([[0.0], np.cumsum(weights[order])])
     points = np.unique(np.concatenate([quantiles, ordered]))
-    above = np.searchsorted(ordered, points, side="right") / len(ordered)
-    below = np.searchsorted(ordered, points, side="left") / len(ordered)
+    above = share[np.searchsorted(ordered, points, side="right")]
+    below = share[np.searchsorted(ordered, points, side="left")]
     at_most = _share_of_quantiles(quantiles, points, side="right")
     less = _share_of_quantiles(quantiles, points, side="left")
     # A difference counts only where no course between two kept quantiles could explain it.

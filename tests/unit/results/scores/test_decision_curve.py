@@ -62,6 +62,49 @@ def test_the_interval_covers_the_benefit_on_many_patients():
     assert 0.88 <= np.mean(covered) <= 0.99
 
 
+def _acted_on(images, right, *, at=0.95):
+    """200 images, of which the first are acted on from 0.9 on and so many of these are positive."""
+    labels = (np.arange(200) % 5 == 0).astype(np.int64)
+    labels[:images] = np.arange(images) < right
+    positive = np.where(np.arange(200) < images, at, 0.05)
+    return labels, np.stack([1 - positive, positive], axis=1), np.arange(200)
+
+
+def test_a_few_images_acted_on_that_are_all_right_show_no_worth():
+    for images in (5, 10):
+        point = decision_curve(*_acted_on(images, images), thresholds=[0.9]).points[0]
+        assert point.gain.estimate == pytest.approx(images / 200)
+        assert not point.is_useful
+    many = decision_curve(*_acted_on(60, 60), thresholds=[0.9]).points[0]
+    assert many.is_useful
+
+
+def test_a_few_images_spared_that_are_all_right_show_no_worth():
+    labels, probabilities, groups = _acted_on(10, 0, at=0.01)
+    point = decision_curve(labels, probabilities, groups, thresholds=[0.02]).points[0]
+    assert point.gain.estimate > 0
+    assert point.avoided.estimate == pytest.approx(5.0)
+    assert not point.is_useful
+    assert point.avoided.low < 0
+
+
+def test_a_model_that_acts_on_none_may_act_on_some_of_other_images():
+    for prevalence in (None, 0.01):
+        curve = decision_curve(*_acted_on(0, 0), thresholds=[0.9], prevalence=prevalence)
+        benefit = curve.points[0].benefit
+        assert benefit.low < benefit.estimate == 0.0 < benefit.high
+        assert curve.useful is None
+
+
+def test_a_benefit_of_0_is_rarely_called_useful_where_few_are_acted_on():
+    random = np.random.default_rng(0)
+    found = [
+        decision_curve(*_acted_on(5, random.binomial(5, 0.9)), thresholds=[0.9]).points[0] for _ in range(60)
+    ]
+    assert np.mean([one.benefit.holds(0.0) for one in found]) >= 0.9
+    assert np.mean([one.is_useful for one in found]) <= 0.05
+
+
 def test_the_table_fits_80_columns():
     curve = decision_curve(*_drawn(), model="ensemble stack_logistic")
     console = Console(width=80, record=True, file=io.StringIO())

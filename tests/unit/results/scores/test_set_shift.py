@@ -36,6 +36,49 @@ def test_many_images_of_few_patients_are_no_evidence():
     assert "beyond chance" in set_shift(kept, {"mean": of_patients}, patients).text
 
 
+def test_a_patient_with_many_copies_of_an_image_counts_once():
+    random = np.random.default_rng(8)
+    training, here = random.normal(size=200), random.normal(size=40)
+    copies, of_training = (
+        np.repeat(np.arange(40), [60] + 39 * [1]),
+        np.repeat(np.arange(200), [300] + 199 * [1]),
+    )
+    once = FigureQuantiles.of(training, np.arange(200))
+    kept = FigureQuantiles.of(training[of_training], of_training)
+    assert kept.patients == 200
+    assert kept.values == pytest.approx(once.values, abs=0.1)
+    assert once.values == pytest.approx(np.quantile(training, np.linspace(0, 1, 201)).tolist())
+    first = set_shift({"mean": once}, {"mean": here}, np.arange(40)).figures[0]
+    again = set_shift({"mean": once}, {"mean": here[copies]}, copies).figures[0]
+    assert again.distance == pytest.approx(first.distance)
+    assert again.adjusted == pytest.approx(first.adjusted)
+    assert again.here == pytest.approx(first.here, abs=0.1)
+
+
+def test_a_patient_with_many_images_is_rarely_called_a_shift():
+    random = np.random.default_rng(9)
+    counts = [40] + 39 * [1]
+    for of_training, of_here in ((200 * [1], counts), ([200] + 199 * [1], 40 * [1])):
+        found = 0
+        for _ in range(50):
+            training, groups = _images_of(random, of_training)
+            here, own = _images_of(random, of_here)
+            kept = {"mean": FigureQuantiles.of(training, groups)}
+            found += set_shift(kept, {"mean": here}, own).figures[0].is_found
+        assert found <= 5
+
+
+def _images_of(random, counts):
+    """A figure of images of patients with these numbers of them, half of it shared, and their patients."""
+    groups = np.repeat(np.arange(len(counts)), counts)
+    own = random.normal(size=len(counts))[groups]
+    return (own + random.normal(size=len(groups))) / 2**0.5, groups
+
+
+def test_one_patient_has_quantiles_too():
+    assert set(FigureQuantiles.of(np.array([3.0]), np.array(["a"])).values) == {3.0}
+
+
 def test_a_large_shift_is_said_with_its_figure():
     kept = {"mean": FigureQuantiles.of(np.linspace(0, 1, 300), np.arange(300))}
     text = set_shift(kept, {"mean": np.linspace(2, 3, 100)}, np.arange(100)).text
