@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainables.common.files import open_own
 from trainables.common.progress import waited
 
 
@@ -15,7 +16,7 @@ def held(path: Path, *, may_wait: bool) -> Iterator[bool]:
     """Hold the exclusive lock of a file, created if missing; yields False if another process holds it.
 
     Raises:
-        OSError: If the file can be neither opened nor created, or its file system has no locks.
+        OSError: If the file can be neither opened nor created, is a link, or its file system has no locks.
     """
     descriptor = _locked(path, may_wait=may_wait)
     try:
@@ -29,7 +30,7 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask, which says who shares
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)  # less the umask, which says who shares
         except FileNotFoundError:
             continue  # the folder was empty and has just been tidied away
         try:
