@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from trainables.common.files import open_own, read_own
+from trainables.common.files import open_own, read_plain
 
 BEAT_SECONDS: Final = 5.0
 WATCHED_SECONDS: Final = 4 * BEAT_SECONDS  # without a beat, after which a folder is taken over
@@ -69,7 +69,7 @@ def _boot() -> str:
 def read_owner(path: Path) -> Owner | None:
     """Return who wrote the file last; None if nobody has, or it cannot be read just now."""
     try:
-        return Owner(**json.loads(read_own(path)))
+        return Owner(**json.loads(read_plain(path)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 

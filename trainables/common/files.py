@@ -104,20 +104,25 @@ def open_own(path: str | Path, flags: int) -> int:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path)) from error
         raise
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return _regular(descriptor, path)
 
 
-def read_own(path: Path) -> bytes:
-    """Return the content of a file that `open_own` opens.
+def read_plain(path: Path) -> bytes:
+    """Return the content of a file; a pipe or a device in its place is refused, and not waited for.
 
     Raises:
         OSError: If it is no regular file, or cannot be read.
     """
-    with open(path, "rb", opener=open_own) as file:
+    with open(_regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK), path), "rb") as file:
         return file.read()
+
+
+def _regular(descriptor: int, path: str | Path) -> int:
+    """The descriptor of an open file; it is closed if that is no regular file."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -6,9 +6,12 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from trainables.common.files import open_own
 from trainables.common.progress import waited
+
+NO_LOCK: Final = "no lock can be taken"  # how the error of a file system without locks begins
 
 
 @contextlib.contextmanager
@@ -45,7 +48,7 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
             os.close(descriptor)
             raise OSError(
                 error.errno,
-                f"no lock can be taken ({error.strerror}): mount the file system with locks, such as Lustre "
+                f"{NO_LOCK} ({error.strerror}): mount the file system with locks, such as Lustre "
                 "with `-o flock`",
                 str(path),
             ) from error

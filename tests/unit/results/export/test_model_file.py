@@ -107,6 +107,13 @@ def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(bundle: Path, tmp
         load_bundle(copy)
 
 
+def test_a_manifest_that_is_nested_too_deeply_is_none(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    (copy / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(ExportError, match="is not the manifest of a bundle; export it again"):
+        load_bundle(copy)
+
+
 def saying(facts: dict[str, str], bundle: Path, tmp_path: Path) -> Path:
     """A copy of a bundle whose model says something else of itself, with the manifest as it is."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))

@@ -13,7 +13,7 @@ from trainables.common.files import (
     folder_in_progress,
     make_private,
     open_own,
-    read_own,
+    read_plain,
     replace_folder,
     write_atomically,
 )
@@ -119,7 +119,7 @@ def test_a_link_in_the_place_of_an_own_file_is_not_written_through(
     assert not is_there or named.read_text() == "of the user"
 
 
-@pytest.mark.parametrize("use", [appended, read_own, lock])
+@pytest.mark.parametrize("use", [appended, read_plain, lock])
 def test_a_pipe_in_the_place_of_an_own_file_is_refused_and_not_waited_for(
     tmp_path: Path, use: Callable[[Path], object]
 ) -> None:
@@ -128,6 +128,7 @@ def test_a_pipe_in_the_place_of_an_own_file_is_refused_and_not_waited_for(
         use(tmp_path / "pipe")
 
 
-def test_an_own_file_is_read(tmp_path: Path) -> None:
+def test_a_plain_file_is_read_through_a_link_too(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
-    assert read_own(tmp_path / "file") == b"content"
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_plain(tmp_path / "link") == b"content"
