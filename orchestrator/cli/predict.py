@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 HELP = "predict images with an exported bundle"
 EPILOG = """\
 Files that cannot be used are named at the end, and the others are predicted
-all the same; the exit code is 1 then. Ctrl-C prints what is predicted. The model card says whether the model
-compares images with a healthy patch of the same film (--baseline), and
-whether it needs the type of the finding (--type). A model of prepared
-mammograms takes whole ones, and makes them ready as its training images;
-where that goes by a view or side that no file states, give --view and
---laterality, or a table of units with these columns.
-Images that are unlike those it was trained on are named, with a p-value: at
-most a share of p of images like those of training are as unlike. --explain
-writes a picture of what the model looked at for each image.
+all the same; the exit code is 1 then. Ctrl-C prints what is predicted. The
+model card says whether the model compares images with a healthy patch of the
+same film (--baseline), and whether it needs the type of the finding (--type).
+A model of prepared mammograms takes whole ones, and makes them ready as its
+training images; where that goes by a view or side that no file states, give
+--view and --laterality, or a table of units with these columns. Images that
+are unlike those it was trained on are named, with a p-value: at most a share
+of p of images like those of training are as unlike. --explain writes a
+picture of what the model looked at for each image.
 
 examples:
   orchestrate predict bundle/ image.png more/*.png
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_warning(console, f"{said} of {len(images)} could not be predicted; see above")
     if found.not_reached:
         said = count_text(found.not_reached, "file")
-        print_warning(console, f"{said} of {len(images)} were not reached, and are not among the above")
+        print_warning(console, f"not reached, and not among the above: {said} of {len(images)}")
         raise KeyboardInterrupt
     if arguments.explain is not None:
         _write_maps(arguments, bundle, images, stated, {fault.file for fault in found.faults})

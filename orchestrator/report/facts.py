@@ -1,6 +1,7 @@
 """All that a report says about a run, read from its folder; nothing is computed again that a file holds."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,9 +63,10 @@ class Headline:
 def unreadable_results(run: RunFolder) -> list[str]:
     """Return a sentence for each result of a run that is damaged, which a report then goes without."""
     names = [name for name in (BEST, *BUILT) if run.ensemble_file(name).is_file()]
-    reads = [functools.partial(read_ensemble, run, name) for name in names]
+    reads: list[Callable[[], object]] = [lambda: read_outer(run), lambda: read_repeats(run)]
+    reads += [functools.partial(read_ensemble, run, name) for name in names]
     found = []
-    for read in (*reads, functools.partial(read_outer, run), functools.partial(read_repeats, run)):
+    for read in reads:
         try:
             read()
         except (RunError, EnsembleError) as error:
