@@ -213,6 +213,7 @@ def disconnect(connection: Connection) -> None:
     import ray
 
     ray.shutdown(wait_for_processes=connection.is_own)
+    _put_sigterm_handler_back()
     if connection.is_own and connection.session_folder:
         _remove_session(Path(connection.session_folder))
 
@@ -288,9 +289,21 @@ def _quiet_warnings() -> Iterator[None]:
 def _callers_sigterm_handler() -> Iterator[None]:
     """Give the caller's SIGTERM handler back after `ray.init`, which replaces it."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if callable(before) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:  # where it fails, too: `ray.shutdown`, which then ends what is there, takes the handler away
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _put_sigterm_handler_back() -> None:
+    """Put the handler of SIGTERM back that Ray, at its end, takes from the process behind Python's back.
+
+    `signal.getsignal` goes on to name it, while the signal would kill the process at once.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager

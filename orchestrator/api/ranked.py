@@ -30,10 +30,17 @@ class RankedTrials(RunView):
         """Return the rows of the leaderboard as records."""
         return leaderboard(self._run)
 
-    def keep_ranking(self) -> list[Row]:
-        """Return the rows of the leaderboard, and write them to `leaderboard.csv` of the run folder."""
+    def keep_ranking(self, *, say: Notify = silent) -> list[Row]:
+        """Return the rows of the leaderboard, and write them to `leaderboard.csv` of the run folder.
+
+        Args:
+            say: Function called with a sentence where they cannot be written, as on a full disk.
+        """
         rows = self.ranking()
-        write_atomically(self._run.leaderboard_file, rows_as_csv(rows))
+        try:
+            write_atomically(self._run.leaderboard_file, rows_as_csv(rows))
+        except OSError as error:  # a run folder that can only be read is ranked all the same
+            say(f"{self._run.leaderboard_file} could not be written: {error.strerror}")
         return rows
 
     def build_ensembles(  # noqa: PLR0913 - the options of `orchestrate ensemble`

@@ -4,7 +4,13 @@ import argparse
 import functools
 
 from orchestrator.cli.common import add_format, add_run, at_least_one, open_run
-from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+from orchestrator.reporting.console import (
+    messages,
+    print_message,
+    print_warning,
+    show,
+    warn_if_synthetic,
+)
 
 HELP = "rank the trials of a run, with intervals"
 EPILOG = """\
@@ -56,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     result, search = RankedTrials(folder), folder.search()
     if arguments.costs:
         result.measure_best(arguments.top, say=functools.partial(print_message, messages()))
-    rows = result.keep_ranking()
+    rows = result.keep_ranking(say=functools.partial(print_warning, messages()))
     warn_if_synthetic(folder)
     show(
         arguments.format,

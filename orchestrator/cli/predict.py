@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 HELP = "predict images with an exported bundle"
 EPILOG = """\
 Files that cannot be used are named at the end, and the others are predicted
-all the same; the exit code is 1 then. The model card says whether the model
-compares images with a healthy patch of the same film (--baseline), and
-whether it needs the type of the finding (--type). A model of prepared
-mammograms takes whole ones, and makes them ready as its training images;
-where that goes by a view or side that no file states, give --view and
---laterality, or a table of units with these columns.
-Images that are unlike those it was trained on are named, with a p-value: at
-most a share of p of images like those of training are as unlike. --explain
-writes a picture of what the model looked at for each image.
+all the same; the exit code is 1 then. Ctrl-C prints what is predicted. The
+model card says whether the model compares images with a healthy patch of the
+same film (--baseline), and whether it needs the type of the finding (--type).
+A model of prepared mammograms takes whole ones, and makes them ready as its
+training images; where that goes by a view or side that no file states, give
+--view and --laterality, or a table of units with these columns. Images that
+are unlike those it was trained on are named, with a p-value: at most a share
+of p of images like those of training are as unlike. --explain writes a
+picture of what the model looked at for each image.
 
 examples:
   orchestrate predict bundle/ image.png more/*.png
@@ -132,7 +132,13 @@ def run(arguments: argparse.Namespace) -> int:
     stated = _stated(arguments, has_steps=bundle.preparation is not None)
     _check_folder_of_maps(arguments, images)
     found = predict_files(
-        bundle, images, baselines=arguments.baseline, types=arguments.types, units=units, stated=stated
+        bundle,
+        images,
+        baselines=arguments.baseline,
+        types=arguments.types,
+        units=units,
+        stated=stated,
+        keeps_interrupted=True,
     )
     console = messages()
     for note in found.notes:
@@ -150,6 +156,10 @@ def run(arguments: argparse.Namespace) -> int:
     if found.faults:
         said = count_text(len(found.faults), "file")
         print_warning(console, f"{said} of {len(images)} could not be predicted; see above")
+    if found.not_reached:
+        said = count_text(found.not_reached, "file")
+        print_warning(console, f"not reached, and not among the above: {said} of {len(images)}")
+        raise KeyboardInterrupt
     if arguments.explain is not None:
         _write_maps(arguments, bundle, images, stated, {fault.file for fault in found.faults})
     has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True

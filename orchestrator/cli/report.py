@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.common import add_format, add_run, open_run, short_path
-from orchestrator.reporting.console import messages, print_message, show, warn_if_synthetic
+from orchestrator.reporting.console import (
+    messages,
+    print_message,
+    print_warning,
+    show,
+    warn_if_synthetic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the report, and print where it is and the checklists; returns the exit code."""
     from orchestrator.report.checklist import checklists_as_csv
+    from orchestrator.report.facts import unreadable_results
     from orchestrator.report.written import write_report
 
     folder, console = open_run(arguments), messages()
     warn_if_synthetic(folder)
+    for damage in unreadable_results(folder):
+        print_warning(console, f"the report goes without: {damage}")
     written = write_report(
         folder,
         arguments.out,

@@ -1,5 +1,7 @@
 """All that a report says about a run, read from its folder; nothing is computed again that a file holds."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +10,7 @@ from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.judged import JudgedModel
 from results.ensembles.nested import BASELINE, BEST_SINGLE
 from results.ensembles.out_of_fold import nested_of
-from results.errors import EnsembleError, ScoreError
+from results.errors import EnsembleError, RunError, ScoreError
 from results.novelty.neighbours import FeatureSpace
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -19,7 +21,9 @@ from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
 from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.outer_result import read_outer
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
+from results.scores.repeats import read_repeats
 from results.scores.selection import best_again
 from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
@@ -54,6 +58,20 @@ class Headline:
     def said_of_calls(self) -> str:
         """A sentence on what the calls of the model are for; empty where nothing was asked of them."""
         return f"Calls are those for {self.operation}." if self.operation.is_asked else ""
+
+
+def unreadable_results(run: RunFolder) -> list[str]:
+    """Return a sentence for each result of a run that is damaged, which a report then goes without."""
+    names = [name for name in (BEST, *BUILT) if run.ensemble_file(name).is_file()]
+    reads: list[Callable[[], object]] = [lambda: read_outer(run), lambda: read_repeats(run)]
+    reads += [functools.partial(read_ensemble, run, name) for name in names]
+    found = []
+    for read in reads:
+        try:
+            read()
+        except (RunError, EnsembleError) as error:
+            found.append(str(error))
+    return found
 
 
 class RunFacts:

@@ -136,7 +136,7 @@ def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
         ]
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
             f"{path} is damaged ({error}); remove it to go on without the points that have not run yet"
         ) from error

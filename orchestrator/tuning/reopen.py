@@ -138,6 +138,9 @@ def reopen_search(
         allowance=allowance_of(record, read_split(run.split_file)),
     )
     records = {trial.number: trial for trial in run.records()}
+    for number, trial in records.items():
+        if trial.cause != "environment":  # written by a worker that was ended just after its trial
+            run.discard_checkpoint(number)
     running = study.adopt(records)
     notify(_said(len(records), record.request.trials, running, again))
     slots = 0

@@ -405,7 +405,10 @@ class TrialRunner:
         )
 
     def keep_progress(self) -> None:
-        """Write a checkpoint now, since this process is about to end; nothing before the first epoch."""
+        """Write a checkpoint now, since this process is about to end; nothing before the first epoch.
+
+        Nor of a trial that has ended without a word to this process, such as a pruned one.
+        """
         if self.validation is not None and self.validation.epochs_done and not self.validation.is_over:
             self._checkpoint(is_last=True)
 
@@ -414,6 +417,8 @@ class TrialRunner:
         if is_due and self.validation is not None:
             # A full disk, an owner that does not answer, a helper that is gone: the trial may end, too.
             with contextlib.suppress(OSError, MachineError, LostProcessError):
+                if is_last and self.run.has_record(self.number):
+                    return
                 content = packed_checkpoint(self.validation.state(), key=self._key)
                 self.run.write_checkpoint(self.number, content, is_last=is_last)
             self.checkpointed = time.monotonic()

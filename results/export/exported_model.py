@@ -304,7 +304,7 @@ def _manifest(path: Path) -> Manifest:
         version = content["format"]
     except FileNotFoundError as error:
         raise ExportError(f"{path.parent} is not a bundle: it holds no {path.name}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(f"{path} is not the manifest of a bundle; export it again") from error
     if version != FORMAT:
         raise ExportError(

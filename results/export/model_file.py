@@ -1,8 +1,8 @@
 """`model.onnx` as a file: what it says about itself, and whether a manifest says the same.
 
-Classes, threshold, range of pixels, preparation and calibration are written into the file, so that its
-SHA-256 covers them: a manifest that was edited, or taken from another bundle, is refused and does not call
-malignant benign.
+Classes, threshold, range of pixels, preparation, calibration, and what warns of its predictions are written
+into the file, so that its SHA-256 covers them: a manifest that was edited, or taken from another bundle, is
+refused and does not call malignant benign.
 """
 
 import hashlib
@@ -22,15 +22,11 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     """Return what a model file says about itself: key -> JSON text."""
     content = manifest.model_dump(mode="json")
     facts = {name: content[name] for name in ("task", "classes", "positive", "threshold", "calibration")}
-    facts |= {name: content["input"][name] for name in ("dtype", "channels", "max_value", "trained_shape")}
-    if manifest.unit != "image":  # files of single images are those of earlier versions
-        facts["unit"] = manifest.unit
-    if manifest.precision is not None:
-        facts["precision"] = manifest.precision.name
+    facts |= {name: content[name] for name in ("unit", "triage", "preparation", "novelty", "is_synthetic")}
+    of_input = ("dtype", "channels", "max_value", "whites_of_16", "trained_shape")
+    facts |= {name: content["input"][name] for name in of_input}
+    facts |= {"precision": None if manifest.precision is None else manifest.precision.name}
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}
-    facts |= {"preparation": manifest.preparation}
-    if manifest.triage is not None:  # files without it are those of earlier versions
-        facts["triage"] = content["triage"]
     return {f"{_PREFIX}{name}": json.dumps(value) for name, value in facts.items()}
 
 

@@ -76,11 +76,19 @@ class FileFault:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Predictions in the order of the files, sentences on what was done to files, and files left out."""
+    """Predictions of files.
+
+    Attributes:
+        predictions: Predictions in the order of the files.
+        notes: Sentences on what was done to files.
+        faults: Files left out.
+        not_reached: Number of files that an interruption came before.
+    """
 
     predictions: tuple[Prediction, ...]
     notes: tuple[str, ...]
     faults: tuple[FileFault, ...] = ()
+    not_reached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,7 @@ def predict_files(
     types: Sequence[str] = (),
     units: Sequence[str] = (),
     stated: Sequence[Stated] = (),
+    keeps_interrupted: bool = False,
 ) -> Predictions:
     """Predict image files, or the units that they make up.
 
@@ -123,6 +132,8 @@ def predict_files(
             some file cannot be used is predicted from the others.
         stated: View and side of mammograms that a model makes ready, one for all or one each; they go before
             those of the files.
+        keeps_interrupted: Once a file is predicted, Ctrl-C ends the work and not the call: what is predicted
+            is returned, without units of which a file was not reached.
 
     Returns:
         One prediction for each file that can be used, or for each unit with such files, in order; notes on
@@ -137,9 +148,20 @@ def predict_files(
     predicted: dict[int, tuple[NDArray[Any], float | None]] = {}
     faults: dict[int, FileFault] = {}
     changed: list[tuple[Path, tuple[str, ...]]] = []
-    for batch in _batches(bundle, _given(paths, baselines, types, stated), faults):
-        changed += [pair for one in batch for pair in zip(one.given.files, one.changes, strict=True)]
-        predicted |= _predicted(bundle, batch, faults)
+    try:
+        for batch in _batches(bundle, _given(paths, baselines, types, stated), faults):
+            rows_of_batch = _predicted(bundle, batch, faults)
+            changed += [pair for one in batch for pair in zip(one.given.files, one.changes, strict=True)]
+            predicted |= rows_of_batch
+    except KeyboardInterrupt:
+        if not keeps_interrupted:
+            raise
+    not_reached = [place for place in range(len(paths)) if place not in predicted and place not in faults]
+    if units:
+        torn = {units[place] for place in not_reached}
+        predicted = {place: row for place, row in predicted.items() if units[place] not in torn}
+    if not_reached and not predicted:
+        raise KeyboardInterrupt
     ordered_faults = tuple(faults[place] for place in sorted(faults))
     if ordered_faults and not predicted:
         named = "; ".join(fault.reason for fault in ordered_faults[:_NAMED])
@@ -154,7 +176,8 @@ def predict_files(
     else:
         found = _predictions(bundle, [str(paths[place]) for place in places], rows)
         found = tuple(replace(one, novelty_p=p) for one, p in zip(found, novelty, strict=True))
-    return Predictions(found, (*_notes(changed), *novelty_notes(bundle, found)), ordered_faults)
+    notes = (*_notes(changed), *novelty_notes(bundle, found))
+    return Predictions(found, notes, ordered_faults, len(not_reached))
 
 
 def _of_units(

@@ -1,6 +1,7 @@
 """What is damaged of a run folder: records and predictions, which are scores, and weights, which are not."""
 
 import contextlib
+import io
 import zipfile
 from typing import Final
 
@@ -9,6 +10,7 @@ from results.run.predictions_file import NOT_A_ZIP
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.weights_file import folder_fault
+from trainables.common.files import read_plain
 
 _READ_WHOLE: Final = 1000  # trials whose predictions are read to find damage; of more, their check sums
 
@@ -43,8 +45,6 @@ def damaged_weights(run: RunFolder) -> dict[int, DamagedFileError]:
 
 
 def _check_predictions(run: RunFolder, number: int, *, reads_whole: bool) -> None:
-    if not run.predictions_file(number).exists():
-        raise run.damaged_file(number, "oof.npz", "it is not there")
     if reads_whole:
         run.out_of_fold(number)
     else:
@@ -53,8 +53,12 @@ def _check_predictions(run: RunFolder, number: int, *, reads_whole: bool) -> Non
 
 def _check_sums(run: RunFolder, number: int) -> None:
     try:
-        with zipfile.ZipFile(run.predictions_file(number)) as file:
+        with zipfile.ZipFile(io.BytesIO(read_plain(run.predictions_file(number)))) as file:
             spoilt = file.testzip()
+    except FileNotFoundError as error:
+        raise run.damaged_file(number, "oof.npz", "it is not there") from error
+    except OSError as error:
+        raise run.damaged_file(number, "oof.npz", error.strerror or str(error)) from error
     except NOT_A_ZIP as error:
         raise run.damaged_file(number, "oof.npz", str(error) or "it ends too early") from error
     if spoilt is not None:

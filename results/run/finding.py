@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from results.errors import RunError
+from results.run.origin import check_holds_no_links
 from results.run.run_folder import RunFolder
 from trainables.common.text import command_text, is_uri, typed_path
 
@@ -16,8 +17,14 @@ def find_run(text: str, root: Path) -> RunFolder:
         root: Folder of all runs.
 
     Raises:
-        RunError: If there is none, or several have the bare name.
+        RunError: If there is none, several have the bare name, or it was made elsewhere and holds links.
     """
+    run = _named(text, root)
+    check_holds_no_links(run)
+    return run
+
+
+def _named(text: str, root: Path) -> RunFolder:
     if is_uri(text):
         copy = command_text("orchestrate", "fetch", "URI", "TASK/NAME")
         raise RunError(

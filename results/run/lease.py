@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from trainables.common.files import open_own, read_plain
+
 BEAT_SECONDS: Final = 5.0
 WATCHED_SECONDS: Final = 4 * BEAT_SECONDS  # without a beat, after which a folder is taken over
 _WIDTH: Final = 512  # bytes of the file, always the same: it is written in place
@@ -67,8 +69,8 @@ def _boot() -> str:
 def read_owner(path: Path) -> Owner | None:
     """Return who wrote the file last; None if nobody has, or it cannot be read just now."""
     try:
-        return Owner(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Owner(**json.loads(read_plain(path)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -176,7 +178,7 @@ def owned(path: Path, *, seconds: float = BEAT_SECONDS) -> Iterator[Lease]:
 def _write(path: Path, owner: Owner) -> None:
     """Write in place: another machine then sees the new content, not the old file, when it opens it again."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
         try:
             os.pwrite(descriptor, json.dumps(asdict(owner)).ljust(_WIDTH).encode(), 0)
             os.fsync(descriptor)

@@ -17,15 +17,16 @@ from results.run.predictions_file import packed_predictions, unpacked_prediction
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
-from trainables.common.files import is_disk_full, write_atomically, write_new
+from trainables.common.files import is_disk_full, read_plain, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import command_text, first_line, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.splits import TEST_PART, read_split
-from trainables.features.locks import held
+from trainables.features.locks import NO_LOCK, held
 
 _OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
 _WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
+_TO_WRITE: Final = "a search writes to its folder: free it, or copy the run to one that can be written"
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
     *(ValueError, KeyError, TypeError, AttributeError),
@@ -289,10 +290,10 @@ class RunFolder:
             try:
                 is_ours = stack.enter_context(held(self.lock_file, may_wait=False))
             except OSError as error:
-                raise RunError(
-                    f"{self.path} cannot be kept from other searches: {error.strerror}; or put --runs on "
-                    "another file system"
-                ) from error
+                said = error.strerror or str(error)
+                has_no_locks = said.startswith(NO_LOCK)
+                advice = "or put --runs on another file system" if has_no_locks else _TO_WRITE
+                raise RunError(f"{self.path} cannot be kept from other searches: {said}; {advice}") from error
             known = self.owner_file
             other = lives_elsewhere(known, say=say) if is_ours else read_owner(known)
             if not is_ours or other is not None:
@@ -319,12 +320,14 @@ class RunFolder:
         """Read the record of a trial; None while it has not ended.
 
         Raises:
-            DamagedFileError: If the file is not the record of this trial.
+            DamagedFileError: If the file is not the record of this trial, or cannot be read.
         """
         try:
-            record = TrialRecord.model_validate_json(self.record_file(number).read_bytes())
+            record = TrialRecord.model_validate_json(read_plain(self.record_file(number)))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise self.damaged_file(number, "record.json", error.strerror or str(error)) from error
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
@@ -404,13 +407,15 @@ class RunFolder:
                 every image.
         """
         try:
-            found = unpacked_predictions(self.predictions_file(number).read_bytes())
+            found = unpacked_predictions(read_plain(self.predictions_file(number)))
         except (FileNotFoundError, NotADirectoryError) as error:
             if (record := self.record(number)) is not None and record.state == "complete":
                 raise self.damaged_file(number, "oof.npz", "it is not there") from error
             raise RunError(
                 f"trial {number} has no out-of-fold predictions; only complete trials have"
             ) from error
+        except OSError as error:
+            raise self.damaged_file(number, "oof.npz", error.strerror or str(error)) from error
         except (ValueError, MemoryError) as error:
             reason = str(error).splitlines()[0] if str(error) else "it ends too early"
             raise self.damaged_file(number, "oof.npz", reason) from error

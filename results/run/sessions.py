@@ -42,16 +42,17 @@ def add_session(run: RunFolder, session: SessionTime) -> None:
 def read_sessions(run: RunFolder) -> list[SessionTime]:
     """Return the sessions of a run, oldest first; none in runs of earlier versions.
 
-    A line that a killed search has left half written is left out: nothing is decided by it.
+    A line that a killed search has left half written, or a disk has spoilt, is left out: nothing is decided
+    by it.
     """
     try:
-        lines = run.sessions_file.read_text(encoding="utf-8").splitlines()
+        lines = run.sessions_file.read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found = []
     for line in lines:
         try:
             found.append(SessionTime.model_validate(json.loads(line)))
-        except (ValueError, ValidationError):
+        except (ValueError, ValidationError, RecursionError):
             continue
     return found

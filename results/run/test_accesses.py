@@ -22,6 +22,7 @@ from results.errors import RunError
 from results.run.run_folder import RunFolder
 from trainables.common.appending import append_line
 from trainables.common.errors import SplitError
+from trainables.common.files import open_own
 from trainables.common.frozen import FrozenModel
 from trainables.data.splits import TEST, Split, read_split
 
@@ -204,7 +205,7 @@ def _open(path: Path) -> None:
     with _closed_if_unable():
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
-        path.open("ab").close()
+        os.close(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
         if is_new:
             _flush_folder(path.parent)
 

@@ -1,6 +1,7 @@
 """Check of files of weights without reading them: whether a safetensors file has the size that it says."""
 
 import json
+import stat
 import struct
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,10 @@ def weights_fault(path: Path) -> str | None:
     Header and size are looked at. A change within a tensor is not seen.
     """
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "it is no regular file"
+        size = found.st_size
         with path.open("rb") as file:
             start = file.read(_LENGTH.size)
             if len(start) < _LENGTH.size:

@@ -6,6 +6,8 @@ import os
 from io import FileIO
 from pathlib import Path
 
+from trainables.common.files import open_own
+
 
 def append_whole(file: FileIO, text: bytes, *, is_synced: bool) -> None:
     """Append to an open file without buffer; if not all of it can be written, the file is as it was before.
@@ -42,9 +44,10 @@ def append_line(path: Path, line: str) -> None:
         line: The line, without its end.
 
     Raises:
-        OSError: If the disk is full, or fails otherwise; the file is then as it was before.
+        OSError: If the disk is full, or fails otherwise; the file is then as it was before. Or if a link or
+            a pipe lies in its place.
     """
-    with path.open("a+b", buffering=0) as file:
+    with open(path, "a+b", buffering=0, opener=open_own) as file:
         with contextlib.suppress(OSError):  # a file system without locks, such as NFS with `nolock`
             fcntl.flock(file, fcntl.LOCK_EX)
         end = b"" if _ends_whole(file) else b"\n"

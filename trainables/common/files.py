@@ -83,6 +83,48 @@ def write_new(path: Path, content: bytes | str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def open_own(path: str | Path, flags: int) -> int:
+    """Open a file that nobody else puts there; a link, a pipe or a folder in its place is refused.
+
+    Who has handed a folder over may have put a link into it, through which another file would be written.
+
+    Args:
+        path: Path of the file; folders above it may be links.
+        flags: Flags of `os.open`; who may read a file that is made is the user's choice, by the umask.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: If it is no regular file, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path)) from error
+        raise
+    return _regular(descriptor, path)
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the content of a file; a pipe or a device in its place is refused, and not waited for.
+
+    Raises:
+        OSError: If it is no regular file, or cannot be read.
+    """
+    with open(_regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK), path), "rb") as file:
+        return file.read()
+
+
+def _regular(descriptor: int, path: str | Path) -> int:
+    """The descriptor of an open file; it is closed if that is no regular file."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether nothing can be written: the disk or the quota is used up, or the disk is read-only."""
     return isinstance(error, OSError) and error.errno in _FULL

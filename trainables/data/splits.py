@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
+from trainables.common.text import command_text, typed_path
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task, task_named
 from trainables.data.extra_rows import extra_groups, without_extra
@@ -221,19 +222,23 @@ def read_split(path: Path) -> Split:
         content = json.loads(path.read_text())
         digest = content.pop("digest")
     except FileNotFoundError as error:
-        raise SplitError(f"no split at {path}; start the search again to make one") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SplitError(
-            f"{path} is not a split manifest ({error}); restore it from the run's backup"
-        ) from error
+        raise SplitError(f"no split at {path}; {_made_again(path)}") from error
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise SplitError(f"{path} is not a split manifest ({error}); {_made_again(path)}") from error
     if digest != _digest(content):
         raise SplitError(
             f"{path} was changed after it was written: its digest does not fit. "
-            "A split is not edited by hand: restore the file, or start a run with another seed"
+            f"A split is not edited by hand: restore the file, or {_made_again(path)}"
         )
     folds, numbers = content.pop("fold_of_group"), {name: fold for fold, name in _NAMES.items()}
     fold_of_group = {group: numbers.get(fold, fold) for group, fold in folds.items()}
     return Split(**content, fold_of_group=fold_of_group)
+
+
+def _made_again(path: Path) -> str:
+    """What makes the split of a run again, as the end of a sentence."""
+    command = command_text("orchestrate", "resume", typed_path(path.parent))
+    return f"to make it again from data and seed: {command}"
 
 
 @dataclass(frozen=True, slots=True)

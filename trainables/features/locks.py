@@ -6,8 +6,12 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from trainables.common.files import open_own
 from trainables.common.progress import waited
+
+NO_LOCK: Final = "no lock can be taken"  # how the error of a file system without locks begins
 
 
 @contextlib.contextmanager
@@ -15,7 +19,7 @@ def held(path: Path, *, may_wait: bool) -> Iterator[bool]:
     """Hold the exclusive lock of a file, created if missing; yields False if another process holds it.
 
     Raises:
-        OSError: If the file can be neither opened nor created, or its file system has no locks.
+        OSError: If the file can be neither opened nor created, is a link, or its file system has no locks.
     """
     descriptor = _locked(path, may_wait=may_wait)
     try:
@@ -29,7 +33,7 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask, which says who shares
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)  # less the umask, which says who shares
         except FileNotFoundError:
             continue  # the folder was empty and has just been tidied away
         try:
@@ -44,7 +48,7 @@ def _locked(path: Path, *, may_wait: bool) -> int | None:
             os.close(descriptor)
             raise OSError(
                 error.errno,
-                f"no lock can be taken ({error.strerror}): mount the file system with locks, such as Lustre "
+                f"{NO_LOCK} ({error.strerror}): mount the file system with locks, such as Lustre "
                 "with `-o flock`",
                 str(path),
             ) from error

@@ -23,7 +23,7 @@ def _build(facts: RunFacts) -> Content | None:
         return Content(_said(found) + _scores(found))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Content(paragraph(f"{facts.run.outer_file.name} cannot be read: {error!r}.", "warn"))
 
 

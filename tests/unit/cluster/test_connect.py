@@ -1,5 +1,6 @@
 """What a Ray of the search's own is like, and how a cluster is joined."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -31,6 +32,35 @@ def test_the_processes_of_an_own_ray_outlive_a_closed_terminal(fake_ray: SimpleN
     disconnect(connect(None))
     assert fake_ray.calls[0][1]["ignores_hangups"]
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_sigterm_still_reaches_the_caller_after_ray_has_taken_its_handler_away(
+    fake_ray: SimpleNamespace,
+) -> None:
+    took: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: took.append(number))
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    connection = connect(None)
+
+    def shutdown(**options: Any) -> None:
+        libc.signal(signal.SIGTERM, None)  # as Ray does: Python believes in its handler
+
+    fake_ray.shutdown = shutdown
+    try:
+        disconnect(connection)
+        assert is_caught(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert took == [signal.SIGTERM]
+
+
+def is_caught(number: int) -> bool:
+    """True if a signal has a handler for the kernel, too, so that it does not end this process."""
+    status = Path("/proc/self/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_the_session_folder_of_an_own_ray_goes_with_it_and_no_other(

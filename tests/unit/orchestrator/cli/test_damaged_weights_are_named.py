@@ -32,3 +32,12 @@ def test_a_copy_of_a_run_without_any_weights_is_not_warned_of(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "damaged" not in warned(run, capsys)
+
+
+def test_a_leaderboard_that_cannot_be_kept_is_printed_all_the_same(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.leaderboard_file.mkdir()  # nothing can be put in its place
+    assert "leaderboard.csv could not be written: Is a directory" in warned(run, capsys)
+    assert main(["leaderboard", str(run.path), "--format", "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 1

@@ -16,7 +16,7 @@ from reported_run import make_reported_run, patches
 
 from orchestrator import open_run
 from orchestrator.cli.main import main
-from orchestrator.report.facts import RunFacts
+from orchestrator.report.facts import RunFacts, unreadable_results
 from orchestrator.report.pdf import BROWSERS, PdfError, print_pdf
 from orchestrator.report.report import Report, all_sections, make_report
 from orchestrator.report.sections.strata import scored_strata
@@ -192,6 +192,16 @@ def test_the_verb_and_python_write_the_same_page(run: RunFolder, tmp_path: Path,
     path = open_run(run).report(tmp_path / "b.html", figures=tmp_path / "figures")
     assert path.read_text() == (tmp_path / "a.html").read_text()
     assert (tmp_path / "figures" / "roc.svg").is_file()
+
+
+@pytest.mark.parametrize("name", ["outer.json", "ensembles/best.json"])
+def test_a_damaged_result_is_named_on_the_terminal_too(run: RunFolder, tmp_path: Path, name: str) -> None:
+    copy = RunFolder(Path(shutil.copytree(run.path, tmp_path / "copy")))
+    assert unreadable_results(copy) == []
+    (copy.path / name).parent.mkdir(exist_ok=True)
+    (copy.path / name).write_text("{")
+    (said,) = unreadable_results(copy)
+    assert str(copy.path / name) in said
 
 
 def test_a_pdf_needs_a_browser_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from records import search_record
 from orchestrator.api import search
 from orchestrator.tuning import reopen
 from orchestrator.tuning.elsewhere import SaidPlaces, check_study_storage, places_of
+from results.errors import RunError
+from results.run.finding import find_run
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 
@@ -79,3 +81,22 @@ def test_a_run_from_elsewhere_is_copied_and_logged_nowhere_unless_the_user_says_
     assert (without.results, without.track) == (None, ())
     with pytest.raises(ConfigError, match=f"this search has --results {RESULTS}, and keeps it"):
         places_of(moved, record, SaidPlaces(results="s3://other"))
+
+
+@pytest.mark.parametrize("place", ["ensembles", ".owner.json", "trials/0003", "trials/0004/record.json"])
+def test_a_run_from_elsewhere_that_holds_a_link_is_refused(
+    moved: RunFolder, tmp_path: Path, place: str
+) -> None:
+    (moved.path / place).parent.mkdir(parents=True, exist_ok=True)
+    (moved.path / place).symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError, match=f"was made elsewhere, and {place} in it is a symbolic link"):
+        find_run(str(moved.path), tmp_path)
+
+
+def test_links_are_the_users_own_where_the_run_was_made_and_the_lock_of_a_study_is_none(
+    run: RunFolder, moved: RunFolder, tmp_path: Path
+) -> None:
+    (run.path / "trials").symlink_to(tmp_path / "other_disk")
+    (moved.path / "study.log.lock").symlink_to("study.log.some-token")
+    for one in (run, moved):
+        assert find_run(str(one.path), tmp_path) == one

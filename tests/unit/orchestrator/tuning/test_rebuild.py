@@ -137,8 +137,11 @@ def test_damaged_points_are_made_again_from_the_study(bright_patches: PatchSet, 
     assert len(said) == 1
 
 
-def test_points_that_neither_file_nor_study_holds_are_named(bright_patches: PatchSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["[1]", pytest.param("[" * 100_000, id="deep")])
+def test_points_that_neither_file_nor_study_holds_are_named(
+    bright_patches: PatchSet, tmp_path: Path, content: str
+) -> None:
     run, record = run_of(bright_patches, tmp_path)
-    run.initial_points_file.write_text("[1]")
+    run.initial_points_file.write_text(content)
     with pytest.raises(RunError, match=r"initial_points\.json is damaged .*study\.log does not hold them"):
         read_points(run, record, lambda message: None)

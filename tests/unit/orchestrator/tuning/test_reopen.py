@@ -169,6 +169,14 @@ def test_a_trial_with_a_damaged_record_is_run_again(run: RunFolder, content: str
     assert "1 with damaged files, 1 that failed (lost_worker)" in said[-1]
 
 
+def test_the_checkpoint_of_a_trial_that_has_ended_goes(run: RunFolder) -> None:
+    for number in range(4):
+        run.write_checkpoint(number, b"epochs")
+    reopened(run)
+    left = [number for number in range(4) if run.checkpoint_file(number).exists()]
+    assert left == [1, 3]  # which are run again
+
+
 def test_a_trial_with_damaged_predictions_is_run_again(run: RunFolder) -> None:
     (run.trial(0) / "oof.npz").write_bytes(b"hello")
     assert 0 in reopened(run)[0]

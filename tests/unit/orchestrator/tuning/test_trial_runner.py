@@ -240,6 +240,18 @@ def test_a_worker_that_is_asked_to_end_keeps_its_epochs_whatever_the_time(
     assert first_epoch(runner(run)) == 3
 
 
+def test_a_worker_that_is_asked_to_end_keeps_nothing_of_a_trial_that_was_pruned(
+    run: RunFolder, small_steps: None
+) -> None:
+    trial = runner(run)
+    while not trial.step().epochs:
+        pass
+    run.record_file(0).parent.mkdir(parents=True, exist_ok=True)
+    run.record_file(0).write_text("{}")  # by the search, which does not tell the worker
+    trial.keep_progress()
+    assert not run.checkpoint_file(0).exists()
+
+
 def test_a_process_that_is_asked_to_end_in_an_epoch_finishes_it_first(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
 ) -> None:

@@ -13,10 +13,20 @@ from finished_run import CONFIGS, make_run
 from results.errors import ExportError
 from results.export.bundle import export_bundle
 from results.export.manifest import Manifest
-from results.export.model_file import facts_of
+from results.export.model_file import facts_of, replace_notes, sha256_of
 from results.export.onnx_predictor import load_bundle
 
 ROOT = Path(__file__).parents[4]
+NOVELTY = {
+    "output": "novelty_p",
+    "trial": 0,
+    "backbone": "efficientnet_lite0",
+    "tap": "block2.gap",
+    "features": 40,
+    "images": 32,
+    "patients": 32,
+    "level": 0.05,
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,10 @@ def edited(bundle: Path, tmp_path: Path, **changes: Any) -> Path:
             {"extra_inputs": [{"name": "baseline", "dtype": "int32", "how_to_feed": "b"}]},
             "the manifest says raw .*, baseline",
         ),
+        ({"input": {"whites_of_16": [1]}}, r"whites_of_16 is \[\] in the model and \[1.0\] in the manifest"),
+        ({"is_synthetic": False}, "is_synthetic is true in the model and false in the manifest"),
+        ({"novelty": NOVELTY}, "novelty is null in the model and"),
+        ({"unit": "breast"}, "unit is |the model knows"),
     ],
 )
 def test_a_manifest_that_does_not_fit_its_model_is_refused(
@@ -93,18 +107,40 @@ def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(bundle: Path, tmp
         load_bundle(copy)
 
 
-def test_a_bundle_of_an_earlier_version_says_nothing_about_itself_and_still_loads(
-    bundle: Path, tmp_path: Path
-) -> None:
-    import hashlib
-
+def test_a_manifest_that_is_nested_too_deeply_is_none(bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
-    model = onnx.load(copy / "model.onnx")
-    del model.metadata_props[:]
-    onnx.save(model, copy / "model.onnx")
-    content = content_of(bundle) | {"sha256": hashlib.sha256((copy / "model.onnx").read_bytes()).hexdigest()}
+    (copy / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(ExportError, match="is not the manifest of a bundle; export it again"):
+        load_bundle(copy)
+
+
+def saying(facts: dict[str, str], bundle: Path, tmp_path: Path) -> Path:
+    """A copy of a bundle whose model says something else of itself, with the manifest as it is."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    replace_notes(copy / "model.onnx", facts)
+    content = content_of(bundle) | {"sha256": sha256_of(copy / "model.onnx")}
     (copy / "manifest.json").write_text(json.dumps(content))
+    return copy
+
+
+LATER = ("unit", "triage", "precision", "novelty", "is_synthetic", "whites_of_16")
+
+
+@pytest.mark.parametrize("said", ["nothing", "less"])
+def test_a_bundle_of_an_earlier_version_says_nothing_about_itself_or_less_and_still_loads(
+    bundle: Path, tmp_path: Path, said: str
+) -> None:
+    facts = facts_of(Manifest.model_validate(content_of(bundle)))
+    for name in LATER:
+        del facts[f"orchestrate.{name}"]
+    copy = saying({} if said == "nothing" else facts, bundle, tmp_path)
     assert load_bundle(copy).manifest.classes == ("benign", "malignant")
+
+
+def test_what_warns_of_a_prediction_cannot_be_taken_out_of_the_manifest(bundle: Path, tmp_path: Path) -> None:
+    with_score = Manifest.model_validate(content_of(bundle) | {"novelty": NOVELTY})
+    with pytest.raises(ExportError, match=r"novelty is \{.*\} in the model and null in the manifest"):
+        load_bundle(saying(facts_of(with_score), bundle, tmp_path))
 
 
 def test_what_the_model_says_about_itself_is_what_its_manifest_says(bundle: Path) -> None:

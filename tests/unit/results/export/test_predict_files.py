@@ -20,6 +20,7 @@ from results.export.bundle import export_bundle
 from results.export.exported_model import Bundle
 from results.export.onnx_predictor import load_bundle, predict_files
 from results.export.prediction_formats import predictions_as_csv
+from results.export.view_and_side import Stated
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,48 @@ def test_a_bad_file_is_named_at_the_end_and_the_others_are_predicted(bundle: Bun
     np.testing.assert_allclose(
         [one.probability for one in found.predictions], [one.probability for one in alone], atol=1e-6
     )
+
+
+def interrupts_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Ctrl-C, or SIGTERM, while a file is read; batches hold two files."""
+    read = onnx_predictor.read_for
+
+    def interrupted(bundle: Bundle, path: Path, stated: Stated) -> tuple[np.ndarray, tuple[str, ...]]:
+        if path.name == name:
+            raise KeyboardInterrupt
+        return read(bundle, path, stated)
+
+    monkeypatch.setattr(onnx_predictor, "read_for", interrupted)
+    monkeypatch.setattr(onnx_predictor, "_HELD_FILES", 2)
+
+
+def test_what_was_predicted_before_ctrl_c_is_printed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(save(tmp_path / f"{number}.png")) for number in range(5)]
+    interrupts_at(monkeypatch, "3.png")
+    assert main(["predict", str(folder), *paths, "--format", "json"]) == 130
+    printed = capsys.readouterr()
+    assert [one["file"] for one in json.loads(printed.out)] == paths[:2]
+    assert "not reached, and not among the above: 3 files of 5" in printed.err
+    assert "interrupted" in printed.err
+
+
+def test_ctrl_c_before_the_first_prediction_prints_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupts_at(monkeypatch, "0.png")
+    assert main(["predict", str(folder), str(save(tmp_path / "0.png"))]) == 130
+    assert capsys.readouterr().out == ""
+
+
+def test_in_python_ctrl_c_ends_the_call(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [save(tmp_path / f"{number}.png") for number in range(3)]
+    interrupts_at(monkeypatch, "2.png")
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(bundle, paths)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

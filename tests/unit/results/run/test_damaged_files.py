@@ -91,6 +91,44 @@ def test_a_complete_record_whose_value_is_gone_is_damaged(tmp_path: Path) -> Non
         run.record(0)
 
 
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def link_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+UNREADABLE: dict[Callable[[Path], None], str] = {
+    folder: "it is no regular file",
+    link_loop: "Too many levels of symbolic links",
+    pipe: "it is no regular file",
+}
+
+
+@pytest.mark.parametrize("harm", UNREADABLE)
+@pytest.mark.parametrize("reads_whole", [True, False])
+@pytest.mark.parametrize("name", ["record.json", "oof.npz"])
+def test_a_file_that_cannot_be_read_costs_its_own_trial_alone_and_a_pipe_is_not_waited_for(
+    run: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    reads_whole: bool,
+    harm: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr("results.run.damage._READ_WHOLE", 3 if reads_whole else 2)
+    harm(run.trial(1) / name)
+    assert f"trials/0001/{name} is damaged: {UNREADABLE[harm]}" in str(damaged_trials(run)[1])
+    assert {row.trial for row in leaderboard(run)} == {0, 2, None}
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
@@ -282,3 +320,15 @@ def test_a_damaged_refit_is_named(run: RunFolder) -> None:
 
 def test_the_module_reads_what_it_wrote() -> None:
     assert RunFolder(Path("a b")).resume_command == "orchestrate resume 'a b'"
+
+
+def test_a_folder_that_cannot_be_written_is_not_blamed_on_its_file_system(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("trainables.features.locks.open_own", refuse)
+    said = r"Read-only file system; a search writes to its folder: free it, or copy the run to one"
+    with pytest.raises(RunError, match=said), run.exclusive():
+        pass

@@ -121,3 +121,19 @@ def test_a_second_process_of_this_machine_is_told_which_one_has_the_search(tmp_p
             pass
     assert not (tmp_path / ".owner.json").exists()
     assert lease.BEAT_SECONDS * 2 < lease.WATCHED_SECONDS
+
+
+def test_no_other_file_is_written_through_a_link_in_the_place_of_the_owner(tmp_path: Path) -> None:
+    named = tmp_path / "precious"
+    named.write_text("of the user")
+    (tmp_path / ".owner.json").symlink_to(named)
+    with owned(tmp_path / ".owner.json"):
+        pass
+    assert named.read_text() == "of the user"
+
+
+def test_a_pipe_in_the_place_of_the_owner_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".owner.json")
+    assert read_owner(tmp_path / ".owner.json") is None
+    with owned(tmp_path / ".owner.json"):
+        pass

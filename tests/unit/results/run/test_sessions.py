@@ -53,3 +53,11 @@ def test_a_session_after_a_line_that_is_half_written_is_kept(tmp_path: Path) -> 
 def test_seconds_are_not_negative() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 0"):
         session(-1.0)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\x00", pytest.param(b"[" * 100_000, id="deep")])
+def test_a_line_that_a_disk_has_spoilt_is_left_out(tmp_path: Path, line: bytes) -> None:
+    run = RunFolder(tmp_path)
+    run.sessions_file.write_bytes(line + b"\n")
+    add_session(run, session(30.0))
+    assert read_sessions(run) == [session(30.0)]

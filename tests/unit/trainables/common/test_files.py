@@ -3,11 +3,21 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trainables.common.files import folder_in_progress, make_private, replace_folder, write_atomically
+from trainables.common.appending import append_line
+from trainables.common.files import (
+    folder_in_progress,
+    make_private,
+    open_own,
+    read_plain,
+    replace_folder,
+    write_atomically,
+)
+from trainables.features.locks import held
 
 WRITES = """
 import os, sys
@@ -79,3 +89,46 @@ def test_a_long_name_has_room_for_its_temporary_one(tmp_path: Path, name: str) -
     with folder_in_progress(tmp_path / f"{name[:-1]}b") as folder:
         replace_folder(tmp_path / f"{name[:-1]}b", folder)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def lock(path: Path) -> None:
+    with held(path, may_wait=False):
+        pass
+
+
+def appended(path: Path) -> None:
+    append_line(path, "a line")
+
+
+def opened(path: Path) -> None:
+    os.close(open_own(path, os.O_WRONLY | os.O_CREAT))
+
+
+@pytest.mark.parametrize("write", [lock, appended, opened])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_in_the_place_of_an_own_file_is_not_written_through(
+    tmp_path: Path, write: Callable[[Path], None], is_there: bool
+) -> None:
+    named, link = tmp_path / "precious", tmp_path / "link"
+    if is_there:
+        named.write_text("of the user")
+    link.symlink_to(named)
+    with pytest.raises(OSError, match="it is a symbolic link, which is not followed"):
+        write(link)
+    assert named.exists() == is_there
+    assert not is_there or named.read_text() == "of the user"
+
+
+@pytest.mark.parametrize("use", [appended, read_plain, lock])
+def test_a_pipe_in_the_place_of_an_own_file_is_refused_and_not_waited_for(
+    tmp_path: Path, use: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no regular file"):
+        use(tmp_path / "pipe")
+
+
+def test_a_plain_file_is_read_through_a_link_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_plain(tmp_path / "link") == b"content"

@@ -231,13 +231,15 @@ def test_a_hand_edited_manifest_is_refused(tmp_path: Path, setting: str) -> None
         read_split(path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", "3"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "3", pytest.param("[" * 100_000, id="deep")])
 def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "split.json").write_text(content)
-    with pytest.raises(SplitError, match="is not a split manifest"):
+    with pytest.raises(SplitError, match=r"not a split manifest .*; to make it again .*: orchestrate resume"):
         read_split(tmp_path / "split.json")
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SplitError, match=r"no split at .*split\.json; start the search again"):
+    with pytest.raises(
+        SplitError, match=r"no split at .*split\.json; to make it again .*: orchestrate resume"
+    ):
         read_split(tmp_path / "split.json")

@@ -1,0 +1,32 @@
+"""The command answers Ctrl-C from its first moment on."""
+
+import sys
+
+import pytest
+
+from orchestrator.cli import entry
+
+
+class Interrupted:
+    """Stands for Ctrl-C while a module is imported."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "orchestrator.cli.main":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "orchestrator.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert entry.main() == 130
+    assert capsys.readouterr().err == "\norchestrate: interrupted\n"
+
+
+def test_else_it_is_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["orchestrate", "recipes", ""])
+    assert entry.main() == 2
+    assert "argument 1 of recipes is empty" in capsys.readouterr().err
