@@ -96,3 +96,16 @@ def test_a_column_that_names_other_parts_is_refused(tmp_path: Path, word: str, m
     (folder / "patients.csv").write_text("\n".join(["file,patient,split", *rows]))
     with pytest.raises(DataError, match=message):
         load(folder)
+
+
+def test_a_table_against_the_folders_is_refused(tmp_path: Path) -> None:
+    folder = parts(tmp_path / "films", "{part}/{name}", ("train", "test"))
+    images = sorted(folder.glob("*/*/*.png"))
+    rows = [f"{path.relative_to(folder).as_posix()},{path.stem},test" for path in images[:-1]]
+    (folder / "patients.csv").write_text(
+        "\n".join(["file,patient,split", *rows, f"{images[-1].name},z,train"])
+    )
+    with pytest.raises(
+        DataError, match=r"says test for train\d+\.png, which lies below train; correct its column"
+    ):
+        load(folder)
