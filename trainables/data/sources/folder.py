@@ -41,7 +41,7 @@ from trainables.data.sources.split_words import (
     extra_part,
     marked_test_part,
 )
-from trainables.data.sources.upper_folders import UpperImage, check_patients
+from trainables.data.sources.upper_folders import UpperImage, check_patients, parts_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,12 @@ def _patients(
         )
     if by_table is not None:
         return by_table.patients_of([entry.file for entry in entries], notes)
-    if not any(upper) or stated.upper_folders == "other":
+    if stated.upper_folders == "other":
+        parts = parts_in(sorted({folder.name for folder in upper if folder is not None}))
+        if parts:
+            notes.append(f"the folders {', '.join(parts)} are not read as parts of a split")
+        return None
+    if not any(upper):
         return None
     if len(set(upper)) == 1:
         return None  # one folder around all class folders is no patient
