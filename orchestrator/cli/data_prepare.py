@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.reporting.console import messages, print_message, print_next, print_warning
-from trainables.common.text import count_text, printable
+from trainables.common.text import count_text, printable, typed_path
 
 if TYPE_CHECKING:
     from trainables.data.prepared.engine import Preparation, Progress
@@ -127,7 +127,7 @@ def _say(done: "Preparation", out: Path, *, is_hashed: bool) -> None:
         f"{out}: {count_text(len(prepared.images), 'image')}{of}, {shape} {prepared.images.dtype}, "
         f"fingerprint {prepared.fingerprint[:12]}{state}"
     )
-    print_next(console, "orchestrate", "search", "TASK", "--data", out)
+    print_next(console, "orchestrate", "search", "TASK", "--data", typed_path(out))
 
 
 @contextmanager
