@@ -121,6 +121,11 @@ def _say(done: "Preparation", out: Path, *, is_hashed: bool) -> None:
             print_message(console, printable(f"  {problem.what} {problem.reason}", keeps=""))
     shape = "x".join(str(side) for side in prepared.images.shape[1:])
     patients = {patient for patient in prepared.table["patient"] if patient is not None}
+    if not patients:
+        print_message(
+            console,
+            "no image has a patient, so folds of a search cannot be grouped by patient; give patients",
+        )
     of = f" of {count_text(len(patients), 'patient')}" if patients else ""
     state = "" if done.is_new else "; it was there already"
     print(

@@ -219,10 +219,15 @@ def _patients(
             f"--upper-folders {stated.upper_folders} was said, but no folders lie above the class folders of "
             f"{base}; leave it out"
         )
+    parts = parts_in(sorted({folder.name for folder in upper if folder is not None}))
     if by_table is not None:
+        if parts and not by_table.part_of_name:
+            raise DataError(
+                f"the folders {', '.join(parts)} of {base} may be parts of a split; call them train, val, "
+                f"test or extra, or name the parts in a column split of {by_table.path.name}"
+            )
         return by_table.patients_of([entry.file for entry in entries], notes)
     if stated.upper_folders == "other":
-        parts = parts_in(sorted({folder.name for folder in upper if folder is not None}))
         if parts:
             notes.append(f"the folders {', '.join(parts)} are not read as parts of a split")
         return None

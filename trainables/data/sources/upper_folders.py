@@ -13,7 +13,7 @@ _FEW: Final = 10  # so many patients are few for a data set, but many for views,
 _VIEW: Final = r"(l|r|left|right)?(cc|mlo|ml|lm|lmo|xccl|lat|ap)|(l|r|left|right)"
 _WORDS: Final = (
     "view|k?fold|split|partition|chunk|cv|run|set|subset|batch|part|site|hospital|centre|center|clinic|institution|scanner|vendor|"
-    "reader|radiologist|device|machine|camera|magnification|mag|zoom|resolution|scale|level|year|round|session|series|group|images?|"
+    "reader|radiologist|slice|epoch|window|rot|device|machine|camera|magnification|mag|zoom|resolution|scale|level|year|round|session|series|group|images?|"
     "imgs?|data|dataset|raw|original|originals|augmented|aug|rotated|flipped|version|density|birads|modality|"
     "mammo|mammograms?|ultrasound|us|mri|cesm|cm|dm|ffdm|dbt|sfm|png|jpe?g|tiff?|bmp|pgm"
 )

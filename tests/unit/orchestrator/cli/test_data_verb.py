@@ -32,7 +32,9 @@ def test_a_set_that_begins_with_a_dash_is_printed_as_a_path(
     tree = two_classes(tmp_path / "films", 4)
     monkeypatch.chdir(tmp_path)
     assert main(["data", "prepare", "folder", str(tree), "--out", "./-s", "--size", "16"]) == 0
-    assert "next: orchestrate search TASK --data ./-s\n" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "next: orchestrate search TASK --data ./-s\n" in said
+    assert "no image has a patient, so folds of a search cannot be grouped by patient" in said
     assert main(["data", "prepare", "npz", str(npz(tmp_path)), "--out", "more", "--size", "16"]) == 0
     assert main(["data", "join", "./-s", "more", "--out", "./-t"]) == 0
     assert "next: orchestrate search TASK --data ./-t\n" in capsys.readouterr().err

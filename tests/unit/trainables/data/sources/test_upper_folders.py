@@ -115,6 +115,19 @@ def test_names_that_may_be_sites_folds_or_parts_are_asked_about(
         load(folder)
 
 
+def test_a_table_without_parts_beside_folders_that_may_be_parts_is_refused(tmp_path: Path) -> None:
+    folder = by(tmp_path / "films", ["internal", "holdout"], stem="{upper}{k}")
+    rows = [f"{path.name},p{number}" for number, path in enumerate(sorted(folder.glob("*/*/*.png")))]
+    (folder / "patients.csv").write_text("\n".join(["file,patient", *rows]))
+    with pytest.raises(
+        DataError, match=r"the folders holdout, internal of .* may be parts of a split; call them"
+    ):
+        load(folder)
+    words = ["file,patient,split", *(f"{row},{'train' if 'int' in row else 'test'}" for row in rows)]
+    (folder / "patients.csv").write_text("\n".join(words))
+    assert load(folder)[0].is_test is not None
+
+
 def test_parts_that_are_said_to_be_other_folders_are_named(tmp_path: Path) -> None:
     folder = by(tmp_path / "films", ["internal", "holdout"], stem="{k}")
     _, notes = load(folder, upper_folders="other")
