@@ -19,15 +19,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.paired_difference import paired_difference
 from benchmarks.recipe_runs import Effort, Kitchen
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.bootstrap import (
-    Statistic,
-    bootstrap_interval,
-    fold_auc_statistic,
-    paired_difference,
-)
+from results.scores.bootstrap import Statistic, bootstrap_interval, fold_auc_statistic
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import select_rows

@@ -12,6 +12,7 @@ import yaml
 
 from cluster.errors import RenderError
 from cluster.start_commands import RayStart, ray_starts
+from trainables.common.text import first_line
 
 _OF_KUBERNETES: Final = "apiVersion"
 _NOT_FILLED_IN: Final = ("example.org", "your-", "YOUR-")
@@ -171,7 +172,7 @@ def read_cluster_file(path: Path) -> ClusterFile:
     except OSError as error:
         raise RenderError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RenderError(f"{path} is not a cluster file: it is not valid YAML ({reason})") from error
     if isinstance(config, dict) and _OF_KUBERNETES in config:
         raise RenderError(

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,12 @@ from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderE
 from cluster.probe import MachineFacts, Process, probe
 from cluster.ssh import Login, logins
 from cluster.tokens import check_tokens
+from trainables.common.notify import Notify
 from trainables.common.text import command_text
 
 _FIRST_AUTOSCALER: Final = "RAY_UP_enable_autoscaler_v2"
 _STOP_SECONDS: Final = 90.0  # for searches to close their files, and for Ray to end
 _POLL_SECONDS: Final = 0.5
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def up_command(file: ClusterFile, *, may_restart: bool = True) -> RayCommand:
     return RayCommand(words, environment)
 
 
-def up(file: ClusterFile, *, restart: bool | None, say: Say) -> None:
+def up(file: ClusterFile, *, restart: bool | None, say: Notify) -> None:
     """Start a cluster, unless a search runs on one of its machines.
 
     Args:
@@ -140,7 +139,7 @@ def up(file: ClusterFile, *, restart: bool | None, say: Say) -> None:
     command.run()
 
 
-def down(file: ClusterFile, *, say: Say) -> None:
+def down(file: ClusterFile, *, say: Notify) -> None:
     """End searches as Ctrl-C does, then Ray on every machine, and make sure that nothing is left.
 
     Args:
@@ -183,7 +182,7 @@ def down(file: ClusterFile, *, say: Say) -> None:
         )
 
 
-def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Say) -> None:
+def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Notify) -> None:
     """End the searches of all machines as Ctrl-C does, and wait until they have closed their files.
 
     Raises:
@@ -228,7 +227,7 @@ def _machines_that_run(file: ClusterFile) -> tuple[Login, ...]:
         raise
 
 
-def _searches(file: ClusterFile, machines: Sequence[Login], *, say: Say) -> list[tuple[str, Process]]:
+def _searches(file: ClusterFile, machines: Sequence[Login], *, say: Notify) -> list[tuple[str, Process]]:
     """Searches of all machines, asked at once, each with the address of its machine."""
 
     def ask(login: Login) -> list[tuple[str, Process]] | RemoteError:

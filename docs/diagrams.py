@@ -104,7 +104,7 @@ WAY_OF_A_TRIAL: Final = (
     Step(
         "Worker", ("opens the stored features and trains", "every fold for one epoch"), part="For each epoch"
     ),
-    Step("Go on?", ("mean over the folds; the pruner, patience,", "collapse and the time decide")),
+    Step("Go on?", ("value of the metric; the pruner, patience,", "collapse and the time decide")),
     Step(
         "Record",
         ("oof.npz and weights, then record.json:", "where it lies, the trial is whole"),

@@ -6,6 +6,8 @@ and diagrams are made whole. A test compares, so that a page cannot say somethin
 
 import ast
 import re
+import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,12 +30,37 @@ from trainables.relevance.methods import GRADIENT_METHODS
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
+_NAME_CHARACTERS: Final = 17  # of the names of packages beside their floors
+_FLOOR_CHARACTERS: Final = 110
 _MADE: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def rooms() -> str:
     """Every folder with its docstring, and every module in it with the first sentence of its own."""
     return "\n".join(line for package in PACKAGES for line in _room(ROOT / package))
+
+
+def floors() -> str:
+    """Floors of each package, highest first, as import-linter holds them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [one for one in contracts if one["type"] == "layers"]
+    of_package = {one["containers"][0]: one["layers"] for one in layers if "containers" in one}
+    packages = next(one["layers"] for one in layers if "containers" not in one)
+    parts = [
+        "\n\n".join("\n".join(_floors_of(package, of_package[package])) for package in row.split(" | "))
+        for row in packages
+    ]
+    return "\n".join(["```text", f"\n{'-' * _FLOOR_CHARACTERS}\n".join(parts), "```"])
+
+
+def _floors_of(package: str, layers: list[str]) -> Iterator[str]:
+    name = f"{package}/"
+    for layer in layers:
+        for line in textwrap.wrap(
+            layer.replace("(", "").replace(")", ""), _FLOOR_CHARACTERS - _NAME_CHARACTERS
+        ):
+            yield f"{name:{_NAME_CHARACTERS}}{line}"
+            name = ""
 
 
 def tasks() -> str:
@@ -137,6 +164,7 @@ def exit_codes() -> str:
 
 MADE: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
+        "floors": floors,
         "rooms": rooms,
         "tasks": tasks,
         "sources": sources,

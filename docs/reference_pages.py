@@ -25,7 +25,7 @@ from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
 from results.export import manifest, precision_record
-from results.run import prediction_costs, records
+from results.run import outer_fold, prediction_costs, records
 from results.run.baseline_record import BaselineRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
@@ -43,6 +43,9 @@ from trainables.models.stages import Backbone
 PACKAGES: Final = ("orchestrator", "search_spaces", "cluster", "results", "trainables")
 _WITH_REQUEST: Final = ("search", "plan")  # verbs whose options of a search stand on their own page
 _RUN: Final = "runs/TASK/NAME"
+_STANDS_FOR: Final = MappingProxyType(  # arguments by which a path is found in a row of the page
+    {"number": 1111, "fold": 2222, "repeat": 3333, "name": "ENSEMBLE", "method": "METHOD", "mark": "MARK"}
+)
 ROOT: Final = Path(__file__).parents[1]
 _DEFINES_ERROR: Final = re.compile(r"^class \w+Error\(", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
@@ -134,7 +137,9 @@ def files_page() -> str:
             *_fields("sessions.jsonl", SessionTime),
             *_fields("outer.json", outer_result.OuterResult),
             *_fields("RoleScore", outer_result.RoleScore),
-            *_fields(prediction_costs.COSTS_FILE, prediction_costs.PredictionCosts),
+            *_fields("outer_fold.json", outer_fold.OuterFold),
+            *_fields("FoldModel", outer_fold.FoldModel),
+            *_fields("prediction_costs.json", prediction_costs.PredictionCosts),
             *_fields("PredictionTime", prediction_costs.PredictionTime),
             "## Bundle",
             "",
@@ -278,24 +283,29 @@ def _summary(thing: Any) -> str:
 
 
 def _run_paths() -> Iterator[str]:
-    """Rows of the paths that `RunFolder` names, which are the only ones that are written."""
-    folder = RunFolder(Path(_RUN))
-    for name, member in vars(RunFolder).items():
-        if isinstance(member, property) and _gives_path(member.fget):
-            path = getattr(folder, name)
-        elif inspect.isfunction(member) and _gives_path(member):
-            example = 7 if "number" in inspect.signature(member).parameters else "average"
-            path = member(folder, example)
-        else:
+    """Rows of the files and folders that `RunFolder` names, each once."""
+    folder, shown = RunFolder(Path(_RUN)), {_RUN}
+    for member in vars(RunFolder).values():
+        made = member.fget if isinstance(member, property) else member
+        if not inspect.isfunction(made) or not _gives_path(made):
             continue
-        shown = path.relative_to(_RUN).as_posix().replace("0007", "NUMBER").replace("average", "ENSEMBLE")
-        yield f"| `{shown}` | {_cell(_summary(member))} |"
+        needed = [parameter for parameter in inspect.signature(made).parameters if parameter != "self"]
+        found = made(folder, *(_STANDS_FOR[parameter] for parameter in needed))
+        path = (found.path if isinstance(found, RunFolder) else found).as_posix()
+        if path in shown:
+            continue
+        shown.add(path)
+        text = path.removeprefix(f"{_RUN}/")
+        for parameter in needed:
+            if isinstance(_STANDS_FOR[parameter], int):
+                text = text.replace(str(_STANDS_FOR[parameter]), parameter.upper())
+        yield f"| `{text}` | {_cell(_summary(member))} |"
 
 
 def _gives_path(function: Any) -> bool:
-    """Whether a method of a run folder, with at most a trial's number or a name, returns a path."""
-    known = list(inspect.signature(function).parameters) in (["self"], ["self", "number"], ["self", "name"])
-    return known and typing.get_type_hints(function).get("return") is Path
+    """Whether a method of a run folder gives a path, or the run folder of a search within it."""
+    known = {"self", *_STANDS_FOR} >= set(inspect.signature(function).parameters)
+    return known and typing.get_type_hints(function).get("return") in (Path, RunFolder)
 
 
 def _parts_of_manifest() -> list[type[BaseModel]]:

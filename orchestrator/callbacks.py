@@ -90,7 +90,7 @@ class Callback:
             number: 0-based number of the trial.
             epoch: Epoch, 1-based.
             epochs: Largest number of epochs of the trial.
-            value: Value of the search metric, mean over folds.
+            value: Value of the search metric, as the leaderboard would show it.
             scalars: Losses and further metrics of the epoch, means over folds.
         """
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.records import SearchRecord
-from results.run.request_options import flag_of, parse_request
+from results.run.request_options import flag_of, parse_request, plain_type
 from results.run.run_folder import RunFolder
 from results.run.search_request import DEFAULT_FOLDS, SearchRequest
 from results.run.storage_url import check_has_no_password, without_password
@@ -19,7 +19,7 @@ from results.scores.ranking import Objectives, Requirement, requirements_of
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
-from trainables.common.text import command_text, is_folder_name, typed_path
+from trainables.common.text import command_text, first_line, is_folder_name, typed_path
 from trainables.config.task_file import task_in
 from trainables.config.tasks import Task
 from trainables.config.trial_config import flatten, parse_setting
@@ -27,7 +27,12 @@ from trainables.models.registry import backbone_named
 
 DEFAULT_METRIC: Final = "auc"
 
-_LISTS: Final = ("recipes", "metrics", "requirements", "comparisons")  # in a file one of them needs no list
+# Options of several texts; in a file one of them needs no list.
+_LISTS: Final = tuple(
+    name
+    for name, field in SearchRequest.model_fields.items()
+    if get_origin(plain_type(field.annotation)) is tuple
+)
 _ONLY_TYPED: Final = ("address", "config", "finish", "format")  # they are not of a search but of one command
 
 __all__ = [
@@ -261,7 +266,7 @@ def _asked_by_run(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         request = SearchRecord.model_validate(dict(values)).request
     except (ValidationError, ConfigError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"--config {path} cannot be read: {reason}; was it edited by hand?") from error
     return {name: value for name, value in request.model_dump().items() if name != "name"}
 

@@ -7,6 +7,7 @@ OrchestrateError
 ├── ScoreError      a score that the data are too few for
 ├── EnsembleError   an ensemble that cannot be built from the available trials
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
+    └── ModelChangedError   a lower precision, or a student, that changes a model by more than is allowed
 """
 
 from trainables.common.errors import OrchestrateError

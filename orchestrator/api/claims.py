@@ -1,13 +1,14 @@
 """What can be claimed of models, from Python: strata, benefit, calibration, comparisons, and other data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.api.run_view import RunView, silent
 from results.ensembles.ensemble import BEST
 from results.scores.operating_point import NOTHING_ASKED, Operation
+from trainables.common.notify import Notify
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
     import pandas as pd
@@ -20,8 +21,6 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     from results.scores.model_comparison import Comparisons
     from results.scores.outside import OutsideEvaluation
     from results.scores.strata import StrataScores
-
-Notify: TypeAlias = Callable[[str], None]
 
 
 class ModelClaims(RunView):

@@ -43,7 +43,8 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         ModelChangedError: If precision or student change AUC or calls by more than they may.
         OrchestrateError: See `results.export.bundle.export_bundle`.
     """
-    from results.export.bundle import check_free, export_bundle
+    from results.export.bundle import export_bundle
+    from results.export.bundle_folder import check_free
     from results.export.precision_check import Precision
     from results.export.precision_record import precision_named
 

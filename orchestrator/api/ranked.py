@@ -1,8 +1,8 @@
 """The part of a `SearchResult` that ranks its trials and builds ensembles; torch, Ray and Optuna stay out."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.api.run_view import RunView, silent
 from results.ensembles.against_baseline import baseline_verdict
@@ -17,11 +17,10 @@ from results.scores.leaderboard_table import rows_as_csv
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import MOST_COMPARED, objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.notify import Notify
 
 if TYPE_CHECKING:
     from results.run.prediction_costs import PredictionTime
-
-Say: TypeAlias = Callable[[str], None]
 
 
 class RankedTrials(RunView):
@@ -47,7 +46,7 @@ class RankedTrials(RunView):
         max_ms: float | None = None,
         measure: bool = False,
         operation: Operation = NOTHING_ASKED,
-        say: Say = silent,
+        say: Notify = silent,
     ) -> list[Ensemble]:
         """Build ensembles of the best trials of each kind, and keep them in the run folder.
 
@@ -94,7 +93,7 @@ class RankedTrials(RunView):
         return baseline_verdict(self._run, chosen)
 
     def measure_costs(
-        self, models: Sequence[Sequence[int]], *, say: Say = silent
+        self, models: Sequence[Sequence[int]], *, say: Notify = silent
     ) -> "dict[tuple[int, ...], PredictionTime]":
         """Measure what models cost on the graphs that an export would write, and keep it in the run folder.
 
@@ -112,7 +111,7 @@ class RankedTrials(RunView):
 
         return measure_models(self._run, models, say=say)
 
-    def measure_best(self, top: int, *, say: Say = silent) -> None:
+    def measure_best(self, top: int, *, say: Notify = silent) -> None:
         """Measure what the best trials cost, each by itself, and keep it in the run folder.
 
         Args:

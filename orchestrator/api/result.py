@@ -49,7 +49,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
             settings: Add the whole configuration of each trial, in columns `settings_NAME`.
 
         Returns:
-            Columns `number`, `state`, `cause`, `value` (of the search metric, mean over folds), `best_epoch`,
+            Columns `number`, `state`, `cause`, `value` (of the search metric), `best_epoch`,
             `epochs`, `seconds`, `recipe` and `error`, then `params_NAME` for what the sampler chose.
         """
         import pandas as pd

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from orchestrator.audit.examined_set import ExaminedSet
 from trainables.common.types import Float32Array, FloatArray, IntArray
 from trainables.features.keys import rows_digest
-from trainables.features.stored_files import open_stored
-from trainables.features.stored_header import DamagedFileError
+from trainables.features.stored_files import features_folder, open_stored
+from trainables.features.stored_header import DamagedFeaturesError
 
 # Measured as `python -m benchmarks.feature_copies` does (docs/lab_log.md, 2026-11-27): of 10,000 pairs of
 # other pictures the most similar have 0.60 to 0.91, half of the copies 0.23 to 0.86 by their change.
@@ -77,7 +77,8 @@ def stored_vectors(examined: ExaminedSet, store: Path) -> StoredVectors | None:
         return None
     wanted = {"fingerprint": examined.patch_set.fingerprint, "rows": rows_digest(examined.rows.rows)}
     best: StoredVectors | None = None
-    for file in sorted((store / "prefix").glob("*/key.json")):
+    features = features_folder(store)
+    for file in sorted(features.glob("*/key.json")):
         described = _described(file)
         is_of_set = all(described.get(name) == value for name, value in wanted.items())
         if not is_of_set or described.get("weights") == "random":
@@ -85,7 +86,7 @@ def stored_vectors(examined: ExaminedSet, store: Path) -> StoredVectors | None:
         for place in sorted((file.parent / _IDENTITY).glob(f"*{_POOLED}.npy")):
             array = _opened(place)
             if array is not None and array.ndim == 2 and len(array) == count:
-                name = place.relative_to(store / "prefix").with_suffix("").as_posix()
+                name = place.relative_to(features).with_suffix("").as_posix()
                 if best is None or array.shape[1] > best.vectors.shape[1]:
                     best = StoredVectors(name, str(described.get("backbone")), array)
     return best
@@ -103,7 +104,7 @@ def _opened(file: Path) -> FloatArray | None:
     """Features of a file; None for one that is damaged, which the next search computes anew."""
     try:
         stored = open_stored(file)
-    except DamagedFileError:
+    except DamagedFeaturesError:
         return None
     return None if stored is None else stored.array
 

@@ -34,7 +34,7 @@ from results.scores.ranking import Objectives, objectives_of
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import labelled_settings
 from trainables.common.errors import SplitError
-from trainables.common.text import command_text
+from trainables.common.text import command_text, trials_text
 from trainables.data.splits import read_split
 
 INTERRUPTED = 130
@@ -109,7 +109,7 @@ def show_recipes(result: SearchResult, console: Console, output: Sections) -> No
         if found.missing:
             print_message(console, f"{name}: no complete trial of its members {', '.join(found.missing)}")
         if built:
-            print_message(console, f"{name}: {method} of trials {', '.join(map(str, found.trials))}")
+            print_message(console, f"{name}: {method} of {trials_text(found.trials)}")
             output.add(
                 name,
                 table=functools.partial(ensemble_table, built, objectives),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.common import add_format
-from orchestrator.cli.options import add_options
+from orchestrator.cli.options import add_options, given_options
 from orchestrator.reporting.console import messages, print_message, show
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Options of a search that were typed, by name."""
-    names = (*READING, *_SPLITTING, "store", "runs")
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return given_options(arguments, (*READING, *_SPLITTING, "store", "runs"))
 
 
 def audit_table(record: "AuditRecord") -> "RenderableType":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.common import add_format
 from orchestrator.cli.data_audit import READING, add_data
+from orchestrator.cli.options import given_options
 from orchestrator.reporting.console import messages, print_message, show
 
 if TYPE_CHECKING:
@@ -36,13 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.api.data import describe_data
 
     console = messages()
-    names = (*READING, "store", "runs")
     description = describe_data(
         arguments.data,
         arguments.task,
         arguments.out,
         notify=lambda text: print_message(console, text),
-        **{name: getattr(arguments, name) for name in names if hasattr(arguments, name)},
+        **given_options(arguments, (*READING, "store", "runs")),
     )
     show(
         arguments.format,

@@ -18,7 +18,7 @@ from orchestrator.cli.common import (
     short_path,
 )
 from orchestrator.cli.data_audit import READING
-from orchestrator.cli.options import add_options
+from orchestrator.cli.options import add_options, given_options
 from orchestrator.reporting.console import (
     messages,
     print_message,
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--task is for bundles; a run knows its task")
     if arguments.data is not None:
         return _show_outside(_of_run(arguments), arguments.format)
-    unused = [name for name in (*READING, "store") if hasattr(arguments, name)]
+    unused = list(given_options(arguments, (*READING, "store")))
     if unused:
         raise ConfigError(
             f"--{unused[0].replace('_', '-')} says how to read other data; name them with --data"
@@ -151,9 +151,7 @@ def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """What reads the data: options that were given, the command for the log, and where remarks go."""
     from orchestrator.request import typed_command
 
-    given = {
-        name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)
-    }
+    given = given_options(arguments, (*READING, "store", "runs"))
     return given | {"by": typed_command(sys.argv[1:]), "notify": functools.partial(print_message, messages())}
 
 

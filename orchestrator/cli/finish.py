@@ -37,7 +37,7 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         if run.has_sealed_part:
             print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
-    report = result.export_report(run.path / "bundle")
+    report = result.export_report(run.bundle)
     for message in report.messages():
         print_message(console, message)
-    print_next(console, *report.manifest.command(short_path(run.path / "bundle")))
+    print_next(console, *report.manifest.command(short_path(run.bundle)))

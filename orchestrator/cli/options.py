@@ -55,9 +55,15 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = N
         groups[facts["group"]].add_argument(flag_of(name), **settings)
 
 
-def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a search that were typed, by name."""
-    return {name: value for name, value in vars(arguments).items() if name in SearchRequest.model_fields}
+def given_options(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the options of a search that were typed, by name.
+
+    Args:
+        arguments: What was typed.
+        names: Names of the options that are wanted; None takes all of a search.
+    """
+    wanted = tuple(SearchRequest.model_fields) if names is None else names
+    return {name: getattr(arguments, name) for name in wanted if hasattr(arguments, name)}
 
 
 def reference_page() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.cli.common import add_operation, operation_of, short_path
 from orchestrator.cli.data_audit import READING
-from orchestrator.cli.options import add_options
+from orchestrator.cli.options import add_options, given_options
 from orchestrator.reporting.console import messages, print_message, print_next, print_warning
 
 HELP = "fit calibration and threshold of a bundle on a small local set"
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data,
         typed_command(sys.argv[1:]),
         lambda text: print_message(console, text),
-        {name: getattr(arguments, name) for name in (*READING, "store", "runs") if hasattr(arguments, name)},
+        given_options(arguments, (*READING, "store", "runs")),
     )
     report = recalibrate(
         arguments.bundle, arguments.out, asked, task=arguments.task, operation=operation_of(arguments)

@@ -1,5 +1,6 @@
 """Cost of a configuration on this machine: features to compute, seconds an epoch, memory of its worker."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -8,20 +9,23 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from orchestrator.preflight.feasibility import FeasibleModels
+from orchestrator.preflight.pricing import MeasuredPrices, measured_step, passes_of
+from orchestrator.study.price import Pass, PointPrice
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
-from trainables.data.split_checks import trained_and_predicted
 from trainables.data.splits import TEST, Split
 from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named
-from trainables.models.taps import Tap, feature_shapes, tap_of, taps_to_share
+from trainables.models.stages import Backbone
+from trainables.models.taps import Shape, Tap, feature_shapes, frozen_parts, tap_of, taps_to_share
 from trainables.models.weights import Inventory, hash_of
 from trainables.preprocessing.transforms import TransformSpec, transform_spec
-from trainables.preprocessing.views import View, prediction_views, training_views
+from trainables.preprocessing.views import prediction_views
 from trainables.runtime.devices import Device
-from trainables.training.cost_probe import EpochCost, measure_epoch, measure_step, trial_seconds
+from trainables.training.cost_probe import EpochCost, measure_epoch, measure_step
+from trainables.validation.fit_cost import measure_fits
 
 _BYTES: Final = MappingProxyType({"float16": 2, "float32": 4})
 _FLOAT_BYTES: Final = 4
@@ -60,17 +64,46 @@ class KeyFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PassCost:
+    """A pass of all images through the frozen stages of a backbone, in one view.
+
+    Attributes:
+        backbone: Name of the backbone.
+        key: Digest of the prefix key, which names its folder in the store.
+        view: Name of the view.
+        taps: Taps at which the trial reads its features.
+        fills: Taps that the pass stores -> bytes of the features of all images.
+        seconds: Seconds that it takes.
+    """
+
+    backbone: str
+    key: str
+    view: str
+    taps: tuple[Tap, ...]
+    fills: Mapping[Tap, int]
+    seconds: float
+
+    @property
+    def needs(self) -> frozenset[FeatureRequirement]:
+        """Features that the trial reads."""
+        return frozenset(FeatureRequirement(self.key, self.view, tap) for tap in self.taps)
+
+    @property
+    def stores(self) -> dict[FeatureRequirement, int]:
+        """Features that the store holds after it -> their bytes."""
+        return {FeatureRequirement(self.key, self.view, tap): size for tap, size in self.fills.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class TrialCost:
     """Estimated cost of one configuration.
 
     Attributes:
-        backbone: Name of the backbone.
+        backbone: Name of the backbone; of a closed-form head on several, that of its first tap.
         epochs: Largest number of epochs.
         patience: Epochs without improvement before the trial stops; None never stops early.
         is_recipe: The configuration is a recipe: tried first and never pruned.
-        needs: Features that the trial reads.
-        fills: Taps that one pass stores -> bytes of the features of all images in one view.
-        pass_seconds: Seconds of a pass of all images through the backbone, in one view.
+        passes: Passes through frozen stages whose features the trial reads, each once.
         epoch_seconds: Seconds of an epoch of all folds.
         memory_bytes: Bytes of features and weights that a worker holds beyond those of an idle one.
     """
@@ -79,11 +112,19 @@ class TrialCost:
     epochs: int
     patience: int | None
     is_recipe: bool
-    needs: tuple[FeatureRequirement, ...]
-    fills: Mapping[Tap, int]
-    pass_seconds: float
+    passes: tuple[PassCost, ...]
     epoch_seconds: float
     memory_bytes: int
+
+    @property
+    def needs(self) -> frozenset[FeatureRequirement]:
+        """Features that the trial reads."""
+        return frozenset(need for own in self.passes for need in own.needs)
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Names of all backbones that the trial uses, each once, its own first."""
+        return tuple(dict.fromkeys((self.backbone, *(own.backbone for own in self.passes))))
 
 
 @dataclass(slots=True)
@@ -96,6 +137,7 @@ class CostModel:
         split: Folds and sealed test part.
         inventory: Backbones with their weights.
         feasible: Feasible backbones with their measured costs.
+        prices: Seconds of passes and of trained stages, as the search estimates them.
         store: Folder of stored features.
         device: Device of the trials.
         crowding: Slowdown of a worker while all workers run, as a factor.
@@ -108,12 +150,15 @@ class CostModel:
     split: Split
     inventory: Inventory
     feasible: FeasibleModels
+    prices: MeasuredPrices
     store: Path
     device: Device
     crowding: float
     features: Literal["float16", "float32", "off"] = "float16"
     keys: dict[str, KeyFacts] = field(default_factory=dict)
     _heads: dict[object, EpochCost] = field(default_factory=dict)
+    _fitted: dict[object, float] = field(default_factory=dict)
+    _digests: dict[object, str] = field(default_factory=dict)
 
     @property
     def training_folds(self) -> IntArray:
@@ -128,30 +173,17 @@ class CostModel:
 
     def cost_of(self, config: TrialConfig, *, is_recipe: bool) -> TrialCost:
         """Estimate the cost of one configuration."""
-        backbone = backbone_named(config.model.backbone)
-        spec = self._spec(config, is_test=False)
-        shapes = feature_shapes(backbone.name, backbone.channels or spec.channels, spec.size_px)
-        tap = tap_of(config, backbone)
-        default_px = self.feasible.context.sizes_px.get(backbone.name, spec.size_px)
-        area = (spec.size_px / default_px) ** 2
-        predicted = prediction_views(config.training.augmentation, average=config.training.average_views)
-        head = self._head(config, shapes[backbone.end_of(config.model.cut)])
-        step = self._step_seconds(config, shapes) * area
-        trained, held_out = trained_and_predicted(self.training_folds)
-        stages = trial_seconds(step, trained=trained, predicted=held_out, epochs=1, views=len(predicted))
-        repeats, images = config.training.repeats, 1 if config.model.pair == "none" else 2
-        pass_seconds = images * self._forward_seconds(backbone.name) * area * len(self.rows.rows)
+        price, is_net = self.prices(config), config.classical.name == "none"
+        passes = self._passes(config, price)
+        epoch_seconds, memory_bytes = self._training(config) if is_net else self._fits(config, price.columns)
         return TrialCost(
-            backbone=backbone.name,
-            epochs=config.training.epochs,
+            backbone=config.model.backbone,
+            epochs=config.training.epochs if is_net else 1,
             patience=config.training.patience,
             is_recipe=is_recipe,
-            needs=self._needs(config, tap, predicted),
-            fills=self._fills(tap, shapes, backbone.name),
-            pass_seconds=self.crowding * pass_seconds,
-            epoch_seconds=self.crowding * repeats * _with_first_phase(config, head.seconds, images * stages),
-            memory_bytes=self._bank(config, tap, shapes)
-            + head.parameters * self.split.folds * repeats * _FLOAT_BYTES * _COPIES_OF_WEIGHTS,
+            passes=passes,
+            epoch_seconds=self.crowding * epoch_seconds,
+            memory_bytes=self._banks(config) + memory_bytes,
         )
 
     def warm(self, points: Sequence[TrialCost]) -> frozenset[FeatureRequirement]:
@@ -159,12 +191,7 @@ class CostModel:
         if self.features == "off":
             return frozenset()
         folder = PrefixStore(self.store).folder
-        possible = {
-            FeatureRequirement(need.key, need.view, tap)
-            for point in points
-            for need in point.needs
-            for tap in point.fills
-        }
+        possible = {need for point in points for own in point.passes for need in own.stores}
         return frozenset(
             need for need in possible if (folder / need.key / need.view / f"{need.tap}.npy").is_file()
         )
@@ -175,53 +202,83 @@ class CostModel:
             config, backbone_named(config.model.backbone), shape, max_value, is_test=is_test
         )
 
-    def _needs(
-        self, config: TrialConfig, tap: Tap | None, predicted: tuple[View, ...]
-    ) -> tuple[FeatureRequirement, ...]:
-        if tap is None:
-            return ()
-        drawn = training_views(config.training.augmentation)
-        wanted = [(self._key(config, is_test=False), view) for view in drawn]
-        wanted += [(self._key(config, is_test=True), view) for view in predicted]
-        return tuple(dict.fromkeys(FeatureRequirement(key, str(view), tap) for key, view in wanted))
+    def _passes(self, config: TrialConfig, price: PointPrice) -> tuple[PassCost, ...]:
+        """Passes of a configuration; taps of one backbone share them."""
+        wanted: defaultdict[Pass, list[TrialConfig]] = defaultdict(list)
+        for part in frozen_parts(config):
+            for own in passes_of(part, self.prices.sizes_px):
+                wanted[own].append(part)
+        return tuple(
+            self._pass(own, parts, self.crowding * price.passes.get(own, 0.0))
+            for own, parts in wanted.items()
+        )
 
-    def _key(self, config: TrialConfig, *, is_test: bool) -> str:
-        spec, name = self._spec(config, is_test=is_test), config.model.backbone
-        weights = self.inventory.usable[name]
-        key = PrefixKey(
-            fingerprint=self.patch_set.fingerprint,
-            rows=self.rows.rows,
-            backbone=name,
-            weights=hash_of(weights),
-            transform=spec.as_key(),
-            kind=kind_of(backbone_named(name), self.features),
-        ).digest()
-        self.keys[key] = KeyFacts(name, spec.contrast, spec.size_px)
-        return key
+    def _pass(self, own: Pass, parts: Sequence[TrialConfig], seconds: float) -> PassCost:
+        """A pass that some frozen inputs of a trial share."""
+        net = backbone_named(own.backbone)
+        taps = tuple(dict.fromkeys(tap for part in parts if (tap := tap_of(part, net)) is not None))
+        spec = self._spec(parts[0], is_test=own.contrast != parts[0].input.contrast)
+        return PassCost(
+            own.backbone, self._key(own.backbone, spec), own.view, taps, self._fills(net, taps, spec), seconds
+        )
 
-    def _fills(
-        self, tap: Tap | None, shapes: Mapping[str, tuple[int, int, int]], name: str
-    ) -> dict[Tap, int]:
+    def _key(self, name: str, spec: TransformSpec) -> str:
+        if (name, spec) not in self._digests:
+            key = PrefixKey(
+                fingerprint=self.patch_set.fingerprint,
+                rows=self.rows.rows,
+                backbone=name,
+                weights=hash_of(self.inventory.usable[name]),
+                transform=spec.as_key(),
+                kind=kind_of(backbone_named(name), self.features),
+            ).digest()
+            self.keys[key] = KeyFacts(name, spec.contrast, spec.size_px)
+            self._digests[name, spec] = key
+        return self._digests[name, spec]
+
+    def _fills(self, net: Backbone, taps: Sequence[Tap], spec: TransformSpec) -> dict[Tap, int]:
         """Taps that one pass stores, with their bytes: the trial's own, and those that workers share."""
-        if tap is None:
-            return {}
-        depths = (0, 1) if self.feasible.context.fine_tunes[name] else (0,)
-        shared = taps_to_share(backbone_named(name), dict(shapes), depths=depths)
-        return {
-            other: len(self.rows.rows)
-            * _numbers(other, shapes)
-            * _BYTES[kind_of(backbone_named(name), self.features)]
-            for other in dict.fromkeys((tap, *shared))
-        }
+        shapes = _shapes(net, spec)
+        depths = (0, 1) if self.feasible.context.fine_tunes[net.name] else (0,)
+        shared = taps_to_share(net, dict(shapes), depths=depths)
+        size = len(self.rows.rows) * _BYTES[kind_of(net, self.features)]
+        return {tap: size * _numbers(tap, shapes) for tap in dict.fromkeys((*taps, *shared))}
 
-    def _bank(self, config: TrialConfig, tap: Tap | None, shapes: Mapping[str, tuple[int, int, int]]) -> int:
-        """Bytes of the features that a worker holds in memory."""
+    def _banks(self, config: TrialConfig) -> int:
+        """Bytes of the features that a worker holds in memory: those of each frozen input of the trial."""
+        found = [self._bank(part) for part in frozen_parts(config)]
+        return sum(held for held in found if held <= _LARGEST_BANK)
+
+    def _bank(self, part: TrialConfig) -> int:
+        net = backbone_named(part.model.backbone)
+        tap = tap_of(part, net)
         if tap is None:
             return 0
-        views = len(training_views(config.training.augmentation))
-        kind = kind_of(backbone_named(config.model.backbone), self.features)
-        held = views * self.training_images * _numbers(tap, shapes) * _BYTES[kind]
-        return held if held <= _LARGEST_BANK else 0
+        views = len(passes_of(part, self.prices.sizes_px))
+        numbers = _numbers(tap, _shapes(net, self._spec(part, is_test=False)))
+        return views * self.training_images * numbers * _BYTES[kind_of(net, self.features)]
+
+    def _fits(self, config: TrialConfig, columns: int) -> tuple[float, int]:
+        """Seconds of the closed-form heads of all folds, and bytes of the columns that they read.
+
+        One of each kind is timed: on components or not, and on about as many columns.
+        """
+        head = config.classical
+        kind = head.name, bool(head.pca), columns.bit_length()
+        if kind not in self._fitted:
+            self._fitted[kind] = measure_fits(config, columns, folds=self.training_folds)
+        return self._fitted[kind], self.training_images * columns * _FLOAT_BYTES
+
+    def _training(self, config: TrialConfig) -> tuple[float, int]:
+        """Seconds of an epoch of a net, its share of the first phase included, and bytes of its weights."""
+        net, training = backbone_named(config.model.backbone), config.training
+        shapes = _shapes(net, self._spec(config, is_test=False))
+        head = self._head(config, shapes[net.end_of(config.model.cut)])
+        stages = self.prices.training_seconds(config, self._step_seconds(config, shapes))
+        first = 0 if training.first_phase == "none" else training.first_phase_epochs
+        heads = training.repeats * head.seconds * (training.epochs + first)
+        weights = head.parameters * self.split.folds * training.repeats
+        return (heads + stages) / training.epochs, weights * _FLOAT_BYTES * _COPIES_OF_WEIGHTS
 
     def _head(self, config: TrialConfig, shape: tuple[int, int, int]) -> EpochCost:
         """Cost of an epoch of the head, measured once for each kind of head."""
@@ -247,44 +304,22 @@ class CostModel:
             )
         return self._heads[kind]
 
-    def _forward_seconds(self, backbone: str) -> float:
-        """Seconds of a forward pass of one image through the backbone; 0 for nets without a frozen part."""
-        cost = self.feasible.costs.get(backbone)
-        return cost.forward if cost else 0.0
-
-    def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, tuple[int, int, int]]) -> float:
+    def _step_seconds(self, config: TrialConfig, shapes: Mapping[str, Shape]) -> float:
         """Seconds of a training step of the trained stages, for one image at the backbone's own size."""
-        backbone, model = backbone_named(config.model.backbone), config.model
-        cost = self.feasible.costs.get(backbone.name)
-        plan = backbone.plan(model)
-        if cost is not None and cost.from_pixels is not None:
-            return cost.from_pixels
-        if plan.is_prefix_fixed and not plan.trained:
-            return 0.0
-        kept = backbone.stage_names[backbone.cut_index(model.cut) - 1]
-        if cost and plan.is_prefix_fixed and plan.depth == 1 and kept in cost.last_stage:
-            return cost.last_stage[kept]
-        spec = self._spec(config, is_test=False)
+        net = backbone_named(config.model.backbone)
+        known = measured_step(config, self.prices.costs.get(net.name))
+        if known is not None:
+            return known
+        spec, plan = self._spec(config, is_test=False), net.plan(config.model)
         pixels = (spec.channels, spec.size_px, spec.size_px)
         shape = shapes[plan.frozen[-1]] if plan.is_prefix_fixed else pixels
-        default_px = self.feasible.context.sizes_px.get(backbone.name, spec.size_px)
-        return measure_step(config, shape, self.device) * (default_px / spec.size_px) ** 2
+        usual_px = self.prices.sizes_px.get(net.name, spec.size_px)
+        return measure_step(config, shape, self.device) * (usual_px / spec.size_px) ** 2
 
 
-def _with_first_phase(config: TrialConfig, head: float, stages: float) -> float:
-    """Seconds of an epoch, with its share of the first phase.
-
-    Args:
-        config: Configuration of the trial.
-        head: Seconds that the head takes in an epoch.
-        stages: Seconds that the trained stages take in an epoch.
-    """
-    training = config.training
-    if training.first_phase == "none":
-        return head + stages
-    first = head if training.first_phase == "head" else head + stages
-    return head + stages + first * training.first_phase_epochs / training.epochs
+def _shapes(net: Backbone, spec: TransformSpec) -> dict[str, Shape]:
+    return feature_shapes(net.name, net.channels or spec.channels, spec.size_px)
 
 
-def _numbers(tap: Tap, shapes: Mapping[str, tuple[int, int, int]]) -> int:
+def _numbers(tap: Tap, shapes: Mapping[str, Shape]) -> int:
     return shapes[tap.stage][0] if tap.is_pooled else prod(shapes[tap.stage])

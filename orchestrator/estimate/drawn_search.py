@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
-from orchestrator.study.pruner import NEVER_PRUNED, Pruner
+from orchestrator.study.pruner import Pruner, is_cheap, is_reference
 
 START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
 _TRIAL_SECONDS: Final = 0.3  # building the models, writing weights and record
@@ -23,8 +23,8 @@ class SimulatedSearch:
     Attributes:
         durations: Seconds of each trial, in order.
         prefix_seconds: Backbone -> seconds of passes through frozen stages.
-        training_seconds: Backbone -> seconds of training.
-        trials: Backbone -> number of trials.
+        training_seconds: Backbone -> seconds of training, of a head on several backbones for its first.
+        trials: Backbone -> number of trials that use it; one on several backbones counts for each.
         passes: (key, view) of every pass, in order.
         stored_bytes: Backbone -> bytes of stored features.
     """
@@ -51,17 +51,17 @@ def simulate_search(
     for point, epochs in trials:
         held = held if is_stored else set()
         prefix = 0.0
-        for need in point.needs:
-            if need in held:
+        for own in point.passes:
+            if own.needs <= held:
                 continue
-            new = {tap for tap in point.fills if FeatureRequirement(need.key, need.view, tap) not in held}
-            held |= {FeatureRequirement(need.key, need.view, tap) for tap in new}
-            prefix += point.pass_seconds
-            outcome.passes.append((need.key, need.view))
-            outcome.stored_bytes[point.backbone] += sum(point.fills[tap] for tap in new) if is_stored else 0
+            new = {need: size for need, size in own.stores.items() if need not in held}
+            held |= new.keys()
+            prefix += own.seconds
+            outcome.passes.append((own.key, own.view))
+            outcome.prefix_seconds[own.backbone] += own.seconds
+            outcome.stored_bytes[own.backbone] += sum(new.values()) if is_stored else 0
         training = epochs * point.epoch_seconds + _TRIAL_SECONDS
-        outcome.trials[point.backbone] += 1
-        outcome.prefix_seconds[point.backbone] += prefix
+        outcome.trials.update(point.backbones)
         outcome.training_seconds[point.backbone] += training
         outcome.durations.append(prefix + training)
     return outcome
@@ -81,35 +81,46 @@ def finish_times(durations: Sequence[float], slots: int) -> list[float]:
     return found
 
 
-def draw_epochs(point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator) -> int:
+def draw_epochs(
+    point: TrialCost, number: int, pruner: Pruner, random: np.random.Generator, *, longest: int
+) -> int:
     """Draw the number of epochs that a trial runs.
 
     Its best epoch may be any; patience stops it some epochs later. At every comparison the pruner stops its
-    share of the trials, apart from recipes and the first few.
+    share of the trials, apart from those that a search always finishes.
 
     Args:
         point: Cost of the trial.
         number: Trial number, from 0.
         pruner: Pruner of the search.
         random: Random generator.
+        longest: Largest number of epochs of any trial, by which the pruner compares them.
     """
     epochs = point.epochs
     if point.patience is not None:
         epochs = min(epochs, int(random.integers(1, point.epochs + 1)) + point.patience)
-    if number < NEVER_PRUNED or point.is_recipe:
+    if is_reference(number, is_first_point=point.is_recipe) or is_cheap(point.epoch_seconds, point.epochs):
         return epochs
     for epoch in range(1, epochs):
-        if pruner.decides_at(epoch, point.epochs) and random.random() > pruner.survival:
+        if pruner.decides_at(epoch, longest) and random.random() > pruner.survival:
             return epoch
     return epochs
 
 
 def draw_search(
-    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator
+    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator, *, longest: int
 ) -> Iterator[tuple[TrialCost, int]]:
-    """Draw the trials of a search: recipes first, then others at random, each with its epochs."""
+    """Draw the trials of a search: recipes first, then others at random, each with its epochs.
+
+    Args:
+        points: Points that the trials are drawn from.
+        trials: Number of trials.
+        pruner: Pruner of the search.
+        random: Random generator.
+        longest: Largest number of epochs of any trial.
+    """
     recipes = [point for point in points if point.is_recipe]
     others = [point for point in points if not point.is_recipe] or recipes
     for number in range(trials):
         point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
-        yield point, draw_epochs(point, number, pruner, random)
+        yield point, draw_epochs(point, number, pruner, random, longest=longest)

@@ -47,6 +47,7 @@ def estimate_nested(  # noqa: PLR0913 - the search, the machine, and the chance
     warm: AbstractSet[FeatureRequirement],
     pruner: Pruner,
     *,
+    longest: int,
     folds: int,
     slots: int,
     budget_seconds: float | None,
@@ -60,6 +61,7 @@ def estimate_nested(  # noqa: PLR0913 - the search, the machine, and the chance
         points: Points that the searches inside draw their trials from.
         warm: Features that were in the store before the search.
         pruner: Pruner of the search.
+        longest: Largest number of epochs of any trial.
         folds: Number of outer folds, at least 2.
         slots: Number of trials at once.
         budget_seconds: Time budget of each search; None for no limit.
@@ -70,7 +72,9 @@ def estimate_nested(  # noqa: PLR0913 - the search, the machine, and the chance
     smaller = [replace(point, epoch_seconds=point.epoch_seconds * share) for point in points]
     plain, nested, walls = [], [], []
     for trials in searches[:_MOST_DRAWS]:
-        inner = [list(draw_search(smaller, len(trials), pruner, random)) for _ in range(folds)]
+        inner = [
+            list(draw_search(smaller, len(trials), pruner, random, longest=longest)) for _ in range(folds)
+        ]
         before = simulate_search(trials, warm, is_stored=is_stored)
         whole = simulate_search([*trials, *(one for own in inner for one in own)], warm, is_stored=is_stored)
         plain.append(_seconds(before))

@@ -24,6 +24,8 @@ from orchestrator.estimate.drawn_search import (
 )
 from orchestrator.estimate.nested import NestedEstimate, estimate_nested
 from orchestrator.preflight.preflight import Preflight
+from orchestrator.preflight.pricing import prices_of
+from orchestrator.reporting.compute_savings import count_images
 from orchestrator.study.method import asked_method
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
@@ -44,14 +46,14 @@ class BackboneEstimate:
     Attributes:
         backbone: Name of the backbone.
         weights: Origin of its weights.
-        trials: Number of trials that use it.
+        trials: Number of trials that use it; one on several backbones counts for each of them.
         keys: Combinations of contrast and size whose features are computed or read.
         warm_views: Views of these keys that the store holds already.
         views: Views to compute.
         passes: Images to send through it.
         stored_bytes: Bytes of disk for its features.
         prefix_seconds: Worker seconds of the passes.
-        training_seconds: Worker seconds of training.
+        training_seconds: Worker seconds of training, of a head on several backbones for its first.
     """
 
     backbone: str
@@ -188,6 +190,7 @@ def estimate_search(preflight: Preflight) -> Estimate:
         split=preflight.split,
         inventory=preflight.inventory,
         feasible=preflight.feasible,
+        prices=prices_of(preflight.feasible, count_images(preflight.split, preflight.task.classes)),
         store=preflight.store,
         device=device,
         crowding=crowding,
@@ -200,7 +203,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
     random = np.random.default_rng(0)
     count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
     is_stored = request.features != "off"
-    searches = [list(draw_search(points, trials, pruner, random)) for _ in range(count)]
+    searches = [
+        list(draw_search(points, trials, pruner, random, longest=request.epochs)) for _ in range(count)
+    ]
     outcomes = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
     budget = None if request.minutes is None else 60.0 * request.minutes
     worker_bytes = peak_memory_bytes() + max(point.memory_bytes for point in points)
@@ -240,6 +245,7 @@ def estimate_search(preflight: Preflight) -> Estimate:
             points,
             warm,
             pruner,
+            longest=request.epochs,
             folds=request.outer,
             slots=slots,
             budget_seconds=budget,
@@ -294,7 +300,9 @@ def _backbone_plans(
         passes = [
             [place for place in own.passes if cost_model.keys[place[0]].backbone == name] for own in outcomes
         ]
-        needs = {need for point in points if point.backbone == name for need in point.needs}
+        needs = {
+            need for point in points for own in point.passes if own.backbone == name for need in own.needs
+        }
         plans.append(
             BackboneEstimate(
                 backbone=name,

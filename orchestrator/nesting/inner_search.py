@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
-from orchestrator.preflight.preflight import Notify, slots_for
+from orchestrator.preflight.preflight import slots_for
 from orchestrator.tuning.reopen import reopen_search
 from orchestrator.tuning.session import Begin
 from orchestrator.tuning.setup import Prepared, write_run
@@ -19,6 +19,7 @@ from results.run.records import OuterPlace, SearchRecord
 from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.notify import Notify
 from trainables.data.splits import Split, digest_of, read_split
 
 

@@ -24,7 +24,7 @@ from results.scores.ranking import objectives_of
 from results.scores.repeats import RepeatedTrial, Repeats, read_repeats
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
-from trainables.common.text import count_text
+from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
 from trainables.data.splits import Split, read_split
@@ -175,7 +175,7 @@ def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
         return
     place = one.run.search().repeat
     if place is None or place.trials != trials:
-        found = "another search" if place is None else f"trials {', '.join(map(str, place.trials))}"
+        found = "another search" if place is None else trials_text(place.trials)
         raise RunError(
             f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now; move "
             f"{one.run.path.parent} away to repeat these"

@@ -15,7 +15,6 @@ Source:
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -42,6 +41,8 @@ from results.scores.fold_scores import objective_values
 from results.scores.metrics import mean_fold_auc, metric_named
 from results.scores.ranking import Objectives, objectives_of
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.notify import Notify
+from trainables.common.text import trials_text
 from trainables.common.types import Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.training_data import TrainingData
@@ -52,8 +53,6 @@ from trainables.validation.epoch_selection import TrialSnapshot
 
 DISTILLATION_FILE: Final = "distillation.json"
 _FEWEST_FOLDS: Final = 3
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def distil(
     weight: float,
     allowed: AllowedChange,
     max_ms: float | None = None,
-    say: Say = lambda _: None,
+    say: Notify = lambda _: None,
 ) -> Student:
     """Train a student of an ensemble, or take the one that was trained before, and compare both.
 
@@ -101,7 +100,7 @@ def distil(
     _check_teacher(run, search, teacher)
     number = chosen_student(run, max_ms, say) if trial is None else trial
     check_student(run, number)
-    folder = RunFolder(run.path / "students" / f"{teacher.method}-{number:04d}")
+    folder = run.student_run(teacher.method, number)
     known = _read(folder, teacher, number, weight)
     if known is None:
         _train(run, folder, teacher, number, weight, say)
@@ -163,7 +162,7 @@ def _train(
     teacher: Ensemble,
     number: int,
     weight: float,
-    say: Say,
+    say: Notify,
 ) -> None:
     """Train a student and write its run folder, whole or not at all."""
     search, record, begun = run.search(), run.record(number), time.monotonic()
@@ -216,7 +215,7 @@ def _write(
 
 
 def teachers_targets(
-    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Say
+    run: RunFolder, teacher: Ensemble, training_data: TrainingData, runtime: TrialRuntime, say: Notify
 ) -> Float64Array:
     """Train the members of an ensemble without each fold, and predict the images of the others out of fold.
 
@@ -239,7 +238,7 @@ def teachers_targets(
         without = pool.where(pool.folds != fold)
         most = teacher.max_members or len(teacher.trials)
         chosen = without.only(choose_members(without, most, teacher.considered or most))
-        say(f"teachers of fold {fold + 1} of {folds}: training {_named(chosen.trials)} without it")
+        say(f"teachers of fold {fold + 1} of {folds}: training {trials_text(chosen.trials)} without it")
         rest, trials = training_data.without_fold(fold), dict[int, OutOfFold]()
         for number in chosen.trials:
             trials[number] = _out_of_fold(search, _config(run, number), rest, runtime)
@@ -335,7 +334,3 @@ def _places(rows: IntArray, wanted: IntArray) -> IntArray:
     order = np.argsort(rows)
     places: IntArray = order[np.searchsorted(rows[order], wanted)]
     return places
-
-
-def _named(trials: tuple[int, ...]) -> str:
-    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(map(str, trials))}"

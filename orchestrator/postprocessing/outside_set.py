@@ -19,10 +19,10 @@ from results.export.run_reference import reference_of
 from results.export.training_reference import TrainingReference, read_reference
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import (
+    SealedPatients,
     TestAccess,
     read_outside_accesses,
     record_outside_access,
-    sealed_digest,
 )
 from results.scores.metrics import STANDARD, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
@@ -159,14 +159,15 @@ def _evaluated(
     manifest, store = bundle.manifest, make_store(request)
     patch_set = read_outside(request, asked.notify)
     found = predict_outside(bundle, patch_set, request.task_definition, reference)
-    sealed = sealed_digest(found.groups)
-    before = len(read_outside_accesses(store, patch_set.fingerprint, sealed=sealed))
+    patients = SealedPatients.of(found.groups)
+    before = len(read_outside_accesses(store, patch_set.fingerprint, patients=patients))
     access = TestAccess(
         opening=uuid.uuid4().hex,
         when=datetime.now(UTC),
         by=asked.by,
         run=None if run is None else str(run.path),
-        sealed=sealed,
+        sealed=patients.digest,
+        patients=tuple(sorted(patients.each)),
         model=manifest.method,
         trials=tuple(member.trial for member in manifest.members),
         threshold=0.5 if manifest.threshold is None else manifest.threshold,

@@ -39,7 +39,7 @@ def open_test_part(
     Raises:
         RunError: If the run has no test part.
     """
-    from results.predictors.loading import predict_rows
+    from results.predictors.loading import open_row_predictor
 
     search = run.search()
     _check_is_no_inner_search(run, search.outer)
@@ -66,9 +66,7 @@ def open_test_part(
         trial=trial,
         refit=refit,
         operation=operation,
-        predict=lambda chosen: predict_rows(
-            run, chosen, ensemble=ensemble, trial=trial, refit=refit, operation=operation
-        ),
+        predict=open_row_predictor(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation),
         test_rows=test.rows,
         labels=test.labels,
         groups=test.groups,

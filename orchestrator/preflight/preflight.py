@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cluster.background import Connector
 from cluster.connect import Connection
@@ -53,6 +53,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.learned import learned_ranges
 from search_spaces.registry import Space, space_for
 from trainables.common.errors import ConfigError
+from trainables.common.notify import Notify
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.config.trial_config import TrialConfig
@@ -66,7 +67,7 @@ from trainables.models.weights import Inventory
 from trainables.runtime.devices import choose_device, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
 
-Notify = Callable[[str], None]
+_SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,16 +370,20 @@ def _gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
     """Number of GPUs of a trial; a Ray of this machine's own that is still starting will see its GPUs."""
     if request.gpus_per_trial is not None:
         return request.gpus_per_trial
-    gpus = count_gpus() if connect.begin() else connect().gpus
-    return 0.25 if gpus else 0.0
+    return _default_gpus(count_gpus() if connect.begin() else connect().gpus)
 
 
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
     """Number of GPUs of a trial, and number of trials at once."""
     gpus = request.gpus_per_trial
     if gpus is None:
-        gpus = 0.25 if connection.gpus else 0.0
+        gpus = _default_gpus(connection.gpus)
     return gpus, slots_for(request, gpus, connection)
+
+
+def _default_gpus(gpus: float) -> float:
+    """Number of GPUs of a trial that the user leaves open, where there are so many."""
+    return _SHARE if gpus else 0.0
 
 
 def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connection) -> int:

@@ -67,19 +67,52 @@ class MeasuredPrices:
         cost = self.costs.get(config.model.backbone)
         if cost is None:
             return 0.0
-        training, usual = config.training, self.sizes_px[config.model.backbone]
-        scale = _images_of(config) * ((config.input.size_px or usual) / usual) ** 2
+        step = measured_step(config, cost)
+        return self.training_seconds(config, _STEP_IN_PASSES * cost.forward if step is None else step)
+
+    def training_seconds(self, config: TrialConfig, step: float) -> float:
+        """Return the seconds of training the stages of a configuration, if all epochs run.
+
+        Args:
+            config: Configuration.
+            step: Seconds of a training step of all stages that train, for one image at the side that the
+                backbone has where the configuration leaves it open.
+        """
+        training, side = config.training, config.input.size_px
+        usual = self.sizes_px.get(config.model.backbone)
+        area = 1.0 if side is None or usual is None else (side / usual) ** 2
         epochs = training.epochs
         if training.first_phase not in ("none", "head"):
             epochs += training.first_phase_epochs
         seconds = trial_seconds(
-            _step_seconds(config, cost),
+            step,
             trained=self.images.trained,
             predicted=self.images.predicted,
             epochs=epochs,
             views=len(prediction_views(training.augmentation, average=training.average_views)),
         )
-        return scale * training.repeats * seconds
+        return _images_of(config) * area * training.repeats * seconds
+
+
+def measured_step(config: TrialConfig, cost: Cost | None) -> float | None:
+    """Return the seconds of a training step of all stages that train, for one image at the usual side.
+
+    Args:
+        config: Configuration.
+        cost: What its backbone costs; None where that was not measured.
+
+    Returns:
+        Seconds, 0 if no stage trains; None if such a step was not measured.
+    """
+    backbone = backbone_named(config.model.backbone)
+    plan = backbone.plan(config.model)
+    if cost is not None and cost.from_pixels is not None:
+        return cost.from_pixels
+    if plan.is_prefix_fixed and not plan.trained:
+        return 0.0
+    if cost is None or not plan.is_prefix_fixed or plan.depth != 1:
+        return None
+    return cost.last_stage.get(backbone.stage_names[backbone.cut_index(config.model.cut) - 1])
 
 
 def passes_of(config: TrialConfig, sizes_px: Mapping[str, int]) -> tuple[Pass, ...]:
@@ -221,17 +254,3 @@ def _others(part: TrialConfig) -> str:
     usual = {"weights": "imagenet", "channels": "replicate", "pair": "none"}
     changed = {name: value for name, value in model.items() if value != usual[name]}
     return ", ".join(f"{name}={value}" for name, value in sorted((inputs | changed).items()))
-
-
-def _step_seconds(config: TrialConfig, cost: Cost) -> float:
-    """Seconds of a training step of all stages that train, for one image at the backbone's own size."""
-    backbone = backbone_named(config.model.backbone)
-    plan = backbone.plan(config.model)
-    if cost.from_pixels is not None:
-        return cost.from_pixels
-    if plan.is_prefix_fixed and not plan.trained:
-        return 0.0
-    kept = backbone.stage_names[backbone.cut_index(config.model.cut) - 1]
-    if plan.is_prefix_fixed and plan.depth == 1 and kept in cost.last_stage:
-        return cost.last_stage[kept]
-    return _STEP_IN_PASSES * cost.forward

@@ -1,6 +1,5 @@
 """All that a report says about a run, read from its folder; nothing is computed again that a file holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +23,7 @@ from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.selection import best_again
 from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
+from trainables.common.text import trials_text
 from trainables.config.baseline import BASELINE_TEXT
 from trainables.data.columns import take_rows
 from trainables.data.patches import PatchSet
@@ -220,7 +220,7 @@ class RunFacts:
         kinds = {BEST_SINGLE: "the best trial", BASELINE: f"the baseline on {BASELINE_TEXT}"}
         kind = kinds.get(chosen.method, f"ensemble {chosen.method}")
         return Headline(
-            model=f"{kind} ({_trials(chosen.trials)})",
+            model=f"{kind} ({trials_text(chosen.trials)})",
             how="Members, weights, calibration and threshold were chosen anew without each fold before that "
             "fold was scored, out of all complete trials.",
             is_honest=True,
@@ -249,7 +249,3 @@ class RunFacts:
             return metric_interval(predictions, main, self.objectives.metrics, seed=self.search.request.seed)
         except (OneClassError, ScoreError):
             return None
-
-
-def _trials(numbers: Sequence[int]) -> str:
-    return f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

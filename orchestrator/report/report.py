@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from orchestrator.report import sections
 from orchestrator.report.checklist import Checklist, checklist_named, checklist_section
@@ -15,8 +15,6 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import marks
 from trainables.common.discovery import constants_of
 from trainables.common.files import write_atomically
-
-PAGE: Final = "report.html"  # in the run folder, unless another file is named
 
 
 @dataclass(frozen=True, slots=True)

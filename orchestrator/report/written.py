@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.report.pdf import print_pdf
-from orchestrator.report.report import PAGE, Report, make_report
+from orchestrator.report.report import Report, make_report
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.common.files import write_atomically
@@ -53,9 +53,10 @@ def write_report(
         UnknownNameError: If there is no such checklist.
         OSError: If a file cannot be written.
     """
-    page = run.path / PAGE if out is None else out
+    page = run.report_file if out is None else out
     if page.is_dir():
-        raise ConfigError(f"--out needs a file, such as {page / PAGE}, found the folder {page}")
+        example = page / run.report_file.name
+        raise ConfigError(f"--out needs a file, such as {example}, found the folder {page}")
     report = make_report(run, checklists=checklists, with_pictures=with_pictures)
     page.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(page, report.html)

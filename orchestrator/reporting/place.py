@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from trainables.common.errors import ConfigError
+from trainables.common.text import first_line
 
 _OBJECT_STORES: Final = (
     "s3",
@@ -169,8 +170,7 @@ class Place:
 
 def explained(error: BaseException) -> str:
     """What a storage says, in one line, after what to do about it where that is known."""
-    lines = str(error).strip().splitlines()
-    said = lines[0] if lines else type(error).__name__
+    said = first_line(error)
     for words, advice in _ADVICE:
         if any(word in said.lower() for word in words):
             return f"{advice} ({said})"

@@ -77,11 +77,6 @@ class TensorBoardLog(Callback):
             for known in (self._files, self._started, self._last_epoch):  # of those that run
                 known.pop(record.number, None)
 
-    @property
-    def score_tag(self) -> str:
-        """Tag of a complete trial's final score, which is also the metric column of the table."""
-        return _final_tag(self.metric)
-
     def write_experiment(self, columns: Collection[Column]) -> None:
         """Write the columns of the HParams table, replacing what an earlier session of the search wrote.
 

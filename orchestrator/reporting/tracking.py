@@ -20,6 +20,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.discovery import constants_of
 from trainables.common.errors import ConfigError, MachineError, UnknownNameError
+from trainables.common.text import first_line
 
 _FILES: Final = ("search.yaml", "leaderboard.csv", "split.json", "test_openings.jsonl")
 _END_SECONDS: Final = 300.0  # that the end of a search waits for its log,
@@ -152,11 +153,10 @@ class TrackingCallback(Callback):
         if self._failure is None or self._is_said:
             return
         self._is_said = True
-        lines = str(self._failure).strip().splitlines()
         raise MachineError(
             f"nothing more is logged to {self._tracker.name}, which failed: "
-            f"{lines[0] if lines else type(self._failure).__name__}; look at its server, its settings and "
-            "the network. The run folder has all, and a resumed search is logged from there on"
+            f"{first_line(self._failure)}; look at its server, its settings and the network. The run "
+            "folder has all, and a resumed search is logged from there on"
         ) from self._failure
 
 
@@ -168,5 +168,5 @@ def _scores(record: TrialRecord, metric: str) -> Scalars:
 
 
 def _files(run: RunFolder) -> list[Path]:
-    found = [run.path / name for name in _FILES] + sorted((run.path / "ensembles").glob("*.json"))
+    found = [run.path / name for name in _FILES] + sorted(run.ensembles.glob("*.json"))
     return [path for path in found if path.is_file()]

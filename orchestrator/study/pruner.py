@@ -41,13 +41,14 @@ class Pruner:
 
     Attributes:
         name: Name on the command line; for one of ours also the name of its file.
-        build: Makes the Optuna pruner. Its trials have the mean over folds as intermediate value, by epoch,
-            and for a pruner that compares folds a user attribute `fold_values:EPOCH` with one value a fold.
+        build: Makes the Optuna pruner. Its trials have the value of the metric as intermediate value, by
+            epoch, and for a pruner that compares folds a user attribute `fold_values:EPOCH` with one value
+            a fold.
         about: What it does, in a phrase.
         decides_at: Tells from an epoch (1-based) and the largest number of epochs whether trials are
             compared there.
         survival: Share of trials that outlive a comparison, in [0, 1], for `orchestrate plan`.
-        fewest_folds: Number of folds that it needs; 1 for one that compares means.
+        fewest_folds: Number of folds that it needs; 1 for one that compares trials as wholes.
     """
 
     name: str
@@ -63,8 +64,26 @@ class Pruner:
         return self.fewest_folds > 1
 
 
+def is_reference(number: int, *, is_first_point: bool) -> bool:
+    """Tell whether a trial is finished whatever the pruner says, as a measure for the others.
+
+    Others are compared with it all the same. Points to try first are a reference for all others, and of the
+    first few trials only two or three are at an epoch, where "the better half" is chance.
+
+    Args:
+        number: Trial number, from 0.
+        is_first_point: The trial is a point that is tried before the sampler proposes any.
+
+    >>> is_reference(3, is_first_point=False), is_reference(4, is_first_point=False)
+    (True, False)
+    """
+    return number < NEVER_PRUNED or is_first_point
+
+
 def is_cheap(epoch_seconds: float, epochs: int) -> bool:
     """Tell whether a trial is finished whatever the pruner says: its result is worth more than its seconds.
+
+    The pruner is not asked, so it learns nothing of the trial.
 
     Args:
         epoch_seconds: Mean time of an epoch so far, in seconds.

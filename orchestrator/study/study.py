@@ -27,7 +27,7 @@ from orchestrator.study.method import SearchMethod
 from orchestrator.study.neighbours import Draw
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial, sampler_attr
 from orchestrator.study.patience import OutOfPatienceError, Patience
-from orchestrator.study.pruner import FOLD_VALUES, NEVER_PRUNED
+from orchestrator.study.pruner import FOLD_VALUES, is_reference
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
@@ -185,6 +185,7 @@ class OptunaStudy:
 
         Raises:
             InvalidPointError: If the space proposes a point that cannot run.
+            OutOfPatienceError: If the storage of the study does not come back in time.
         """
         if self._orphans:
             trial = self._orphans.pop(0)
@@ -266,9 +267,8 @@ class OptunaStudy:
     def should_prune(self, number: int, epoch: int, value: float, fold_values: Sequence[float] = ()) -> bool:
         """Report an epoch (1-based) and return whether the pruner stops the trial there.
 
-        Initial points always finish, as a reference for all others, and so do the first few trials: with two
-        or three at an epoch, "the better half" is chance. Between comparisons nothing is decided, so nothing
-        is written either.
+        A trial that `is_reference` always finishes. Between comparisons nothing is decided, so nothing is
+        written either.
         """
         if not self.method.pruner.decides_at(epoch, self.context.epochs):
             return False
@@ -277,7 +277,7 @@ class OptunaStudy:
         if self.method.pruner.compares_folds:
             trial.set_user_attr(f"{FOLD_VALUES}{epoch}", list(fold_values))
         is_worse = trial.should_prune()  # called for every trial: a pruner may take notes in this call
-        return is_worse and number >= NEVER_PRUNED and "recipe" not in trial.user_attrs
+        return is_worse and not is_reference(number, is_first_point="recipe" in trial.user_attrs)
 
     def tell(self, record: TrialRecord) -> None:
         """Tell Optuna the result of a trial."""
@@ -394,14 +394,10 @@ def open_study(
     return study
 
 
-def study_in_memory(directions: Sequence[Direction] = ("maximize",)) -> optuna.Study:
-    """Create a study that is kept nowhere, for simulations.
-
-    Args:
-        directions: Direction in which each metric is optimised.
-    """
+def study_in_memory() -> optuna.Study:
+    """Create a study that maximises one metric and is kept nowhere, for simulations."""
     _say_only_errors()
-    return optuna.create_study(directions=list(directions))
+    return optuna.create_study(direction="maximize")
 
 
 def _say_only_errors() -> None:

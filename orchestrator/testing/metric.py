@@ -16,12 +16,12 @@ import numpy as np
 from results.run.records import OutOfFold
 from results.scores.decision_rule import deciding_metric, fit_decision_rule
 from results.scores.decisions import confusion
-from results.scores.fold_scores import objective_value_of
+from results.scores.fold_scores import objective_value
 from results.scores.influence import influences
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import METRICS, metric_named, register_metric
-from results.scores.ranking import Objective, Objectives
+from results.scores.ranking import Objective
 from trainables.common.registered import forget
 from trainables.common.types import FloatArray, IntArray
 
@@ -138,8 +138,7 @@ def _cases(metric: Metric, strength: float) -> list[OutOfFold]:
 
 
 def _value(metric: Metric, predictions: OutOfFold) -> float:
-    name = _known(metric)
-    return objective_value_of(predictions, name, Objectives((name,)))
+    return objective_value(predictions, _known(metric))
 
 
 def _predictions(classes: int, strength: float) -> OutOfFold:

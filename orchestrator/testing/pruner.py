@@ -142,14 +142,12 @@ class PrunerContract:
             epochs=EPOCHS,
             patience=None,
             is_recipe=False,
-            needs=(),
-            fills={},
-            pass_seconds=1.0,
+            passes=(),
             epoch_seconds=1.0,
             memory_bytes=0,
         )
         for number in range(200):
-            reached = draw_epochs(point, number, self.own, random)
+            reached = draw_epochs(point, number, self.own, random, longest=EPOCHS)
             assert reached == EPOCHS or self.own.decides_at(reached, EPOCHS)
             assert number >= NEVER_PRUNED or reached == EPOCHS
 

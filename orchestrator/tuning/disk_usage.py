@@ -7,6 +7,7 @@ from typing import Final
 
 from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
+from trainables.features.stored_files import features_folder
 
 _BLOCK_BYTES: Final = 512  # unit of `st_blocks`
 
@@ -37,7 +38,7 @@ def write_feature_limit(run: RunFolder, store: Path, *, budget: int, taken: int)
         budget: Disk budget in bytes.
         taken: Bytes that everything under the budget takes, stored features included.
     """
-    features = disk_usage([store / "prefix"])
+    features = disk_usage([features_folder(store)])
     limit, before = max(0, budget - taken + features), run.store_limit()
     if before is None or abs(before - limit) > limit // 50:
         write_atomically(run.store_limit_file, f"{limit}\n")

@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.tuning.depot import PIECE_BYTES
 from orchestrator.tuning.invoice import Piece
 from trainables.common.errors import MachineError
-from trainables.features.stored_files import meta_path
+from trainables.features.stored_files import features_folder, meta_path
 
 _PARTS: Final = 3  # key, view, file of a tap
 
@@ -25,7 +25,7 @@ class FeatureServer:
     """
 
     def __init__(self, store: Path) -> None:
-        self._folder = store / "prefix"
+        self._folder = features_folder(store)
 
     def offer(self, place: str) -> str | None:
         """Return the metadata of a file of features, as text; None if it is not there.

@@ -295,7 +295,7 @@ def run_trials(
     # Failed trials are in our records; Tune's list of them would break the live view.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    scratch, mark = run.path / ".ray", uuid.uuid4().hex
+    scratch, mark = run.ray_scratch, uuid.uuid4().hex
     depot = DepotKeeper(run, mark) if make_runner is None else None
     servers = FeatureServers(mark) if resources.lends_features else None
     state = SharedState(

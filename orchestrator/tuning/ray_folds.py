@@ -25,6 +25,7 @@ from results.errors import RunError
 from trainables.common.progress import work_done
 from trainables.common.registered import packed, unpack
 from trainables.common.remarks import remark_once
+from trainables.common.text import first_line
 from trainables.common.types import Float32Array
 from trainables.config.trial_config import TrialConfig
 from trainables.runtime.devices import choose_device, limit_threads
@@ -234,7 +235,7 @@ class FoldWorkers:
             try:
                 node = _answer(reference)
             except Exception as error:  # the trial goes on as before
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                reason = first_line(error)
                 remark_once(f"an idle worker cannot help trial {self._config['number']}: {reason}")
                 self._refused += 1
                 ray.kill(actor)
@@ -275,7 +276,7 @@ def _helpers_answer(reference: Any) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise LostProcessError(
             f"a worker that trained folds of the trial failed ({reason})", is_helpers=True
         ) from error

@@ -24,6 +24,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.progress import work_done
 from trainables.common.registered import unpack
 from trainables.common.remarks import take_remarks
+from trainables.common.text import first_line
 from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
@@ -157,7 +158,7 @@ class Worker(tune.Trainable):
         try:
             return self._fill()
         except Exception as error:  # as in a trial: its cause is told, and another machine may do better
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = first_line(error)
             from orchestrator.tuning.trial_runner import WorkerReport
 
             # A full disk here is not that of the run folder, which would end the search.

@@ -6,7 +6,7 @@ made again is used only if something that was written before proves it to be the
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +20,9 @@ from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from trainables.common.errors import OrchestrateError, SplitError
 from trainables.common.files import set_aside
+from trainables.common.notify import Notify
 from trainables.data.patches import select_rows
 from trainables.data.splits import Split, digest_of, read_split, write_split
-
-Notify = Callable[[str], None]
 
 _DAMAGED: Final = "damaged"
 

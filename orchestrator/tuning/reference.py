@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from orchestrator.preflight.preflight import Notify
 from orchestrator.preflight.run_data import open_baseline_data
 from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.tuning.rebuild import read_points
@@ -20,6 +19,8 @@ from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes.ours import BASELINE
 from trainables.common.errors import OutOfTimeError
+from trainables.common.notify import Notify
+from trainables.common.text import first_line
 from trainables.config.baseline import BASELINE_TEXT, is_baseline
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.runtime.fill_limit import FillLimit
@@ -64,7 +65,7 @@ def keep_reference(
     except OutOfTimeError:
         return  # it comes after the last trial, or with a resume
     except Exception as found:  # it is worth the end of no search, and its record says why it has no score
-        error = (str(found).strip().splitlines() or [type(found).__name__])[0]
+        error = first_line(found)
     record = BaselineRecord(
         config=flatten(config.model_dump(mode="json")),
         fingerprint=search.fingerprint,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from cluster.background import Connector
-from orchestrator.preflight.preflight import Notify, slots_for
+from orchestrator.preflight.preflight import slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import method_of
@@ -29,6 +29,7 @@ from search_spaces.learned import tried_digest
 from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
+from trainables.common.notify import Notify
 from trainables.common.text import command_text, count_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import read_split

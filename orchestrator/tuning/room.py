@@ -18,6 +18,7 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.common.files import is_disk_full
 from trainables.features.budget import GB, DiskBudget, evict
+from trainables.features.stored_files import features_folder
 
 _LOOK_SECONDS: Final = 10.0
 _SHARE_OF_LOOKING: Final = 0.02  # of the time at most, where a run folder has very many files
@@ -173,7 +174,7 @@ class RoomKeeper:
 
     def _free_features(self, needed: int) -> int:
         """Remove stored features that nobody reads, the least recently used first; returns their bytes."""
-        folder = self._store / "prefix"
+        folder = features_folder(self._store)
         if not folder.is_dir():
             return 0
         freed = 0

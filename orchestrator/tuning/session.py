@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.background import BackgroundConnection, Connector
 from cluster.connect import Connection, PlannedConnection, plan_connection
-from cluster.resources import WORKER_BYTES, Machine, trial_slots
 from orchestrator.callbacks import Callback, SearchView
-from orchestrator.preflight.preflight import Notify
+from orchestrator.preflight.preflight import slots_for
 from orchestrator.reporting.setting_columns import setting_columns
 from orchestrator.reporting.worker_time import TimeShares, WorkerTime
 from orchestrator.request import SearchRequest
@@ -29,6 +28,8 @@ from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
+from trainables.common.notify import Notify
+from trainables.common.text import first_line
 from trainables.models.registry import fixed_backbones
 from trainables.runtime.devices import kept_threads
 
@@ -193,8 +194,7 @@ def run_each(
                 begun, is_interrupted = time.monotonic(), _is_interrupted_at_first(prepared, surroundings)
                 if prepared.has_more and not is_interrupted:
                     spent = time.monotonic() - begun
-                    machines = connect().machines
-                    is_interrupted = _run_trials(prepared, surroundings, machines, lease, spent=spent)
+                    is_interrupted = _run_trials(prepared, surroundings, connect(), lease, spent=spent)
                 records = tuple(prepared.run.records())
                 if not is_interrupted:
                     _keep_last_reference(prepared, records, surroundings)
@@ -253,8 +253,7 @@ def write_reports(outcome: SearchOutcome) -> list[str]:
         try:
             write(outcome)
         except Exception as error:  # the data may be gone, the disk full, or the memory too small
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            missed.append(f"{name} could not be written: {reason}")
+            missed.append(f"{name} could not be written: {first_line(error)}")
     return missed
 
 
@@ -300,7 +299,7 @@ def _connector(surroundings: Surroundings, request: SearchRequest) -> Iterator[B
 def _run_trials(
     prepared: Prepared,
     surroundings: Surroundings,
-    machines: tuple[Machine, ...],
+    connection: Connection,
     lease: Lease,
     *,
     spent: float,
@@ -310,7 +309,7 @@ def _run_trials(
     Args:
         prepared: The search.
         surroundings: What it runs on, and who follows it.
-        machines: Machines of the cluster.
+        connection: Machines that Ray runs on.
         lease: Claim of this process to the run folder; the search ends when another process takes it over.
         spent: Seconds of the time of the search that are gone already.
     """
@@ -343,7 +342,7 @@ def _run_trials(
             view.note(f"first points: {', '.join(record.recipes)}")
         left = prepared.study.left
         manager.on_search_start()
-        resources = _resources(prepared, machines, max(1, left))
+        resources = _resources(prepared, connection, max(1, left))
         prepared.worker_time.begin(prepared.slots, most=max(1, left))
         began = datetime.now(UTC)
         try:
@@ -397,28 +396,20 @@ def _log_time(log: "TensorBoardLog", shares: TimeShares, notify: Notify) -> None
         notify(f"TensorBoard will not show where the time went: {error}")
 
 
-def _resources(prepared: Prepared, machines: tuple[Machine, ...], left: int) -> "Resources":
+def _resources(prepared: Prepared, connection: Connection, left: int) -> "Resources":
     """Resources of trials: what the user set, else GPU shares as measured, and all cores that would idle.
 
     Args:
         prepared: The search.
-        machines: Machines of the cluster.
+        connection: Machines that Ray runs on.
         left: Number of trials that are left to run, at least 1.
     """
     from orchestrator.tuning.ray_backend import Resources
 
-    record, slots = prepared.record, prepared.slots
+    record, slots, machines = prepared.record, prepared.slots, connection.machines
     cpus_per_trial, is_measured = record.request.fewest_cpus, record.shares_gpus_as_measured
     if is_measured and machines:
-        slots = trial_slots(
-            sum(machine.cpus for machine in machines),
-            sum(machine.gpus for machine in machines),
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=1 / SHARES,  # the smallest share that the allocator gives
-            workers=record.request.workers,
-            machines=machines,
-            memory_per_trial=0 if record.request.memory_gb is None else WORKER_BYTES,
-        )
+        slots = slots_for(record.request, 1 / SHARES, connection)  # the smallest share that trials get
     if record.request.cpus_per_trial is None:
         cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
     return Resources(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cluster.background import Connector
-from orchestrator.preflight.preflight import Notify, Preflight, run_preflight
+from orchestrator.preflight.preflight import Preflight, run_preflight
 from orchestrator.preflight.pricing import lasting, recorded_prices, stored_passes
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.request import SearchRequest, asked_objectives, check_request
@@ -32,6 +32,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.learned import tried_digest, tried_space
 from search_spaces.registry import Space
 from trainables.common.files import folder_in_progress, make_private
+from trainables.common.notify import Notify
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in

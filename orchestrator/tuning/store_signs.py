@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.errors import ConfigError
+from trainables.features.stored_files import features_folder
 
 RULE: Final = "must be a folder that all machines of the search see"
 REMEDY: Final = "mount the same folder on all of them, or leave --shared-store out"
@@ -66,8 +67,8 @@ def signs_in(folder: Path) -> Iterator[Signs]:
 def _stored(folder: Path) -> Signs:
     """Names of stored features, which are digests of what they were computed from."""
     with contextlib.suppress(OSError):
-        found = islice((folder / "prefix").iterdir(), _MOST_SIGNS)
-        return Signs(folder, tuple(f"prefix/{path.name}" for path in found))
+        found = islice(features_folder(folder).iterdir(), _MOST_SIGNS)
+        return Signs(folder, tuple(path.relative_to(folder).as_posix() for path in found))
     return Signs(folder, ())
 
 

@@ -32,6 +32,7 @@ from trainables.common.errors import (
     WeightsError,
 )
 from trainables.common.files import is_disk_full
+from trainables.common.text import first_line
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.training_data import TrainingData
 from trainables.features.feature_use import FeatureUse
@@ -128,10 +129,10 @@ class TrialRunner:
         gpus: Number of GPUs of this worker.
         cpus: Number of CPU cores of this worker.
         deadline: Reading of `time.monotonic()` at which the search is out of time; None for no limit. A late
-        trial ends with the best epoch that it reached, so that its work is not lost.
-    report_seconds: Seconds between two reports, where many workers report to one driver.
-    lender: Brings features that other machines have computed; None without one.
-    helpers: Other workers that may train folds of the trial; None without any.
+            trial ends with the best epoch that it reached, so that its work is not lost.
+        report_seconds: Seconds between two reports, where many workers report to one driver.
+        lender: Brings features that other machines have computed; None without one.
+        helpers: Other workers that may train folds of the trial; None without any.
     """
 
     def __init__(  # noqa: PLR0913 - a trial, and the circumstances
@@ -185,7 +186,7 @@ class TrialRunner:
                 is_end = self._advance(epochs)
         except Exception as error:  # every failure of a trial becomes its record
             if self._waits_after(error):
-                waits_for = _in_one_line(error)
+                waits_for = first_line(error)
             else:
                 failure, is_end = self._fail(error), True
         device = str(self.device or "cpu")
@@ -345,23 +346,23 @@ class TrialRunner:
     def _fail(self, error: Exception) -> TrialFailure | None:
         """Record the failure, or return it if it is none of the configuration's."""
         if self.device is not None and has_failed(self.device):
-            reason = f"the GPU does nothing more for this process: {_in_one_line(error)}"
+            reason = f"the GPU does nothing more for this process: {first_line(error)}"
             return TrialFailure("environment", reason, ends_worker=True)
         if isinstance(error, LostProcessError):
             return TrialFailure(
-                "lost_worker", _in_one_line(error), is_taken=error.is_taken, is_helpers=error.is_helpers
+                "lost_worker", first_line(error), is_taken=error.is_taken, is_helpers=error.is_helpers
             )
         if isinstance(error, (MachineError, *_ENVIRONMENT)):
-            return TrialFailure("environment", _in_one_line(error), is_disk_full(error))
+            return TrialFailure("environment", first_line(error), is_disk_full(error))
         try:
             self._write_failure(error)
         except OSError as unwritten:
-            return TrialFailure("environment", _in_one_line(unwritten), is_disk_full(unwritten))
+            return TrialFailure("environment", first_line(unwritten), is_disk_full(unwritten))
         return None
 
     def _write_failure(self, error: Exception) -> None:
         if isinstance(error, OutOfTimeError):
-            self._add(self._record(state="pruned", cause="time_budget", error=_in_one_line(error)))
+            self._add(self._record(state="pruned", cause="time_budget", error=first_line(error)))
             return
         cause = "exception"
         if isinstance(error, NanLossError):
@@ -441,8 +442,3 @@ def _search(run: RunFolder) -> SearchRecord:
     """
     run.search_file.stat()
     return run.search()
-
-
-def _in_one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]

@@ -15,6 +15,7 @@ from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import BY_AUC, Objectives
 from results.tables import csv_text, result_table
+from trainables.common.text import trials_text
 from trainables.config.baseline import BASELINE_TEXT
 
 
@@ -104,7 +105,7 @@ def _difference(ensemble: Ensemble) -> str:
 
 def _caption(ensembles: Sequence[Ensemble], objectives: Objectives, others: Sequence[Metric]) -> str:
     collapsed = sorted({number for ensemble in ensembles for number in ensemble.collapsed})
-    warning = f"Collapsed in some fold: trials {', '.join(map(str, collapsed))}. " if collapsed else ""
+    warning = f"Collapsed in some fold: {trials_text(collapsed)}. " if collapsed else ""
     if len(ensembles) == 1:
         return (
             f"{warning}Only one trial can be a member: the ensemble is that trial."

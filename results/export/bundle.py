@@ -1,11 +1,9 @@
 """Export of a chosen model to a folder with model, manifest and model card, written whole or not at all."""
 
-import contextlib
 import inspect
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from results.ensembles.ensemble import BEST, read_ensemble
 from results.errors import ExportError
+from results.export.bundle_folder import check_free, new_bundle
 from results.export.companions import digests_of_companions
 from results.export.descriptions import write_manifest
 from results.export.manifest import (
@@ -55,7 +54,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from trainables.common.files import folder_in_progress, write_atomically
+from trainables.common.files import write_atomically
 from trainables.common.processor import processor_name
 from trainables.common.types import IntArray
 from trainables.data.mammogram import preparation
@@ -176,7 +175,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             has_steps=opened.module.members.has_steps,
         )
     )
-    with _new_bundle(out) as folder, tempfile.TemporaryDirectory() as scratch:
+    with new_bundle(out) as folder, tempfile.TemporaryDirectory() as scratch:
         file = folder / MODEL_FILE
         novelty = novelty_of(run, opened)
         written = _write_graph(opened, novelty, inputs, Path(scratch), file, precision)
@@ -267,35 +266,6 @@ def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None)
             f"{max_ms:g}; take a single trial (--trial, one of {members}), or search "
             f"with --max-ms {max_ms:g}"
         )
-
-
-def check_free(out: Path) -> None:
-    """Refuse a folder that holds something.
-
-    Raises:
-        ExportError: If it does, or is a file.
-    """
-    if out.exists() and not out.is_dir():
-        raise ExportError(f"a bundle is a folder, and {out} is a file; give another --out")
-    if out.is_dir() and any(out.iterdir()):
-        raise ExportError(f"{out} holds files already, and a bundle replaces nothing; give another --out")
-
-
-@contextlib.contextmanager
-def _new_bundle(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when all went well, and is removed otherwise."""
-    with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(folder_in_progress(out))
-        except OSError as error:
-            raise ExportError(
-                f"cannot write a bundle to {out}: {error.strerror}: {error.filename}; give another --out"
-            ) from error
-        yield folder
-        try:
-            folder.replace(out)
-        except OSError as error:
-            raise ExportError(f"{out} was filled while the bundle was made; give another --out") from error
 
 
 def _undecided(opened: OpenedModel) -> IntArray:

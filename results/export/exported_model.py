@@ -17,6 +17,7 @@ from results.export.manifest import FORMAT, MANIFEST_FILE, MODEL_FILE, PREPARATI
 from results.export.model_file import check_model
 from results.scores.triage import OUTCOMES
 from trainables.common.onnx_runtime import onnxruntime
+from trainables.common.text import first_line
 from trainables.data.mammogram.preparation import Preparation, PreparationError
 
 _BATCH: Final = 8  # images in one run of the session, and
@@ -189,7 +190,7 @@ class Bundle:
         try:
             found, *further = (np.asarray(own) for own in self.session.run(None, feed))
         except Exception as error:  # ONNX Runtime has many error types and no common one
-            reason = str(error).splitlines()[0][:200]
+            reason = first_line(error)[:200]
             raise ExportError(f"the model cannot run on an image of {size}: {reason}") from error
         novelty = further[0] if further and self.manifest.novelty else 1.0
         if self.manifest.unit != "image":

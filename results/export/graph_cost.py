@@ -29,6 +29,7 @@ from trainables.common.errors import OrchestrateError
 from trainables.common.files import write_atomically
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.processor import processor_name
+from trainables.common.text import trials_text
 from trainables.features.locks import held
 from trainables.inference.finished_trials import FinishedTrial, ImageFormat, SharedBackbones
 
@@ -108,7 +109,7 @@ def measure_models(
         try:
             found[members] = _of_run(run, members, say)
         except OrchestrateError as error:
-            say(f"not measured: {_named(members)}: {error}")
+            say(f"not measured: {trials_text(members)}: {error}")
             continue
         add_costs(run, {members: found[members]})
         spent += (last := time.monotonic() - begun)
@@ -119,7 +120,7 @@ def _of_run(run: RunFolder, members: Sequence[int], say: Callable[[str], None]) 
     search, patch_set = run.search(), run.patch_set()
     trials = finished_members(run, members)
     image = ImageFormat(tuple(patch_set.images.shape[1:]), patch_set.max_value)
-    say(f"measuring what a prediction of {_named(members)} costs")
+    say(f"measuring what a prediction of {trials_text(members)} costs")
     return graph_cost(
         trials,
         image,
@@ -127,10 +128,6 @@ def _of_run(run: RunFolder, members: Sequence[int], say: Callable[[str], None]) 
         store=Path(search.store),
         is_float=patch_set.images.dtype.kind == "f",
     )
-
-
-def _named(members: Sequence[int]) -> str:
-    return f"trial{'s' if len(members) > 1 else ''} {', '.join(map(str, members))}"
 
 
 def _measured(

@@ -27,6 +27,7 @@ from torch import nn
 
 from results.errors import ExportError
 from results.export.allowed_change import PrecisionName
+from trainables.common.text import first_line
 from trainables.inference.shared_backbones import SharedBackbone
 from trainables.models.stages import TrainedPart
 
@@ -100,7 +101,7 @@ def convert_graph(
         else:
             _quantise(model, nodes, target, calibration)
     except Exception as error:  # the tools raise whatever they meet
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)[:200]
         raise ExportError(
             f"ONNX Runtime cannot convert this model to {precision}: {reason}; export it without --precision"
         ) from error

@@ -260,7 +260,7 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
             result = TestEvaluation.model_validate(one.result)
             return TestScores(
                 opening=result.opening,
-                openings=max(result.opening, len(read_accesses(run, sealed=one.sealed))),
+                openings=max(result.opening, len(read_accesses(run, patients=one.seen))),
                 images=result.images,
                 groups=result.groups,
                 metrics=result.metrics,

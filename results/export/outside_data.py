@@ -57,7 +57,7 @@ def predict_outside(
 ) -> OutsideData:
     """Check and predict the images of another set.
 
-    Patients with an image that the model was trained on are left out.
+    Patients with an image that the model was trained on, or that is sealed for its test, are left out.
 
     Args:
         bundle: The model.
@@ -66,23 +66,33 @@ def predict_outside(
         reference: What is kept of the model's training images; None where it is not known.
 
     Raises:
-        ExportError: If all images were in the training set, or they are unlike those that the model takes.
+        ExportError: If all images were in the training set or its sealed part, or they are unlike those that
+            the model takes.
         DataError: If labels, baselines, types or units of the images are missing.
         OneClassError: If fewer than two classes remain.
     """
     _check_alike(bundle, patch_set)
     rows = select_rows(patch_set, task)
     digests, figures = _looked_at(bundle, patch_set, rows.rows)
-    known = set() if reference is None else set(reference.digests)
-    is_copy = np.array([digest in known for digest in digests])
-    kept = ~np.isin(rows.groups, rows.groups[is_copy])
+    kept = np.ones(len(digests), dtype=np.bool_)
     notes = [] if reference is not None else [_NO_REFERENCE]
-    if is_copy.any():
-        notes.append(_said_of_copies(rows, is_copy, kept))
+    for what, known in (
+        ()
+        if reference is None
+        else (
+            ("among the training images", reference.digests),
+            ("sealed for the test of this model, which orchestrate evaluate RUN opens", reference.sealed),
+        )
+    ):
+        is_copy = np.isin(digests, known)
+        others = ~np.isin(rows.groups, rows.groups[is_copy])
+        if is_copy.any():
+            notes.append(_said_of_copies(rows, is_copy, others, what))
+        kept &= others
     if not kept.any():
         raise ExportError(
-            f"all {len(kept)} images of {patch_set.source} are of patients that the model was trained on; "
-            "give data that it never saw"
+            f"all {len(kept)} images of {patch_set.source} are of patients that the model was trained on, or "
+            "that are sealed for its test; give data that it never saw"
         )
     rows = _only(rows, kept)
     units = units_of(patch_set, rows, bundle.manifest.unit, task)
@@ -227,13 +237,13 @@ def _types(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> list[str]:
     return [FINDING_TYPES[kind] for kind in kinds.tolist()]
 
 
-def _said_of_copies(rows: TaskRows, is_copy: NDArray[np.bool_], kept: NDArray[np.bool_]) -> str:
+def _said_of_copies(rows: TaskRows, is_copy: NDArray[np.bool_], kept: NDArray[np.bool_], what: str) -> str:
     names = list(dict.fromkeys(rows.groups[is_copy].tolist()))
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     patients = count_text(len(names), "patient")
     images = count_text(int(is_copy.sum()), "image")
     return (
-        f"{images} of {patients} were among the training images ({named}): these patients are left out, "
+        f"{images} of {patients} were {what} ({named}): these patients are left out, "
         f"with {count_text(int((~kept).sum()), 'image')} in all"
     )
 

@@ -14,6 +14,7 @@ from results.export.torch_session import TorchSession
 from results.run.prediction_costs import GpuRuntime, PredictionTime
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.remarks import remark_once
+from trainables.common.text import first_line
 from trainables.runtime.memory import is_out_of_memory
 
 _FEWEST_RUNS, _MOST_RUNS, _ENOUGH_SECONDS = 3, 200, 1.0
@@ -77,8 +78,7 @@ def _on_gpu(
         return _fastest(session, one, time.perf_counter), "torch"
     except Exception as error:  # trials may have the card: a figure of a table is no reason to fail
         if not is_out_of_memory(error):
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            remark_once(f"no time on the GPU is measured: {reason}")
+            remark_once(f"no time on the GPU is measured: {first_line(error)}")
         return None, None
 
 

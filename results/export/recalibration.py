@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ExportError
+from results.export.bundle_folder import check_free, new_bundle
 from results.export.descriptions import write_manifest
 from results.export.exported_model import Bundle, load_bundle
 from results.export.manifest import (
@@ -34,7 +35,6 @@ from results.scores.metrics import METRICS, metric_named
 from results.scores.operating_point import Operation, odds_shift, threshold_at, to_share_of
 from results.scores.triage import TriageRule, fit_triage
 from trainables.common.errors import OrchestrateError
-from trainables.common.files import folder_in_progress
 from trainables.common.types import FloatArray
 
 _SLOPE, _INTERCEPT = "1.platt.slope", "1.platt.intercept"  # ends of the names of the graph's constants
@@ -75,9 +75,9 @@ def recalibrate_bundle(
         fingerprint: Fingerprint of the local data.
 
     Raises:
-        ExportError: If `out` holds something, the bundle has more classes than two, its threshold was chosen
-            for a metric that is not known here, or the new file does not predict what it should. Nothing is
-            left behind then.
+        ExportError: If `out` holds something or cannot be written, the bundle has more classes than two, its
+            threshold was chosen for a metric that is not known here, or the new file does not predict what it
+            should. Nothing is left behind then.
         ScoreError: If there are too few patients for what is asked.
     """
     bundle = load_bundle(path)
@@ -87,15 +87,15 @@ def recalibrate_bundle(
             f"{path} has no calibration of two classes that could be fitted again; search and export on the "
             "local data"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out} holds files already, and a bundle replaces nothing; give another --out")
+    out = out.resolve()
+    check_free(out)
     asked = Operation(
         at=operation.at or old.operation.at,
         prevalence=old.operation.prevalence if operation.prevalence is None else operation.prevalence,
         triage=operation.triage or old.operation.triage,
     )
     _check_metric(path, old, asked)
-    here = to_share_of(data.labels, old.operation.prevalence)
+    here = to_share_of(data.labels, _prevalence_of(old, asked))
     update = fit_update(data.labels, here.apply(data.probabilities), data.groups)
     local = composed(here, update.calibration)
     shift = odds_shift(float(data.labels.mean()), asked.prevalence)
@@ -114,11 +114,17 @@ def recalibrate_bundle(
             "created_at": datetime.now(UTC),
         }
     )
-    with folder_in_progress(out) as folder:
+    with new_bundle(out) as folder:
         manifest = _write(path, folder, manifest)
         _check(load_bundle(folder), bundle, change)
-        folder.replace(out)
     return RecalibratedBundle(out, manifest, update, calibrated)
+
+
+def _prevalence_of(old: Manifest, asked: Operation) -> float | None:
+    """Prevalence that the bundle's probabilities are for, where another one is asked for or was."""
+    if old.operation.prevalence is not None or asked.prevalence is None:
+        return old.operation.prevalence
+    return old.data.counts[old.positive] / sum(old.data.counts.values())
 
 
 def _check_metric(path: Path, old: Manifest, asked: Operation) -> None:

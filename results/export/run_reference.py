@@ -1,4 +1,4 @@
-"""What is kept of the training images of a run; the sealed test part is not read."""
+"""What is kept of the images of a run: of the sealed test part a digest, by which they are known again."""
 
 from results.export.manifest import ModelInput
 from results.export.training_reference import TrainingReference, training_reference
@@ -8,7 +8,7 @@ from trainables.data.splits import TEST, read_split
 
 
 def reference_of(run: RunFolder, wanted: ModelInput) -> TrainingReference:
-    """Look at the training images of a run once.
+    """Look at the images of a run once.
 
     Args:
         run: Folder of the search.
@@ -17,4 +17,6 @@ def reference_of(run: RunFolder, wanted: ModelInput) -> TrainingReference:
     patch_set = run.patch_set()
     rows = select_rows(patch_set, run.search().task_definition)
     is_training = read_split(run.split_file).folds_of(rows) != TEST
-    return training_reference(patch_set, rows.rows[is_training], rows.groups[is_training], wanted)
+    return training_reference(
+        patch_set, rows.rows[is_training], rows.groups[is_training], wanted, sealed=rows.rows[~is_training]
+    )

@@ -35,10 +35,12 @@ class TrainingReference(FrozenModel):
 
     Attributes:
         digests: Digests of the training images, ascending, in hexadecimal.
+        sealed: Digests of the images of the sealed test part; empty in bundles of earlier versions.
         figures: Name in `FIGURES` -> its distribution over the training images.
     """
 
     digests: tuple[str, ...]
+    sealed: tuple[str, ...] = ()
     figures: dict[str, FigureQuantiles]
 
 
@@ -75,15 +77,16 @@ def pixel_figures(images: Sequence[NDArray[Any]], wanted: ModelInput) -> dict[st
 
 
 def training_reference(
-    patch_set: PatchSet, rows: IntArray, groups: NDArray[Any], wanted: ModelInput
+    patch_set: PatchSet, rows: IntArray, groups: NDArray[Any], wanted: ModelInput, *, sealed: IntArray
 ) -> TrainingReference:
-    """Look at the training images once.
+    """Look at the training images once. Of sealed images a digest is taken, and nothing else.
 
     Args:
         patch_set: Images of the search.
         rows: Rows of the training part, shape (images,).
         groups: Patient of each, shape (images,).
         wanted: The image input of the model.
+        sealed: Rows of the sealed test part, shape (images,).
     """
     step = max(1, len(rows) // _MOST_FIGURES)
     digests, looked_at = [], []
@@ -93,8 +96,13 @@ def training_reference(
         if place % step == 0:
             looked_at.append(_figures(pixels, wanted.max_value))
     figures = np.array(looked_at)
+    of_sealed = {
+        digest_of(model_pixels(np.asarray(patch_set.images[row]), patch_set.max_value, wanted))
+        for row in sealed.tolist()
+    }
     return TrainingReference(
         digests=tuple(sorted(set(digests))),
+        sealed=tuple(sorted(of_sealed)),
         figures={
             name: FigureQuantiles.of(figures[:, column], groups[::step])
             for column, name in enumerate(FIGURES)

@@ -1,14 +1,15 @@
 """Which images make up a breast, exam or patient to predict: a table, folders, or DICOM headers."""
 
-import csv
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from results.errors import ExportError
+from results.export.image_table import ImageTable
 from trainables.common.errors import DataError
 from trainables.config.unit_config import UnitName
+from trainables.data.columns import NOT_STATED_WORDS, SIDES
 from trainables.data.dicom.headers import DicomHeader
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.prepared.identity import hashed
@@ -35,31 +36,26 @@ def read_unit_table(path: Path, unit: UnitName) -> tuple[list[Path], list[str]]:
     `laterality` names a breast, and needs `exam` or `patient` beside it. Files are relative to the table.
 
     Args:
-        path: The table.
+        path: The table, as `ImageTable` reads it; a side is `L`, `R`, `left` or `right`, in any case.
         unit: Unit of the model.
 
     Returns:
         The files, and the name of the unit of each.
 
     Raises:
-        ExportError: If it cannot be read, a column is missing, or a value is empty.
+        ExportError: If it cannot be read, a column is missing, or a value is empty, not known or no side.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ExportError(f"{path} cannot be read as a CSV table: {error}") from error
-    if not rows:
+    table = ImageTable.read(path)
+    if not table.rows:
         raise ExportError(f"{path} names no image; it needs a header and one row an image")
-    columns = _columns(path, list(rows[0]), unit)
+    columns = _columns(table, unit)
     files, units = [], []
-    for number, row in enumerate(rows, start=2):
-        values = [(row.get(name) or "").strip() for name in ("file", *columns)]
-        if not all(values):
-            empty = [name for name, value in zip(("file", *columns), values, strict=True) if not value]
-            raise ExportError(f"{path}, line {number}: {' and '.join(empty)} must not be empty")
-        files.append(path.parent / values[0])
-        units.append("/".join(values[1:]))
+    for number, row in table.rows.items():
+        where = f"{path}, line {number}"
+        if empty := [name for name in ("file", *columns) if not row[name]]:
+            raise ExportError(f"{where}: {' and '.join(empty)} must not be empty")
+        files.append(path.parent / row["file"])
+        units.append("/".join(_word(row[name], name, unit, where) for name in columns))
     return files, units
 
 
@@ -141,7 +137,22 @@ def _stated(header: DicomHeader) -> dict[str, str | None]:
     }
 
 
-def _columns(path: Path, found: Sequence[str], unit: UnitName) -> tuple[str, ...]:
+def _word(cell: str, name: str, unit: UnitName, where: str) -> str:
+    """A cell as it names a unit, a side as `L` or `R`."""
+    if cell.lower() in NOT_STATED_WORDS:
+        raise ExportError(
+            f"{where}: {name} is {cell}, and a {unit} needs one that is known; fill it in, or leave the "
+            "image out"
+        )
+    if name != "laterality":
+        return cell
+    if cell.upper() not in SIDES:
+        raise ExportError(f"{where}: unknown side {cell}; the side of a breast is L or R")
+    return SIDES[cell.upper()]
+
+
+def _columns(table: ImageTable, unit: UnitName) -> tuple[str, ...]:
+    found = next(iter(table.rows.values()))
     own = _ORDER[: _ORDER.index(_NEEDED[unit][0]) + 1]
     names = tuple(name for name in own if name in found)
     missing = [name for name in ("file", *_NEEDED[unit]) if name not in found]
@@ -149,7 +160,7 @@ def _columns(path: Path, found: Sequence[str], unit: UnitName) -> tuple[str, ...
         missing = ["exam or patient"]
     if missing:
         raise ExportError(
-            f"{path} lacks the column {' and '.join(missing)}: a table of a model by {unit} has file and "
-            f"{' and '.join(own)}; found {', '.join(found)}"
+            f"{table.path} lacks the column {' and '.join(missing)}: a table of a model by {unit} has file "
+            f"and {' and '.join(own)}; found {', '.join(table.header)}"
         )
     return names

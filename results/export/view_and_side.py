@@ -4,23 +4,19 @@ A set may have been prepared with a view and a side that its table stated and no
 ready alike at prediction only if they are stated there, too.
 """
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from results.errors import ExportError
-from trainables.data.columns import UNKNOWN_WORDS
+from results.export.image_table import ImageTable
+from trainables.data.columns import NOT_STATED_WORDS, SIDES, Laterality
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.mammogram.preparation import Preparation, prepare
 
-Side = Literal["L", "R"]
-
-_SIDES: Final[dict[str, Side]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
-_NOT_STATED_WORDS: Final = frozenset({*UNKNOWN_WORDS, "unknown"})  # in lower case
 _NO_STEPS: Final = Preparation(crop_breast=False, blank_background=False)  # but the turn to the left
 
 
@@ -34,7 +30,7 @@ class Stated:
     """
 
     view: str | None = None
-    side: Side | None = None
+    side: Laterality | None = None
 
 
 NOT_STATED: Final = Stated()
@@ -56,7 +52,7 @@ def stated_by(views: Sequence[str], sides: Sequence[str]) -> list[Stated]:
     known_views, known_sides = _known(views), _known(sides)
     if unknown := sorted({view for view in known_views if view is not None and view.upper() not in VIEWS}):
         raise ExportError(f"unknown view {', '.join(unknown)}; known are {', '.join(sorted(VIEWS))}")
-    if unknown := sorted({side for side in known_sides if side is not None and side.lower() not in _SIDES}):
+    if unknown := sorted({side for side in known_sides if side is not None and side.upper() not in SIDES}):
         raise ExportError(f"unknown side {', '.join(unknown)}; the side of a breast is L or R")
     number = max(len(views), len(sides))
     if not all(len(words) in (0, 1, number) for words in (views, sides)):
@@ -64,7 +60,7 @@ def stated_by(views: Sequence[str], sides: Sequence[str]) -> list[Stated]:
             f"views and sides are one for all images or one each, found {len(views)} and {len(sides)}"
         )
     by_view = [None if view is None else view.upper() for view in known_views] or [None]
-    by_side = [None if side is None else _SIDES[side.lower()] for side in known_sides] or [None]
+    by_side = [None if side is None else SIDES[side.upper()] for side in known_sides] or [None]
     return [Stated(by_view[place % len(by_view)], by_side[place % len(by_side)]) for place in range(number)]
 
 
@@ -76,11 +72,10 @@ def stated_in_table(path: Path) -> list[Stated]:
             `unknown`.
 
     Raises:
-        ExportError: If a view or a side is not known; the message names the line.
+        ExportError: If it cannot be read, or a view or a side is not known; the message names the line.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        return [_of_row(row, f"{path}, line {rows.line_num}") for row in rows]
+    rows = ImageTable.read(path).rows
+    return [_of_row(row, f"{path}, line {number}") for number, row in rows.items()]
 
 
 def check_stated(preparation: Preparation | None, *, images: int, stated: Sequence[Stated]) -> None:
@@ -132,12 +127,12 @@ def lacking(preparation: Preparation, pixels: NDArray[Any], white: float, known:
 
 def _known(words: Sequence[str]) -> list[str | None]:
     """Words without blanks around them, None for those that say that nothing is known."""
-    return [None if word.strip().lower() in _NOT_STATED_WORDS else word.strip() for word in words]
+    return [None if word.strip().lower() in NOT_STATED_WORDS else word.strip() for word in words]
 
 
-def _of_row(row: dict[str, Any], where: str) -> Stated:
+def _of_row(row: Mapping[str, str], where: str) -> Stated:
     """What the cells of a row state, by the rules of `stated_by`."""
     try:
-        return stated_by([row.get("view") or ""], [row.get("laterality") or ""])[0]
+        return stated_by([row.get("view", "")], [row.get("laterality", "")])[0]
     except ExportError as error:
         raise ExportError(f"{where}: {error}, or an empty cell where it is not known") from error

@@ -7,6 +7,7 @@ from results.errors import ExportError
 from results.export.graph_cost import measure_models
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
+from trainables.common.text import trials_text
 
 
 def best_within(run: RunFolder, max_ms: float) -> tuple[str, int | None]:
@@ -35,7 +36,7 @@ def best_within(run: RunFolder, max_ms: float) -> tuple[str, int | None]:
     if not slowest:
         raise ExportError(f"no model of {run.path} could be measured, so none can be kept within --max-ms")
     members, fastest = min(slowest.items(), key=lambda pair: pair[1])
-    named = f"trial{'s' if len(members) > 1 else ''} {', '.join(map(str, members))}"
+    named = trials_text(members)
     raise ExportError(
         f"no model of {run.path} answers within {max_ms:g} ms an image on one core; the fastest, of {named}, "
         f"takes {fastest:.1f} ms. Allow more (--max-ms), or search with --max-ms {max_ms:g}"

@@ -1,6 +1,6 @@
 """Loading of a run's model as a module, and its predictions for rows of the run's data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,28 +111,26 @@ def open_model(
     return OpenedModel(chosen, search, patch_set, configs, module)
 
 
-def predict_rows(
+def open_row_predictor(
     run: RunFolder,
-    rows: IntArray,
     *,
     ensemble: str = BEST,
     trial: int | None = None,
     refit: bool = False,
     operation: Operation = NOTHING_ASKED,
-) -> NDArray[np.float32]:
-    """Predict rows of the run's own patch set with all folds of every member, or with its refitted models.
+) -> Callable[[IntArray], NDArray[np.float32]]:
+    """Open a model that predicts rows of the run's own patch set: all folds of each member, or refitted ones.
 
     Args:
         run: Folder of the search.
-        rows: Rows of the patch set that take part in the task, shape (n,); of a search by breast, exam or
-            patient the row of the first image of each.
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Take the models that `orchestrate refit` trained.
         operation: What is asked of its decisions; probabilities are those at its prevalence.
 
     Returns:
-        Calibrated probabilities, shape (n, classes).
+        Function from rows that take part in the task, shape (n,), to calibrated probabilities, shape (n,
+        classes); of a search by breast, exam or patient a row is that of the first image of each.
 
     Raises:
         ExportError: If a closed-form member of an earlier version, fitted again, does not predict as it did
@@ -144,18 +142,22 @@ def predict_rows(
     _check_backbones(run.search(), configs)
     patch_set = open_patch_set(*run.search().data_location)
     if patch_set.is_table:
-        return _combined(chosen, _predict_columns(run, chosen, configs, patch_set, rows))
+        return lambda rows: _combined(chosen, _predict_columns(run, chosen, configs, patch_set, rows))
     members = _backbone_modules(run, patch_set, configs, classes=len(chosen.classes), refit=refit)
     search = run.search()
     module = _module(members, chosen, search, configs)
-    images, unit = _images_of(patch_set, search, rows)
-    inputs = inputs_of_rows(patch_set, search.task_definition, images, members.needs)
-    found = _in_batches(module.by_image, inputs)
-    if unit is None:
-        return found.astype(np.float32)
-    with torch.inference_mode():
-        together = module.by_unit.cpu()(torch.from_numpy(found), torch.from_numpy(unit))
-    return together[: len(rows)].numpy().astype(np.float32)
+
+    def predicted(rows: IntArray) -> NDArray[np.float32]:
+        images, unit = _images_of(patch_set, search, rows)
+        inputs = inputs_of_rows(patch_set, search.task_definition, images, members.needs)
+        found = _in_batches(module.by_image, inputs)
+        if unit is None:
+            return found.astype(np.float32)
+        with torch.inference_mode():
+            together = module.by_unit.cpu()(torch.from_numpy(found), torch.from_numpy(unit))
+        return together[: len(rows)].numpy().astype(np.float32)
+
+    return predicted
 
 
 def _module(
@@ -188,13 +190,12 @@ def finished_models(run: RunFolder, trials: Sequence[int]) -> dict[int, Finished
     return dict(zip(configs, _finished_trials(run, configs, refit=False), strict=True))
 
 
-def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = False) -> list[FinishedTrial]:
+def finished_members(run: RunFolder, trials: Sequence[int]) -> list[FinishedTrial]:
     """Return trials of a run with the weights of their models.
 
     Args:
         run: Folder of the search.
         trials: Trial numbers.
-        refit: Take the models that `orchestrate refit` trained.
 
     Raises:
         ExportError: If the data are a table, or a trial guesses at random.
@@ -203,7 +204,7 @@ def finished_members(run: RunFolder, trials: Sequence[int], *, refit: bool = Fal
     configs = {number: _config(run, number) for number in trials}
     _check_backbones(run.search(), configs)
     _check_images(f"trial {trials[0]}", run.patch_set(), configs)
-    return _finished_trials(run, configs, refit=refit)
+    return _finished_trials(run, configs, refit=False)
 
 
 def weights_of(config: TrialConfig, search: SearchRecord) -> WeightsFile | None:
@@ -298,8 +299,8 @@ def _finished_trials(
     return [finished(run, search, number, config, type_trial) for number, config in configs.items()]
 
 
-def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDArray[Any]:
-    """Predictions of a module in batches; `axis` is the axis of the examples in its output."""
+def _in_batches(module: nn.Module, inputs: ModelInputs) -> NDArray[Any]:
+    """Predictions of a module, made in batches."""
     device = choose_device(1.0 if torch.cuda.is_available() else 0.0)
     # Channels last is about three times faster on a CPU; the layout of the weights passes on to activations.
     module = module.to(memory_format=torch.channels_last).to(device)
@@ -308,7 +309,7 @@ def _in_batches(module: nn.Module, inputs: ModelInputs, *, axis: int = 0) -> NDA
             module(**{name: tensor.to(device) for name, tensor in batch.tensors().items()}).cpu()
             for batch in inputs.batches()
         ]
-    return torch.cat(found, dim=axis).numpy()
+    return torch.cat(found).numpy()
 
 
 def _config(run: RunFolder, number: int) -> TrialConfig:

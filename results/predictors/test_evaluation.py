@@ -17,7 +17,7 @@ from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.run.test_accesses import TestAccess, read_accesses, record_access, sealed_digest
+from results.run.test_accesses import SealedPatients, TestAccess, read_accesses, record_access
 from results.scores.calibration import calibration_slope
 from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
@@ -175,14 +175,15 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
             f"with: {run.command('leaderboard')}"
         )
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit, operation=operation)
-    sealed = sealed_digest(groups)
-    before = len(read_accesses(run, sealed=sealed))
+    patients = SealedPatients.of(groups)
+    before = len(read_accesses(run, patients=patients))
     opening = TestAccess(
         opening=uuid.uuid4().hex,
         when=now,
         by=by,
         run=str(run.path),
-        sealed=sealed,
+        sealed=patients.digest,
+        patients=tuple(sorted(patients.each)),
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,

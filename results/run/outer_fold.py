@@ -5,7 +5,6 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from results.errors import DamagedFileError
 from results.run.run_folder import RunFolder
 from trainables.common.files import write_atomically
 from trainables.common.frozen import FrozenModel
+from trainables.common.text import first_line
 from trainables.common.types import FloatArray, IntArray
 
 Role = Literal["shipped", "incumbent", "first_point", "baseline"]
@@ -105,8 +105,8 @@ def write_outer_fold(inner: RunFolder, fold: OuterFold, predictions: FoldPredict
         groups=predictions.groups,
         **arrays,  # type: ignore[arg-type] # stubs take the names for options
     )
-    write_atomically(_predictions_file(inner), buffer.getvalue())
-    write_atomically(_file(inner), fold.model_dump_json(indent=1) + "\n")
+    write_atomically(inner.outer_predictions_file, buffer.getvalue())
+    write_atomically(inner.outer_fold_file, fold.model_dump_json(indent=1) + "\n")
 
 
 def read_outer_fold(inner: RunFolder) -> tuple[OuterFold, FoldPredictions] | None:
@@ -116,8 +116,8 @@ def read_outer_fold(inner: RunFolder) -> tuple[OuterFold, FoldPredictions] | Non
         DamagedFileError: If a file does not hold what it should.
     """
     try:
-        fold = OuterFold.model_validate_json(_file(inner).read_bytes())
-        with np.load(io.BytesIO(_predictions_file(inner).read_bytes()), allow_pickle=False) as stored:
+        fold = OuterFold.model_validate_json(inner.outer_fold_file.read_bytes())
+        with np.load(io.BytesIO(inner.outer_predictions_file.read_bytes()), allow_pickle=False) as stored:
             found = FoldPredictions(
                 stored["rows"],
                 stored["labels"],
@@ -128,15 +128,7 @@ def read_outer_fold(inner: RunFolder) -> tuple[OuterFold, FoldPredictions] | Non
         return None
     except (ValidationError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedFileError(
-            f"{_file(inner)} or the predictions beside it are damaged: {str(error).splitlines()[0]}; remove "
-            "both to predict the fold again"
+            f"{inner.outer_fold_file} or the predictions beside it are damaged: "
+            f"{first_line(error)}; remove both to predict the fold again"
         ) from error
     return fold, found
-
-
-def _file(inner: RunFolder) -> Path:
-    return inner.path / "outer_fold.json"
-
-
-def _predictions_file(inner: RunFolder) -> Path:
-    return inner.path / "outer_fold.npz"

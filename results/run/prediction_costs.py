@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.run.run_folder import RunFolder
 from trainables.common.frozen import FrozenModel
 from trainables.common.processor import processor_name
-
-COSTS_FILE: Final = "prediction_costs.json"
-
 
 GpuRuntime = Literal["onnxruntime", "torch"]
 
@@ -72,7 +69,7 @@ class PredictionCosts(FrozenModel):
 def read_costs(run: RunFolder) -> PredictionCosts:
     """Return what was measured for a run; empty where nothing was, or the file is no such record."""
     try:
-        return PredictionCosts.model_validate_json((run.path / COSTS_FILE).read_bytes())
+        return PredictionCosts.model_validate_json((run.costs_file).read_bytes())
     except (FileNotFoundError, ValidationError):  # figures that can be measured again are worth no error
         return PredictionCosts(processor=processor_name())
 
@@ -91,4 +88,4 @@ def add_costs(run: RunFolder, found: Mapping[tuple[int, ...], PredictionTime]) -
         facts = {name: getattr(cost, name) for name in PredictionTime.model_fields}
         models[key] = ModelCost(trials=key, **facts)
     kept = PredictionCosts(processor=here, models=tuple(models[key] for key in sorted(models)))
-    run.write_json(run.path / COSTS_FILE, json.loads(kept.model_dump_json()))
+    run.write_json(run.costs_file, json.loads(kept.model_dump_json()))

@@ -19,7 +19,7 @@ from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
 from trainables.common.files import is_disk_full, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, first_line, typed_path
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.splits import TEST_PART, read_split
 from trainables.features.locks import held
@@ -74,6 +74,21 @@ class RunFolder:
         return self.path / "leaderboard.csv"
 
     @property
+    def report_file(self) -> Path:
+        """Report of the search, as one HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def bundle(self) -> Path:
+        """Bundle of the model that a search with `--finish` exports at its end."""
+        return self.path / "bundle"
+
+    @property
+    def costs_file(self) -> Path:
+        """What predictions of the run's models cost, as JSON."""
+        return self.path / "prediction_costs.json"
+
+    @property
     def sessions_file(self) -> Path:
         """What the workers did with their time: one line of JSON for each session."""
         return self.path / "sessions.jsonl"
@@ -98,6 +113,16 @@ class RunFolder:
         return RunFolder(self.path / _OUTER / str(fold))
 
     @property
+    def outer_fold_file(self) -> Path:
+        """In the folder of a search that does not see an outer fold: what predicted that fold, as JSON."""
+        return self.path / "outer_fold.json"
+
+    @property
+    def outer_predictions_file(self) -> Path:
+        """In the folder of a search that does not see an outer fold: the predictions of that fold."""
+        return self.path / "outer_fold.npz"
+
+    @property
     def repeats_file(self) -> Path:
         """Scores of the finalists that were trained again, as JSON."""
         return self.path / "repeats.json"
@@ -105,6 +130,10 @@ class RunFolder:
     def repeat_run(self, repeat: int) -> "RunFolder":
         """Run folder of the search that trains the finalists again, 1-based."""
         return RunFolder(self.path / _REPEATS / str(repeat))
+
+    def student_run(self, method: str, number: int) -> "RunFolder":
+        """Run folder of the student that learned from an ensemble by the configuration of a trial."""
+        return RunFolder(self.path / "students" / f"{method}-{number:04d}")
 
     def trial(self, number: int) -> Path:
         """Folder of one trial."""
@@ -130,6 +159,21 @@ class RunFolder:
     def mark_file(self, mark: str) -> Path:
         """Empty file by which a worker knows that it sees this very folder, and not one of the same path."""
         return self.path / f".mark-{mark}"
+
+    @property
+    def ray_scratch(self) -> Path:
+        """What Ray Tune writes while the search runs; it is removed at the end."""
+        return self.path / ".ray"
+
+    @property
+    def lock_file(self) -> Path:
+        """Empty file that the process which runs the search holds locked."""
+        return self.path / ".lock"
+
+    @property
+    def owner_file(self) -> Path:
+        """Process that runs the search, and its beats, for machines to which locks are not carried."""
+        return self.path / ".owner.json"
 
     @property
     def resume_command(self) -> str:
@@ -225,7 +269,7 @@ class RunFolder:
                 "first trial; name another folder, or latest"
             ) from error
         except _NOT_A_RECORD as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise RunError(f"{self.search_file} cannot be read: {reason}; was it edited by hand?") from error
 
     @contextlib.contextmanager
@@ -241,20 +285,20 @@ class RunFolder:
         Raises:
             RunError: If another process runs it, or the file system has no locks.
         """
-        owner_file = self.path / ".owner.json"
         with contextlib.ExitStack() as stack:
             try:
-                is_ours = stack.enter_context(held(self.path / ".lock", may_wait=False))
+                is_ours = stack.enter_context(held(self.lock_file, may_wait=False))
             except OSError as error:
                 raise RunError(
                     f"{self.path} cannot be kept from other searches: {error.strerror}; or put --runs on "
                     "another file system"
                 ) from error
-            other = lives_elsewhere(owner_file, say=say) if is_ours else read_owner(owner_file)
+            known = self.owner_file
+            other = lives_elsewhere(known, say=say) if is_ours else read_owner(known)
             if not is_ours or other is not None:
                 who = f" ({other.said})" if other else ""
                 raise RunError(f"{self.path} is being searched by another process{who}; wait, or stop it")
-            yield stack.enter_context(owned(owner_file))
+            yield stack.enter_context(owned(known))
 
     def write_record(self, record: TrialRecord) -> None:
         """Write the record of a trial, in the place of the one that it may have."""

@@ -49,7 +49,8 @@ class SearchRequest(BaseModel):
 
     data: str | None = option(
         None,
-        "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, or "
+        "an .npz file, a folder of .npy tensors in the Pisa layout, a folder CLASS/FILE of images, a "
+        "prepared set, a published collection as it is downloaded (orchestrate data prepare list), or "
         "phantom: synthetic patches; the task wisconsin has a table of its own",
         group="data",
         metavar="PATH",
@@ -143,7 +144,7 @@ class SearchRequest(BaseModel):
         group="budget",
         unit="minutes",
         ge=0.05,
-        shown_default="a sixth of --minutes, else 10",
+        shown_default="a sixth of --minutes and at least 0.5, else 10",
     )
     stall_minutes: float | None = option(
         None,
@@ -318,7 +319,7 @@ class SearchRequest(BaseModel):
         group="reuse",
         flag="--recipe",
         metavar="ID",
-        shown_default="the best that fit, for a third of the trials",
+        shown_default="the best that fit: at most eight, in at most half of the trials",
     )
     start_from: str | None = option(
         None,

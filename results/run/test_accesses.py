@@ -4,13 +4,15 @@ Every search on a data set seals the same patients unless told otherwise, so loo
 each opening is written to both logs, and counted once.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from trainables.common.errors import SplitError
 from trainables.common.frozen import FrozenModel
 from trainables.data.splits import TEST, Split, read_split
 
+_DIGITS: Final = 12  # of a patient's digest: two of a million agree by chance once in 500 sets
+
 
 class TestAccess(FrozenModel):
     """One time that the test part was read.
@@ -33,6 +37,7 @@ class TestAccess(FrozenModel):
         by: Command that opened the test part.
         run: Run folder of the model; None in logs of earlier versions.
         sealed: Digest of the sealed patients; None in logs of earlier versions.
+        patients: Digest of each of them, ascending; empty in logs of earlier versions.
         refit_digest: Digest of the refitted weights; None for fold models.
         images: Number of test images.
         data: Fingerprint of other labelled data that were looked at in place of the test part; None for the
@@ -48,6 +53,7 @@ class TestAccess(FrozenModel):
     by: str
     run: str | None = None
     sealed: str | None = None
+    patients: tuple[str, ...] = ()
     model: str
     trials: tuple[int, ...]
     threshold: float
@@ -56,11 +62,36 @@ class TestAccess(FrozenModel):
     data: str | None = None
     result: dict[str, Any] | None = None
 
+    @property
+    def seen(self) -> "SealedPatients":
+        """The patients that were looked at."""
+        return SealedPatients(self.sealed or "", frozenset(self.patients))
 
-def sealed_digest(groups: NDArray[Any]) -> str:
-    """Return a digest of the sealed patients, the same in all runs that sealed them."""
-    names = "\n".join(sorted(map(str, np.unique(groups))))
-    return hashlib.sha256(names.encode()).hexdigest()
+
+@dataclass(frozen=True, slots=True)
+class SealedPatients:
+    """The patients of a sealed part, without their names.
+
+    Attributes:
+        digest: Digest of all of them, the same in all runs that sealed them.
+        each: Digest of each; empty where a log of an earlier version does not tell them.
+    """
+
+    digest: str
+    each: frozenset[str]
+
+    @classmethod
+    def of(cls, groups: NDArray[Any]) -> "SealedPatients":
+        """Return the patients of some images, given the patient of each, shape (images,)."""
+        names = sorted(map(str, np.unique(groups)))
+        return cls(
+            hashlib.sha256("\n".join(names).encode()).hexdigest(),
+            frozenset(hashlib.sha256(name.encode()).hexdigest()[:_DIGITS] for name in names),
+        )
+
+    def were_seen_by(self, access: TestAccess) -> bool:
+        """Tell whether an opening looked at some of them."""
+        return self.digest == access.sealed or not self.each.isdisjoint(access.patients)
 
 
 def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
@@ -70,7 +101,7 @@ def record_access(run: RunFolder, entry: Mapping[str, Any]) -> None:
         run: Folder of the search.
         entry: Plain values of the line; `opening` names the opening that it belongs to.
     """
-    _record((_shared_log(run), run.openings_file), entry)
+    _record((run.openings_file, _shared_log(run)), entry)
 
 
 def record_outside_access(
@@ -84,45 +115,47 @@ def record_outside_access(
         fingerprint: Fingerprint of the other data.
         entry: Plain values of the line, as of `TestAccess`.
     """
-    _record((_log_of(store, fingerprint), *([] if run is None else [run.openings_file])), entry)
+    _record((*([] if run is None else [run.openings_file]), _log_of(store, fingerprint)), entry)
 
 
-def read_outside_accesses(store: Path, fingerprint: str, *, sealed: str) -> list[TestAccess]:
-    """Return every look at some patients of other labelled data, with any model, oldest first.
+def read_outside_accesses(store: Path, fingerprint: str, *, patients: SealedPatients) -> list[TestAccess]:
+    """Return every look at some of the patients of other labelled data, with any model, oldest first.
 
     Args:
         store: Folder of stored data and features.
         fingerprint: Fingerprint of the other data.
-        sealed: Digest of the patients.
+        patients: The patients.
 
     Raises:
         RunError: If a line of the log cannot be read.
     """
-    found = [one for one in _read(_log_of(store, fingerprint)) if one.sealed == sealed]
+    found = [one for one in _read(_log_of(store, fingerprint)) if patients.were_seen_by(one)]
     return sorted(found, key=lambda one: one.when)
 
 
 def _record(logs: Iterable[Path], entry: Mapping[str, Any]) -> None:
-    line = json.dumps(entry, allow_nan=False)
+    line, logs = json.dumps(entry, allow_nan=False), tuple(logs)
+    for path in logs:  # what is in one of them alone would be a look that never took place
+        _open(path)
     for path in logs:
         _append(path, line)
 
 
-def read_accesses(run: RunFolder, *, sealed: str | None = None) -> list[TestAccess]:
-    """Return every time that the run's test part was read, by this run or another one, oldest first.
+def read_accesses(run: RunFolder, *, patients: SealedPatients | None = None) -> list[TestAccess]:
+    """Return every time that the run's test part was read, or a part of it by another run, oldest first.
 
     Args:
         run: Folder of the search.
-        sealed: Digest of the sealed patients; None returns what this run did alone. Where the search started
-            from one on fewer patients and kept its sealed ones sealed, looks at those count, too.
+        patients: The sealed patients; None returns what this run did alone. Where the search started from one
+            on fewer patients and kept its sealed ones sealed, looks at those count, too.
 
     Raises:
         RunError: If a line of a log cannot be read; a log is evidence, so it is never repaired silently.
     """
     own = [one for one in _read(run.openings_file) if one.data is None]
-    if sealed is None:
+    if patients is None:
         return own
-    others = [one for one in _read(_shared_log(run)) if one.sealed == sealed] + _before_it_grew(run)
+    others = [one for one in _read(_shared_log(run)) if patients.were_seen_by(one)] + _before_it_grew(run)
     found = {one.opening: one for one in (*others, *own)}
     return sorted(found.values(), key=lambda one: one.when)
 
@@ -135,7 +168,7 @@ def openings_of(run: RunFolder, split: Split) -> list[TestAccess]:
         split: Its split.
     """
     groups = _sealed_groups(split)
-    return read_accesses(run, sealed=sealed_digest(np.array(sorted(groups)))) if groups else []
+    return read_accesses(run, patients=SealedPatients.of(np.array(sorted(groups)))) if groups else []
 
 
 def _before_it_grew(run: RunFolder) -> list[TestAccess]:
@@ -166,17 +199,29 @@ def _log_of(store: Path, fingerprint: str) -> Path:
     return store / "test_openings" / f"{fingerprint[:24]}.jsonl"
 
 
-def _append(path: Path, line: str) -> None:
-    try:
+def _open(path: Path) -> None:
+    """Make sure that a log is there and can be written."""
+    with _closed_if_unable():
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            _flush_folder(path.parent)
+
+
+def _append(path: Path, line: str) -> None:
+    with _closed_if_unable():
         append_line(path, line)
+
+
+@contextlib.contextmanager
+def _closed_if_unable() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunError(
             f"the test part stays closed, since the log of its openings cannot be written: {error}"
         ) from error
-    if is_new:
-        _flush_folder(path.parent)
 
 
 def _read(path: Path) -> list[TestAccess]:
@@ -195,10 +240,10 @@ def _read(path: Path) -> list[TestAccess]:
 
 
 def _entries(path: Path) -> Iterable[Any]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             yield json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _damaged(path, f"line {number}") from error
 
 

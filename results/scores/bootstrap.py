@@ -123,27 +123,6 @@ def bootstrap_interval(
     return Interval(estimate, float(low), float(high))
 
 
-def paired_difference(
-    groups: NDArray[Any],
-    first: Statistic,
-    second: Statistic,
-    *,
-    resamples: int = 1000,
-    seed: int,
-) -> Interval:
-    """Return the interval of `first` minus `second`, both computed on the same resamples.
-
-    Two models that are right and wrong on the same patients have a narrow difference even where the interval
-    of each is wide. Arguments are those of `bootstrap_interval`.
-    """
-    return bootstrap_interval(
-        groups,
-        lambda counts: first(counts) - second(counts),
-        resamples=resamples,
-        seed=seed,
-    )
-
-
 def draw_counts(patients: IntArray, resamples: int, random: np.random.Generator) -> IntArray:
     """Draw patients with replacement, and return how often each image is drawn with its patient.
 

@@ -59,20 +59,19 @@ def roc_curve_with_band(predictions: OutOfFold, positive: int = 1, *, seed: int)
     return _mean_curve(predictions, positive, _sensitivity_on_grid, seed)
 
 
-def precision_recall_curve_with_band(predictions: OutOfFold, positive: int = 1, *, seed: int) -> Curve:
-    """Return the mean precision-recall curve over folds: precision at equal recall.
+def precision_recall_curve_with_band(predictions: OutOfFold, *, seed: int) -> Curve:
+    """Return the mean precision-recall curve over folds: precision at equal recall, of the second class.
 
     At recall 0, which no threshold reaches, it is that of the highest threshold.
 
     Args:
         predictions: Out-of-fold predictions.
-        positive: Index of the class that is told from all others.
         seed: Random seed of the band.
 
     Raises:
         OneClassError: If no fold holds both that class and others.
     """
-    return _mean_curve(predictions, positive, _precision_on_grid, seed)
+    return _mean_curve(predictions, 1, _precision_on_grid, seed)
 
 
 def _mean_curve(predictions: OutOfFold, positive: int, curve: _FoldCurve, seed: int) -> Curve:

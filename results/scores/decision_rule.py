@@ -140,6 +140,9 @@ def cross_fit(
             decisions are left out.
         operation: What the user asks of the decisions; a fold whose other folds do not reach it takes the
             threshold that is nearest.
+
+    Raises:
+        ScoreError: If anything is asked of the decisions, and there are more classes than two.
     """
     asked = METRICS.values() if metrics is None else metrics
     wanted = [metric.name for metric in asked if metric.judges_decisions]

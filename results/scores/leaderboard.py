@@ -143,11 +143,11 @@ class Row:
 def leaderboard(run: RunFolder) -> list[Row]:
     """Rank the trials of a run.
 
-    Args:
-        run: Folder of the search, finished or not.
-
     Of more than `MOST_COMPARED` complete trials the best by their records are compared, and have scores and
     intervals; so has the best on colour and intensity only. The others have what their records hold.
+
+    Args:
+        run: Folder of the search, finished or not.
 
     Returns:
         Complete trials by what the search optimises and requires (of equals, the one with fewer trained

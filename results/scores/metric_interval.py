@@ -24,12 +24,11 @@ from results.scores.decision_intervals import (
     wilson_interval,
 )
 from results.scores.decision_rule import cross_fit
-from results.scores.fold_scores import objective_value_of
+from results.scores.fold_scores import objective_value
 from results.scores.influence import influences, probability_influences
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
-from results.scores.ranking import Objectives
 from trainables.common.types import FloatArray, IntArray
 
 
@@ -59,7 +58,7 @@ def metric_interval(predictions: OutOfFold, metric: str, searched: Sequence[str]
             metrics=[found],
             inflation=inflation,
         )[found.name]
-    estimate = objective_value_of(predictions, metric, Objectives((metric,)))
+    estimate = objective_value(predictions, metric)
     variance = float((influences(predictions, metric, searched) ** 2).sum()) * inflation
     return _interval(found, estimate, variance, fewest_patients(predictions.labels, predictions.groups))
 

@@ -47,11 +47,6 @@ class OperatingPoint(FrozenModel):
         """Text as it is typed, such as `sensitivity=0.95` or `cost=10:1`."""
         return f"{self.aim}={self.value:g}{':1' if self.aim == 'cost' else ''}"
 
-    @property
-    def is_of_prevalence(self) -> bool:
-        """True if the threshold depends on how common the finding is."""
-        return self.aim in ("recall-rate", "ppv", "cost")
-
 
 class Operation(FrozenModel):
     """What a user asks of the decisions of a model.

@@ -3,17 +3,22 @@
 The id of each test says which: `README.md:49 parsed`.
 """
 
+import argparse
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from fenced_blocks import Block, blocks_of
-from page_commands import BLOCKS, PAGES, SHELL, check, commands_of, status
+from page_commands import BLOCKS, PAGES, ROOT, SHELL, check, commands_of, status
 
 from orchestrator.cli.main import VERBS, build_parser
 
 INLINE = re.compile(r"`(orchestrate [^`]+)`")
+BARE = re.compile(r"(?<!`)`(--[^`]+)`")
+FLAG = re.compile(r"(?:^|(?<= ))--[a-z-]+")
+OF_OTHERS = {"--exclusive"}  # of Slurm
+OF_THE_PAST = ("CHANGELOG.md", "lab_log.md")  # what was true on a day stays as it was written
 
 
 def shell(text: str, comment: str = "") -> Block:
@@ -49,17 +54,45 @@ def test_python_of_a_page_compiles(block: Block) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_within_sentences_exist(page: Path) -> None:
-    if page.name in ("CHANGELOG.md", "lab_log.md"):
-        return  # what was true on a day stays as it was written
-    for typed in INLINE.findall(page.read_text().replace("\n", " ")):
-        verb = typed.split()[1]
-        flags = re.findall(r"(?<= )--[a-z-]+", typed)
-        assert [flag for flag in flags if flag not in flags_of(verb)] == [], typed
+    if page.name in OF_THE_PAST:
+        return
+    for typed in INLINE.findall(without_blocks(page.read_text())):
+        known = flags_of(next(iter(build_parser()._subparsers._group_actions)).choices[typed.split()[1]])
+        assert unknown_flags(typed, known) == [], typed
 
 
-def flags_of(verb: str) -> set[str]:
-    """Every option of a verb and of its actions."""
-    parsers, found = [next(iter(build_parser()._subparsers._group_actions)).choices[verb]], set()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_stand_by_themselves_exist(page: Path, known_flags: set[str]) -> None:
+    if page.name in OF_THE_PAST or page.parent.name == "adr":
+        return
+    for typed in BARE.findall(without_blocks(page.read_text())):
+        assert unknown_flags(typed, known_flags) == [], typed
+
+
+def test_an_option_that_does_not_exist_is_seen(known_flags: set[str]) -> None:
+    text = "`--recipes` names\n```sh\nmake --quick\n```\nand `--trials 3 --set x=--y`"
+    typed = BARE.findall(without_blocks(text))
+    assert [flag for one in typed for flag in unknown_flags(one, known_flags)] == ["--recipes"]
+
+
+@pytest.fixture(scope="module")
+def known_flags() -> set[str]:
+    """Every option of every verb, of the benchmarks, and of other programs that pages speak of."""
+    benchmarks = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
+    return flags_of(build_parser()) | set(re.findall(r'"(--[a-z-]+)"', benchmarks)) | OF_OTHERS
+
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL).replace("\n", " ")
+
+
+def unknown_flags(typed: str, known: set[str]) -> list[str]:
+    return [flag for flag in FLAG.findall(typed) if flag not in known]
+
+
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Every option of a parser and of its verbs or actions."""
+    parsers, found = [parser], set()
     while parsers:
         for action in parsers.pop()._actions:
             found |= set(action.option_strings)

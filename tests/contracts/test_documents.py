@@ -31,6 +31,16 @@ def test_reference_pages_and_diagrams_are_made_from_the_code() -> None:
     )
 
 
+def test_the_page_of_files_names_every_path_of_a_run_once() -> None:
+    text = (ROOT / "docs" / "reference-files.md").read_text()
+    paths = re.findall(
+        r"^\| `(\S+)` \|", text.partition("## Run folder")[2].partition("###")[0], re.MULTILINE
+    )
+    assert len(paths) == len(set(paths))
+    assert {"trials/NUMBER/checkpoint.safetensors", "ensembles/ENSEMBLE.json", "outer/FOLD"} <= set(paths)
+    assert {"students/METHOD-NUMBER", "bundle", "report.html", "prediction_costs.json"} <= set(paths)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_cell_that_explains_is_left_without_words(page: Path) -> None:
     rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]

@@ -12,7 +12,7 @@ from finished_run import CONFIGS, make_run, pixels
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
-from results.predictors.loading import open_model, predict_rows
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.model_inputs import as_model_input
 
 ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]
@@ -53,7 +53,7 @@ def test_an_exported_ensemble_agrees_with_torch(run, tmp_path):
     _agrees_on_other_sizes(open_model(run, ensemble="stack_logistic").module, tmp_path / "bundle")
     rows = np.arange(4)
     found = load_bundle(tmp_path / "bundle").predict(list(pixels()[:4]))
-    np.testing.assert_allclose(found, predict_rows(run, rows, ensemble="stack_logistic"), atol=1e-5)
+    np.testing.assert_allclose(found, open_row_predictor(run, ensemble="stack_logistic")(rows), atol=1e-5)
 
 
 def test_a_bundle_is_one_file_with_manifest_and_card(run, tmp_path):
@@ -78,7 +78,7 @@ def test_other_kinds_of_images_are_exported_too(dtype, colours, tmp_path):
     assert report.manifest.input.channels == (3 if colours else 1)
     images = pixels(dtype, images=2, colours=colours)
     found = load_bundle(tmp_path / "bundle").predict(list(images))
-    np.testing.assert_allclose(found, predict_rows(run, np.arange(2), trial=0), atol=1e-5)
+    np.testing.assert_allclose(found, open_row_predictor(run, trial=0)(np.arange(2)), atol=1e-5)
 
 
 def _agrees_on_other_sizes(module, bundle):

@@ -12,7 +12,7 @@ from paired_run import TRIALS, make_runs, place_in, split_of, store_pairs, train
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
-from results.predictors.loading import open_model, predict_rows
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.model_inputs import ModelInputs
 from trainables.config.trial_config import ModelConfig
 
@@ -63,7 +63,7 @@ def test_an_exported_ensemble_of_all_of_them_agrees_with_torch(run, tmp_path):
         baselines=list(images[rows - 1]),
         types=["calcification", "mass", "mass", "calcification"],
     )
-    np.testing.assert_allclose(predicted, predict_rows(run, rows, ensemble="stack_logistic"), atol=1e-4)
+    np.testing.assert_allclose(predicted, open_row_predictor(run, ensemble="stack_logistic")(rows), atol=1e-4)
 
 
 @pytest.mark.long
@@ -102,7 +102,9 @@ def test_single_images_of_five_classes_are_exported_and_predicted(tmp_path):
     assert manifest.threshold is manifest.calibration is None
     predicted = load_bundle(tmp_path / "bundle").predict(list(patches.images[:5]))
     assert predicted.shape == (5, 5)
-    np.testing.assert_allclose(predicted, predict_rows(run, np.arange(5), ensemble="average"), atol=1e-5)
+    np.testing.assert_allclose(
+        predicted, open_row_predictor(run, ensemble="average")(np.arange(5)), atol=1e-5
+    )
 
 
 def _agrees_on_other_sizes(opened, bundle):

@@ -9,7 +9,7 @@ from finished_run import make_run, pixels
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
-from results.predictors.loading import predict_rows
+from results.predictors.loading import open_row_predictor
 from results.run.run_folder import RunFolder
 
 NET = "timm:test_vit"
@@ -45,7 +45,7 @@ def test_an_exported_ensemble_of_readouts_agrees_with_torch_and_with_the_search(
     assert report.manifest.parity.onnx_difference < 1e-5
     assert report.manifest.parity.out_of_fold_difference < 5e-3
     found = load_bundle(tmp_path / "bundle").predict(list(pixels()[:4]))
-    np.testing.assert_allclose(found, predict_rows(run, np.arange(4), ensemble="average"), atol=1e-5)
+    np.testing.assert_allclose(found, open_row_predictor(run, ensemble="average")(np.arange(4)), atol=1e-5)
 
 
 def test_features_of_readouts_are_stored_under_names_of_their_own(run: RunFolder) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import yaml
 
+from trainables.common.text import first_line
+
 
 class PlainYamlError(ValueError):
     """A text that is not YAML, or not plain; the message is one line."""
@@ -43,7 +45,7 @@ def load_yaml(content: bytes) -> Any:
     except RecursionError as error:
         raise PlainYamlError("it is too deeply nested") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise PlainYamlError(str(error).splitlines()[0]) from error
+        raise PlainYamlError(first_line(error)) from error
 
 
 def dump_yaml(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import shlex
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 # They turn the order of what is printed around, so that a name reads as another one.
@@ -39,6 +40,25 @@ def clock_text(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0.0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def trials_text(numbers: Sequence[int]) -> str:
+    """Return trials by their numbers.
+
+    >>> trials_text((7,)), trials_text((1, 2))
+    ('trial 7', 'trials 1, 2')
+    """
+    return f"trial{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing.
+
+    >>> first_line(ValueError("too small" + chr(10) + "by 3")), first_line(MemoryError())
+    ('too small', 'MemoryError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def printable(text: str, *, keeps: str = "\n\t") -> str:

@@ -50,7 +50,14 @@ _LESION_FREE_OF_OWN: Final = frozenset(
     map(plain_name, ("healthy", "no_finding", "no_findings", "no_lesion", "no_lesions"))
 )
 _NO_FINDING: Final = (LEFT_OUT,) * len(FINDINGS)  # a question that finding codes do not answer
-_FROM_003: Final = (0, 3, 1, 4, 2)  # normal, benign calc, benign mass, malignant calc, malignant mass
+FINDING_OF_003: Final = (0, 3, 1, 4, 2)  # code `003` -> place in `FINDINGS`, which is its code `pisa`
+# Kind of a finding -> its code `pisa` where it is benign, and where it is malignant.
+CODES_OF_KIND: Final = MappingProxyType(
+    {
+        kind: (FINDINGS.index(f"{kind}_benign"), FINDINGS.index(f"{kind}_malignant"))
+        for kind in ("mass", "calcification")
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -169,7 +176,7 @@ class Task:
             "task": tuple(range(len(self.classes))),
             "own": tuple(range(len(self.classes))),
             "pisa": of_finding,
-            "003": tuple(of_finding[finding] for finding in _FROM_003),
+            "003": tuple(of_finding[finding] for finding in FINDING_OF_003),
         }[label_codes]
         known = {*range(len(book)), *((LEFT_OUT,) if label_codes == "own" else ())}
         unknown = sorted(set(np.unique(codes).tolist()) - known)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,16 @@ from trainables.common.types import IntArray
 from trainables.data.parquet import read_parquet, write_parquet
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
+Laterality: TypeAlias = Literal["L", "R"]
 
 COLUMNS_FILE: Final = "columns.parquet"
 EXTRA_COLUMN: Final = "is_extra"  # of a table: true for images that train in every fold and are never scored
 
 # How an unknown value reads once it is text, in lower case: an empty cell, NaN or None.
 UNKNOWN_WORDS: Final = ("", "nan", "none")
+NOT_STATED_WORDS: Final = (*UNKNOWN_WORDS, "unknown")  # and as people write it in a table
+# Side of a breast by the words for it, in capitals.
+SIDES: Final[Mapping[str, Laterality]] = MappingProxyType({"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"})
 
 
 def checked_columns(columns: Mapping[str, NDArray[Any]], count: int) -> Columns:

@@ -12,7 +12,7 @@ from trainables.common.progress import worked
 from trainables.common.remarks import remark_once
 from trainables.features.budget import DiskBudget
 from trainables.features.stored_files import Meta, Stored, checked_header, discard, meta_of
-from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
+from trainables.features.stored_header import DamagedFeaturesError, ExpectedFeatures
 from trainables.features.writer import PartialFile
 from trainables.runtime.lender import FeatureLender
 
@@ -55,7 +55,7 @@ class LentFeatures:
             meta = meta_of(offer, place)
             blocks = (piece.data for piece in self._lender.pieces(place, meta.bytes))
             return kept(blocks, meta, path, room, expected, place)
-        except DamagedFileError as error:
+        except DamagedFeaturesError as error:
             with contextlib.suppress(OSError):
                 discard(path)
             remark_once(f"features of another machine are damaged and are not used: {error}")
@@ -83,7 +83,7 @@ def kept(
         source: Where they come from, for messages.
 
     Raises:
-        DamagedFileError: If they are not what the metadata say, or not what is expected.
+        DamagedFeaturesError: If they are not what the metadata say, or not what is expected.
         OSError: If they cannot be written.
     """
     coming = iter(blocks)
@@ -113,4 +113,4 @@ def _write_checked(
         worked()
         position += len(block)
     if position != meta.bytes or partial.checksum() != meta.crc32:
-        raise DamagedFileError(f"{source} does not match its checksum")
+        raise DamagedFeaturesError(f"{source} does not match its checksum")

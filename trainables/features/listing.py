@@ -17,7 +17,7 @@ from trainables.features.budget import (
     stored_files,
     sweep,
 )
-from trainables.features.stored_files import PARTIAL
+from trainables.features.stored_files import PARTIAL, features_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def stored_keys(store: Path) -> list[StoredKey]:
     Args:
         store: Folder of the store; its features are in `prefix`, its data sets in `data`.
     """
-    files = sorted(stored_files(store / "prefix"), key=_key_folder)
+    files = sorted(stored_files(features_folder(store)), key=_key_folder)
     found = [_summary(store, folder, list(group)) for folder, group in groupby(files, key=_key_folder)]
     return sorted(found, key=lambda key: -key.used_at)
 
@@ -98,7 +98,7 @@ def prune(
         unused_seconds: Remove files that were not used for this many seconds; None for none.
         is_trial: True to report what would be removed without removing it.
     """
-    room = DiskBudget(store / "prefix")
+    room = DiskBudget(features_folder(store))
     if not room.folder.is_dir():
         return Pruned(0, 0, 0, 0, 0)
     with room.reservation() as reservation:

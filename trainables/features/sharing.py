@@ -23,10 +23,11 @@ from trainables.features.stored_files import (
     Meta,
     Stored,
     discard,
+    features_folder,
     meta_path,
     read_meta,
 )
-from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
+from trainables.features.stored_header import DamagedFeaturesError, ExpectedFeatures
 
 _BLOCK_BYTES: Final = 1 << 22
 
@@ -52,7 +53,7 @@ class SharedFolder:
             return self._copied(source, read_meta(source), path, room, expected)
         except FileNotFoundError:
             return None
-        except DamagedFileError as error:
+        except DamagedFeaturesError as error:
             self._damaged.add(source)
             with contextlib.suppress(OSError):
                 discard(path)
@@ -84,7 +85,7 @@ class SharedFolder:
         return False
 
     def _counterpart(self, path: Path) -> Path:
-        return self.folder / "prefix" / path.parent.parent.name / path.parent.name / path.name
+        return features_folder(self.folder) / path.parent.parent.name / path.parent.name / path.name
 
     def _copied(
         self, source: Path, meta: Meta, path: Path, room: DiskBudget, expected: ExpectedFeatures

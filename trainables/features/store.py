@@ -29,10 +29,11 @@ from trainables.features.stored_files import (
     PARTIAL,
     Stored,
     discard,
+    features_folder,
     meta_path,
     open_stored,
 )
-from trainables.features.stored_header import DamagedFileError, ExpectedFeatures
+from trainables.features.stored_header import DamagedFeaturesError, ExpectedFeatures
 from trainables.models.taps import Shape, Tap
 from trainables.preprocessing.views import View
 from trainables.runtime.lender import FeatureLender
@@ -118,7 +119,7 @@ class PrefixStore:
         shared: Path | None = None,
         lender: FeatureLender | None = None,
     ) -> None:
-        self.folder = folder / "prefix"
+        self.folder = features_folder(folder)
         self.room = DiskBudget(self.folder, budget_bytes)
         self.shared = SharedFolder(shared) if shared else None
         lent = LentFeatures(lender) if lender else None
@@ -174,7 +175,7 @@ class PrefixStore:
     def _view(self, wanted: _Wanted, view: View, tally: _Tally, *, may_wait: bool) -> FloatArray | None:
         """Open, fetch or compute one view; None if another process is computing it."""
         path = wanted.path(view)
-        with contextlib.suppress(DamagedFileError):  # looked at again when the lock of the view is held
+        with contextlib.suppress(DamagedFeaturesError):  # looked at again when the lock of the view is held
             stored = open_stored(path, wanted.expected)
             if stored is not None:
                 return _taken(stored, tally)
@@ -205,7 +206,7 @@ class PrefixStore:
         """Look for the file again, as no other process can write it now: here, then elsewhere."""
         try:
             stored = open_stored(path, expected)
-        except DamagedFileError as error:
+        except DamagedFeaturesError as error:
             remark_once(f"stored features are damaged and are computed again: {error}")
             tally.rebuilt += 1
             with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ from trainables.common.errors import PrefixError
 from trainables.common.types import FloatArray
 from trainables.features.locks import is_at, share
 from trainables.features.stored_header import (
-    DamagedFileError,
+    DamagedFeaturesError,
     ExpectedFeatures,
     Header,
     check_finite,
@@ -37,9 +37,19 @@ from trainables.features.stored_header import (
 )
 
 PARTIAL: Final = ".partial"
+_FEATURES: Final = "prefix"  # folder of a store
 _BLOCK_BYTES: Final = 1 << 22
 _checksums: dict[tuple[int, int, int, int], int] = {}  # of files that this process has read whole
 _finite: set[tuple[int, int, int, int]] = set()  # files in which this process has looked for NaN
+
+
+def features_folder(store: Path) -> Path:
+    """Return the folder of the features in a store, as `<key>/<view>/<tap>.npy`.
+
+    Args:
+        store: Folder of the store, of this machine or shared.
+    """
+    return store / _FEATURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ def read_meta(path: Path) -> Meta:
 
     Raises:
         FileNotFoundError: If there is none: the features are not there either, or not yet.
-        DamagedFileError: If it cannot be parsed.
+        DamagedFeaturesError: If it cannot be parsed.
     """
     return meta_of(meta_path(path).read_text(), meta_path(path))
 
@@ -147,12 +157,12 @@ def meta_of(text: str, where: object) -> Meta:
     """Return the metadata in the text of `Meta.as_json`.
 
     Raises:
-        DamagedFileError: If it cannot be parsed.
+        DamagedFeaturesError: If it cannot be parsed.
     """
     try:
         return Meta(**json.loads(text))
     except (ValueError, TypeError) as error:
-        raise DamagedFileError(f"{where} cannot be read: {error}") from error
+        raise DamagedFeaturesError(f"{where} cannot be read: {error}") from error
 
 
 def open_stored(path: Path, expected: ExpectedFeatures | None = None) -> Stored | None:
@@ -163,7 +173,7 @@ def open_stored(path: Path, expected: ExpectedFeatures | None = None) -> Stored 
         expected: The features that are asked for; None takes any.
 
     Raises:
-        DamagedFileError: If its content is not what was written, or not what is expected.
+        DamagedFeaturesError: If its content is not what was written, or not what is expected.
     """
     while True:
         try:
@@ -176,7 +186,7 @@ def open_stored(path: Path, expected: ExpectedFeatures | None = None) -> Stored 
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise DamagedFeaturesError(f"{path} cannot be read: {error.strerror or error}") from error
         with contextlib.suppress(OSError):  # a store that is read-only
             os.utime(meta_path(path))
         return stored
@@ -192,15 +202,15 @@ def mapped(file: io.FileIO, path: Path, meta: Meta, expected: ExpectedFeatures |
     """Check an open file that is locked for reading, and map it.
 
     Raises:
-        DamagedFileError: If its content is not what was written, or not what is expected.
+        DamagedFeaturesError: If its content is not what was written, or not what is expected.
     """
     descriptor = file.fileno()
     seal = _Seal(descriptor, path)
     size = os.fstat(descriptor).st_size
     if size != meta.bytes:
-        raise DamagedFileError(f"{path} has {size} bytes, not the {meta.bytes} that were written")
+        raise DamagedFeaturesError(f"{path} has {size} bytes, not the {meta.bytes} that were written")
     if checksum(descriptor) != meta.crc32:
-        raise DamagedFileError(f"{path} does not match its checksum")
+        raise DamagedFeaturesError(f"{path} does not match its checksum")
     header = checked_header(file, path, meta, expected)
     # The map keeps a copy of the descriptor, and with it the lock, until the last array on it is gone.
     memory = mmap(descriptor, 0, access=ACCESS_READ)
@@ -219,11 +229,11 @@ def checked_header(
     """Read the header of an open file and compare it with its metadata and with what is expected.
 
     Raises:
-        DamagedFileError: If it fits neither.
+        DamagedFeaturesError: If it fits neither.
     """
     header = read_header(file, where)
     if header.bytes != meta.bytes or header.shape[:1] != (meta.images,):
-        raise DamagedFileError(
+        raise DamagedFeaturesError(
             f"{where} is not what its metadata say: {header.shape} in {meta.bytes} bytes for {meta.images} "
             "images"
         )

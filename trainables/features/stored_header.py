@@ -23,7 +23,7 @@ _BLOCK_NUMBERS: Final = 1 << 21
 _EXPONENTS: Final = {2: (np.uint16, 0x7C00), 4: (np.uint32, 0x7F800000)}
 
 
-class DamagedFileError(PrefixError):
+class DamagedFeaturesError(PrefixError):
     """A stored file whose content is not what was written."""
 
 
@@ -71,10 +71,10 @@ class ExpectedFeatures:
             where: Its path, for the message.
 
         Raises:
-            DamagedFileError: If number type, number of images or shape differ.
+            DamagedFeaturesError: If number type, number of images or shape differ.
         """
         if self.kind == "float32" and header.kind.itemsize != 4:
-            raise DamagedFileError(f"{where} holds {header.kind.name}, not float32")
+            raise DamagedFeaturesError(f"{where} holds {header.kind.name}, not float32")
         wanted: tuple[int | None, ...] = (None,) if self.tap.is_pooled else (None, None, None)
         if self.shape is not None:
             wanted = self.shape[:1] if self.tap.is_pooled else self.shape
@@ -82,23 +82,23 @@ class ExpectedFeatures:
         fits = len(found) == 1 + len(wanted) and found[0] == self.images
         if not fits or any(size not in (None, other) for size, other in zip(wanted, found[1:], strict=True)):
             asked = ", ".join("any" if size is None else str(size) for size in (self.images, *wanted))
-            raise DamagedFileError(f"{where} has shape {found}, not ({asked})")
+            raise DamagedFeaturesError(f"{where} has shape {found}, not ({asked})")
 
 
 def read_header(file: BinaryIO | io.FileIO, where: object) -> Header:
     """Read the header of an open file, from its begin.
 
     Raises:
-        DamagedFileError: If it is not one that a store writes.
+        DamagedFeaturesError: If it is not one that a store writes.
     """
     file.seek(0)
     try:
         np.lib.format.read_magic(file)
         shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # numpy's parser has many error types and no common one
-        raise DamagedFileError(f"{where} has no header that can be read: {error}") from error
+        raise DamagedFeaturesError(f"{where} has no header that can be read: {error}") from error
     if kind.str not in _KINDS or is_fortran:
-        raise DamagedFileError(f"{where} holds numbers of type {kind.str!r}, not float16 or float32")
+        raise DamagedFeaturesError(f"{where} holds numbers of type {kind.str!r}, not float16 or float32")
     return Header(shape, kind, file.tell())
 
 
@@ -110,10 +110,10 @@ def check_finite(array: NDArray[Any], where: object) -> None:
         where: Path of the file, for the message.
 
     Raises:
-        DamagedFileError: If one is not finite; no store writes such a file.
+        DamagedFeaturesError: If one is not finite; no store writes such a file.
     """
     whole, exponent = _EXPONENTS[array.dtype.itemsize]
     numbers = array.reshape(-1).view(whole)
     for start in range(0, len(numbers), _BLOCK_NUMBERS):
         if ((numbers[start : start + _BLOCK_NUMBERS] & exponent) == exponent).any():
-            raise DamagedFileError(f"{where} holds numbers that are not finite")
+            raise DamagedFeaturesError(f"{where} holds numbers that are not finite")

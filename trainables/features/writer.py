@@ -58,7 +58,7 @@ class PartialFile:
         """Move the file into place, write its metadata, and open it.
 
         Raises:
-            DamagedFileError: If it is not what is expected.
+            DamagedFeaturesError: If it is not what is expected.
         """
         meta_path(self.path).unlink(missing_ok=True)
         self.partial.replace(self.path)

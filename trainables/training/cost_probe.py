@@ -190,6 +190,15 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def clock_on(device: torch.device) -> Clock:
+    """Processor time of this thread, if it alone computes: Ray starts beside it, and would count as work.
+
+    On the wall clock the same pass took up to five times as long at some starts, and its net was left out.
+    """
+    is_alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time if is_alone else time.perf_counter
+
+
 def count_cpus() -> int:
     """Number of CPU cores that this process may use: the machine's, or fewer if its control group says so."""
     cores = len(os.sched_getaffinity(0))
@@ -301,9 +310,9 @@ def _seconds(
         device: Where it computes.
         runs: Number of runs.
         enough: Seconds from which one run is enough, on a CPU.
-        clock: Returns seconds; None takes `_clock`.
+        clock: Returns seconds; None takes `clock_on`.
     """
-    clock = _clock(device) if clock is None else clock
+    clock = clock_on(device) if clock is None else clock
     times = list[float]()
     for _ in range(1 + runs):
         start = clock()
@@ -314,12 +323,3 @@ def _seconds(
         if device.type == "cpu" and times[-1] > enough:
             return min(times)
     return min(times[1:])
-
-
-def _clock(device: torch.device) -> Clock:
-    """Processor time of this thread, if it alone computes: Ray starts beside it, and would count as work.
-
-    On the wall clock the same pass took up to five times as long at some starts, and its net was left out.
-    """
-    is_alone = device.type == "cpu" and torch.get_num_threads() == 1
-    return time.thread_time if is_alone else time.perf_counter

@@ -1,7 +1,7 @@
 """Cross-validation of one configuration: the folds train side by side, epoch by epoch.
 
-Every epoch reports the mean over folds, so that pruning compares like with like; the epoch that is kept is
-chosen once, from the mean curve, not per fold.
+Every epoch reports the value of the metric over all folds, so that pruning compares like with like; the
+epoch that is kept is chosen once, from the mean curve, not per fold.
 """
 
 from collections.abc import Sequence

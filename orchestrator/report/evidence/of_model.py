@@ -8,6 +8,7 @@ from orchestrator.report.item_evidence import Answer, Evidence
 from results.ensembles.ensemble import Ensemble
 from results.ensembles.weighted_mean import WeightedMean
 from results.scores.settings_text import settings_text
+from trainables.common.text import trials_text
 
 _ENSEMBLE: Final = "ensembles/best.json"
 _TRAINING: Final = (
@@ -83,8 +84,7 @@ def _ensemble(facts: RunFacts) -> Answer | None:
     if isinstance(chosen.fitted, WeightedMean):
         weights = f", weights {', '.join(f'{one:.2f}' for one in chosen.fitted.weights)}"
     return Answer(
-        f"{chosen.method} of trials {', '.join(map(str, chosen.trials))}{weights}, each the mean of its "
-        f"fold models.",
+        f"{chosen.method} of {trials_text(chosen.trials)}{weights}, each the mean of its fold models.",
         _ENSEMBLE,
     )
 

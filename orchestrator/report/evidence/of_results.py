@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
-from orchestrator.report.sections.maps import FOLDER
 from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
 from results.scores.calibration import calibration_slope
@@ -109,8 +108,9 @@ def _failures(facts: RunFacts) -> Answer | None:
 
 
 def _explanations(facts: RunFacts) -> Answer | None:
-    files = list((facts.run.path / FOLDER).rglob("*.png"))
-    return Answer(f"{len(files)} relevance maps were computed.", f"{FOLDER}/") if files else None
+    folder = facts.run.explanations
+    files = list(folder.rglob("*.png"))
+    return Answer(f"{len(files)} relevance maps were computed.", f"{folder.name}/") if files else None
 
 
 def _robustness(facts: RunFacts) -> Answer | None:

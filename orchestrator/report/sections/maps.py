@@ -9,13 +9,13 @@ from orchestrator.reporting.html_page import as_data_url, table, text
 from results.relevance.explained_folder import ENDING, EXPLANATIONS_FILE
 from results.relevance.explanation import Explanations
 
-FOLDER: Final = "explanations"
 _MOST: Final = 24
 _MOST_BYTES: Final = 4_000_000  # of all pictures together
 
 
 def _build(facts: RunFacts) -> Content | None:
-    files = sorted((facts.run.path / FOLDER).rglob("*.png"))
+    folder = facts.run.explanations
+    files = sorted(folder.rglob("*.png"))
     if not files or not facts.with_pictures:
         return None
     shown, size = [], 0
@@ -25,15 +25,16 @@ def _build(facts: RunFacts) -> Content | None:
             break
         shown.append(file)
     left = len(files) - len(shown)
-    more = f" {left} more lie in the folder {FOLDER} of the run." if left else ""
+    more = f" {left} more lie in the folder {folder.name} of the run." if left else ""
     said = paragraph(f"What the model looked at, as it was computed before.{more}")
-    return Content(said + _froc(facts) + f'<div class="grid">{"".join(map(_figure, shown))}</div>')
+    figures = "".join(_figure(file, folder) for file in shown)
+    return Content(said + _froc(facts) + f'<div class="grid">{figures}</div>')
 
 
 def _froc(facts: RunFacts) -> str:
     """Share of the lesions that each model marks, by its rate of false marks; empty without marks."""
     rows, rates = [], list[float]()
-    for file in sorted((facts.run.path / FOLDER).rglob(EXPLANATIONS_FILE)):
+    for file in sorted(facts.run.explanations.rglob(EXPLANATIONS_FILE)):
         try:
             found = Explanations.model_validate_json(file.read_bytes())
         except (OSError, ValueError):
@@ -47,9 +48,9 @@ def _froc(facts: RunFacts) -> str:
     return table("Lesions that are marked, by false marks an image (FROC)", head, rows) if rows else ""
 
 
-def _figure(file: Path) -> str:
+def _figure(file: Path, folder: Path) -> str:
     own = file.name.removesuffix(ENDING).removesuffix(".png")
-    name = text(f"{file.parent.name}/{own}" if file.parent.name != FOLDER else own)
+    name = text(f"{file.parent.name}/{own}" if file.parent != folder else own)
     return (
         f'<figure><img alt="relevance map {name}" style="max-width:100%;height:auto" '
         f'src="{as_data_url(file.read_bytes())}"><figcaption>{name}</figcaption></figure>'

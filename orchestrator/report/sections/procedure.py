@@ -9,7 +9,6 @@ from orchestrator.reporting.html_page import table
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 
-FILE: Final = "outer.json"
 _ROLES: Final = {
     "shipped": "what the search ships",
     "incumbent": "its best trial",
@@ -20,12 +19,12 @@ _ROLES: Final = {
 
 def _build(facts: RunFacts) -> Content | None:
     try:
-        found = json.loads((facts.run.path / FILE).read_bytes())
+        found = json.loads(facts.run.outer_file.read_bytes())
         return Content(_said(found) + _scores(found))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        return Content(paragraph(f"{FILE} cannot be read: {error!r}.", "warn"))
+        return Content(paragraph(f"{facts.run.outer_file.name} cannot be read: {error!r}.", "warn"))
 
 
 def _said(found: dict[str, Any]) -> str:

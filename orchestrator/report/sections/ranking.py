@@ -11,6 +11,7 @@ from results.scores.leaderboard import Row
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE, other_columns
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
+from trainables.common.text import trials_text
 
 _SHOWN: Final = 20
 
@@ -59,7 +60,7 @@ def _said(ranked: Sequence[Row], facts: RunFacts) -> str:
     readable = {record.number for record, _ in facts.readable}
     damaged = sorted(record.number for record in facts.compared if record.number not in readable)
     if damaged:
-        said += f" Left out, since their files are damaged: trials {', '.join(map(str, damaged))}."
+        said += f" Left out, since their files are damaged: {trials_text(damaged)}."
     return paragraph(said, "soft")
 
 

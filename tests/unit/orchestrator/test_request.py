@@ -9,7 +9,7 @@ import yaml
 from orchestrator.cli.main import build_parser
 from orchestrator.cli.options import reference_page
 from orchestrator.cli.search import request_of
-from orchestrator.request import SearchRequest, asked_objectives, check_request
+from orchestrator.request import SearchRequest, asked_objectives, check_request, read_config
 from results.run.records import SearchRecord
 from results.run.request_options import flag_of, parse_request
 from results.run.run_folder import RunFolder
@@ -54,6 +54,22 @@ def test_a_file_is_read_and_what_is_typed_wins(tmp_path: Path) -> None:
     request = asked("--config", file, "--trials", "9", "--set", "optimizer.lr=0.1")
     assert (request.task, request.trials, request.epochs) == ("idc", 9, 5)
     assert request.fixed_params == {"optimizer.lr": 0.1, "model.cut": "top"}
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("recipes", "E000-1"),
+        ("metrics", "auc"),
+        ("requirements", "sensitivity>=0.9"),
+        ("comparisons", "cut"),
+        ("track", "mlflow"),
+    ],
+)
+def test_one_text_of_an_option_of_several_needs_no_list_in_a_file(
+    tmp_path: Path, name: str, word: str
+) -> None:
+    assert read_config(written(tmp_path, task="idc", **{name: word}))[name] == [word]
 
 
 def test_folds_that_are_typed_take_the_place_of_the_files_hold_out(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Final
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
+from trainables.config.tasks import CODES_OF_KIND
 from trainables.data.collections.cbis_files import KEY, Stored, film_among, find_files, mask_among
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     ROI_METHODS,
-    SIDES,
     checked_options,
     cut_of,
     listing,
@@ -24,6 +24,7 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import Row, birads, column_name, density, known, number, read_table
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import SIDES
 
 _OLD_NAMES: Final = {
     "side": "left_or_right_breast",
@@ -42,7 +43,6 @@ _NEEDS: Final = (
     "image_file_path",
 )
 _TABLE: Final = re.compile(r"(mass|calc).*(case_description|data).*\.csv$", re.IGNORECASE)
-_CODES: Final = {"mass": (1, 2), "calcification": (3, 4)}
 _PATHOLOGIES: Final = {"BENIGN": 0, "BENIGN_WITHOUT_CALLBACK": 0, "MALIGNANT": 1}
 _UNKNOWN: Final = ("", "N/A", "NA")
 
@@ -198,7 +198,7 @@ def _example(lesion: Lesion, film: Stored) -> Example:
     return Example(
         file=film.path,
         name=lesion.name,
-        label=_CODES[lesion.kind][_PATHOLOGIES[row["pathology"].upper()]],
+        label=CODES_OF_KIND[lesion.kind][_PATHOLOGIES[row["pathology"].upper()]],
         patient=lesion.patient,
         exam=lesion.patient,
         laterality=SIDES[row["left_or_right_breast"].upper()],

@@ -10,7 +10,6 @@ from typing import Final
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     PICTURES,
-    SIDES,
     checked_options,
     has_table,
     listing,
@@ -19,6 +18,7 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import Row, birads, density, known, number, read_table
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import SIDES
 
 _TABLES: Final = ("Radiology manual annotations.xlsx", "Radiology-manual-annotations.xlsx")
 _NEEDS: Final = ("image_name", "side", "type", "view", "pathology_classification_follow_up")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import CODES_OF_KIND, StoredCodes
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
-    SIDES,
     checked_options,
     find_table,
     listing,
@@ -20,6 +19,7 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import Row, known, number, read_table
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import SIDES
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_errors import ImageFileError
 
@@ -31,7 +31,6 @@ _TABLES: Final = (
 )
 _NEEDS: Final = ("id1", "leftright", "classification")
 _PATIENT: Final = re.compile(r"^D[12]-\d{4}$")
-_KINDS: Final = {"mass": (1, 2), "calcification": (3, 4)}
 
 
 def list_cmmd(path: Path, choices: Choices) -> Listing:
@@ -107,7 +106,7 @@ def _breasts(
             problems.append(
                 Problem(what, f"has side {row['leftright']!r} and class {row['classification']!r}")
             )
-        elif labels == "findings" and row.get("abnormality", "").lower() not in _KINDS:
+        elif labels == "findings" and row.get("abnormality", "").lower() not in CODES_OF_KIND:
             both += 1
         elif (row["id1"], side) in found and found[row["id1"], side]["classification"] != row[
             "classification"
@@ -120,7 +119,9 @@ def _breasts(
 
 def _label(row: Row, labels: str) -> int:
     is_malignant = row["classification"].lower() == "malignant"
-    return _KINDS[row["abnormality"].lower()][is_malignant] if labels == "findings" else int(is_malignant)
+    return (
+        CODES_OF_KIND[row["abnormality"].lower()][is_malignant] if labels == "findings" else int(is_malignant)
+    )
 
 
 def _columns(row: Row) -> dict[str, str | float]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:  # it takes as long to import as all the rest that processes need to prepare images
     from trainables.config.tasks import StoredCodes
+    from trainables.data.columns import Laterality
 
-Laterality: TypeAlias = Literal["L", "R"]
-Presentation: TypeAlias = Literal["presentation", "processing"]
 Cut: TypeAlias = Literal["whole", "box", "roi_1", "roi_2", "data_set_6", "tiles"]
 
 
@@ -67,7 +66,7 @@ class Example:
     label: int
     patient: str | None = None
     exam: str | None = None
-    laterality: Laterality | None = None
+    laterality: "Laterality | None" = None
     view: str | None = None
     frame: int = 0
     box: Box | None = None

@@ -13,13 +13,12 @@ from typing import Final
 
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import CODES_OF_KIND, StoredCodes
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.ddsm_case import Abnormality, Case, Film, read_case, read_overlay
 from trainables.data.collections.parts import (
     PICTURES,
     ROI_METHODS,
-    SIDES,
     checked_options,
     cut_of,
     image_size,
@@ -29,12 +28,12 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import birads, density, known
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import SIDES
 
 _CASE: Final = re.compile(r"^([ABCD])[-_](\d{4})[-_](\d)$")
 _FILM: Final = re.compile(
     r"^([ABCD])[-_](\d{4})[-_](\d)\.(LEFT|RIGHT)_(CC|MLO)(_MASK)?(\.LJPEG)?(\.[A-Z0-9]+)*$", re.IGNORECASE
 )
-_CODES: Final = {"mass": (1, 2), "calcification": (3, 4)}
 _VOLUMES: Final = {"normal": 0, "benign": 1, "cancer": 2}
 _CLASSES: Final = ("normal", "benign", "malignant")
 _PATHOLOGIES: Final = {"BENIGN": 0, "BENIGN_WITHOUT_CALLBACK": 0, "MALIGNANT": 1}
@@ -196,7 +195,7 @@ def _abnormalities(plain: Example, film: Film, overlay: Path, problems: list[Pro
     scale = _scale(plain.file, film)
     for place, one in enumerate(found, start=1):
         name = f"{plain.name}_{place}"
-        kind = next((kind for kind in _CODES if kind in one.kind.split("+")), None)
+        kind = next((kind for kind in CODES_OF_KIND if kind in one.kind.split("+")), None)
         malignant = _PATHOLOGIES.get(one.pathology)
         if kind is None or malignant is None:
             problems.append(
@@ -205,7 +204,7 @@ def _abnormalities(plain: Example, film: Film, overlay: Path, problems: list[Pro
             continue
         columns = {**plain.columns, **_facts(one)}
         box = _scaled(one.box, scale)
-        yield replace(plain, name=name, label=_CODES[kind][malignant], box=box, columns=columns)
+        yield replace(plain, name=name, label=CODES_OF_KIND[kind][malignant], box=box, columns=columns)
 
 
 def _facts(one: Abnormality) -> dict[str, str | float]:

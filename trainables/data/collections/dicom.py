@@ -6,8 +6,6 @@ they are there, `patient`, `exam`, `laterality`, `view`, `frame`, `split` and bo
 leaves out; nothing that names a person is taken from them.
 """
 
-import csv
-import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -26,14 +24,14 @@ from trainables.data.collections.collection import (
     Choices,
     Collection,
     Example,
-    Laterality,
     Listing,
     Problem,
 )
 from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
 from trainables.data.collections.parts import regions_of, task_option
 from trainables.data.collections.tree import files_below
-from trainables.data.columns import UNKNOWN_WORDS
+from trainables.data.columns import NOT_STATED_WORDS, SIDES, UNKNOWN_WORDS
+from trainables.data.csv_table import KNOWN_COLUMNS, column_names, read_csv
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import SUFFIXES, ImageFileError
@@ -42,24 +40,6 @@ from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALI
 from trainables.data.sources.telling_names import could_group, could_part, may_be_parts, may_be_patients
 
 _TABLES: Final = ("labels.csv", "table.csv")
-_DELIMITERS: Final = (",", ";", "\t")
-_SAME: Final[Mapping[str, tuple[str, ...]]] = {
-    "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagefilepath", "imagepath"),
-    "uid": ("sopinstanceuid", "sopuid", "instanceuid"),
-    "label": ("label", "class", "pathology", "diagnosis", "target"),
-    "patient": ("patient", "patientid", "subject", "subjectid", "pid"),
-    "exam": ("exam", "examid", "examination", "study", "studyid", "accession", "studyinstanceuid"),
-    "laterality": ("laterality", "side", "imagelaterality", "leftorrightbreast"),
-    "view": ("view", "viewposition", "imageview"),
-    "frame": ("frame",),
-    "split": ("split", "part"),
-    "box_left": ("boxleft", "xmin"),
-    "box_top": ("boxtop", "ymin"),
-    "box_width": ("boxwidth",),
-    "box_height": ("boxheight",),
-}
-_UNKNOWN: Final = "UNKNOWN"  # a view or a side that is not stated
-_SIDES: Final[Mapping[str, Laterality]] = {"l": "L", "left": "L", "r": "R", "right": "R"}
 _NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
 _ARMS: Final = ("group", "groups")  # of a study, such as screening and control, rather than patients
 _LISTED: Final = 3
@@ -117,8 +97,8 @@ class _Table:
 
     @classmethod
     def read(cls, path: Path) -> "_Table":
-        header, cells = _cells(path)
-        names = _names(header)
+        header, cells = read_csv(path)
+        names = column_names(header)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             both = [column for column, name in zip(header, names, strict=True) if name == twice[0]]
@@ -130,7 +110,7 @@ class _Table:
                 f"{path.name} must have the columns file (or SOPInstanceUID) and label; found: "
                 f"{', '.join(header) or 'none'}"
             )
-        left_out = tuple(name for name in names if name not in _SAME and _NAMES_A_PERSON.search(name))
+        left_out = tuple(name for name in names if name not in KNOWN_COLUMNS and _NAMES_A_PERSON.search(name))
         rows = [
             {
                 name: unicodedata.normalize("NFC", cell).strip()
@@ -141,28 +121,6 @@ class _Table:
             if any(cell.strip() for cell in row)
         ]
         return cls(path, tuple(rows), "file" not in names, left_out)
-
-
-def _names(header: Sequence[str]) -> list[str]:
-    """Columns by the names that are known, or their own in lower case."""
-    known = {alias: name for name, aliases in _SAME.items() for alias in aliases}
-    return [known.get(re.sub(r"[^a-z]", "", column.lower()), column.strip().lower()) for column in header]
-
-
-def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"there is no table {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}); save it again as such") from error
-    return (rows[0], rows[1:]) if rows else ([], [])
 
 
 def _table_in(path: Path) -> Path:
@@ -276,7 +234,7 @@ def _example(
         label=label,
         patient=None if is_no_patient(row.get("patient", "")) else row["patient"],
         exam=_known(row, "exam") or None,
-        laterality=_SIDES.get(row.get("laterality", "").lower()),
+        laterality=SIDES.get(row.get("laterality", "").upper()),
         view=_view(row) or None,
         frame=frame,
         box=box,
@@ -293,8 +251,8 @@ def _known(row: Mapping[str, str], name: str) -> str:
 
 def _view(row: Mapping[str, str]) -> str:
     """The view of a row in capitals, "" where none is stated."""
-    view = _known(row, "view").upper()
-    return "" if view == _UNKNOWN else view
+    view = row.get("view", "")
+    return "" if view.lower() in NOT_STATED_WORDS else view.upper()
 
 
 def _note_unknown_words(rows: Sequence[Mapping[str, str]], notes: list[str]) -> None:
@@ -304,8 +262,8 @@ def _note_unknown_words(rows: Sequence[Mapping[str, str]], notes: list[str]) -> 
             f"the table states views that are not known: {', '.join(views)}; where the pectoral muscle is "
             f"removed, it stays in these. Known are {', '.join(sorted(VIEWS))}"
         )
-    stated = {_known(row, "laterality") for row in rows} - {""}
-    if sides := sorted(side for side in stated if side.lower() not in _SIDES and side.upper() != _UNKNOWN):
+    stated = {side for row in rows if (side := row.get("laterality", "")).lower() not in NOT_STATED_WORDS}
+    if sides := sorted(side for side in stated if side.upper() not in SIDES):
         notes.append(
             f"the table states sides that are not known: {', '.join(sides)}; they count as not stated. The "
             "side of a breast is L or R"
@@ -318,7 +276,9 @@ def _box(row: Mapping[str, str]) -> Box | None:
 
 
 def _others(row: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _number_or_text(row[name]) for name in row if name not in _SAME and _known(row, name)}
+    return {
+        name: _number_or_text(row[name]) for name in row if name not in KNOWN_COLUMNS and _known(row, name)
+    }
 
 
 def _number_or_text(cell: str) -> float | str:
@@ -388,7 +348,7 @@ def _reads(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        names = _names(_cells(_table_in(path))[0])
+        names = column_names(read_csv(_table_in(path))[0])
     except DataError:
         return False
     return "label" in names and bool({"file", "uid"} & set(names))

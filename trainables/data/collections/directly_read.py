@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.config.tasks import StoredCodes, Task
 from trainables.data.collections.collection import Choices, Collection, Example, Listing
-from trainables.data.collections.parts import SIDES, no_table, regions_of, task_option
-from trainables.data.columns import EXTRA_COLUMN
+from trainables.data.collections.parts import no_table, regions_of, task_option
+from trainables.data.columns import EXTRA_COLUMN, SIDES
 from trainables.data.patches import NO_PARTNER, RawPatches
 from trainables.data.source import Stated
 from trainables.data.sources.folder import load_folder

@@ -12,7 +12,6 @@ from trainables.common.text import count_text
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     ROI_METHODS,
-    SIDES,
     checked_options,
     cut_of,
     has_table,
@@ -21,6 +20,7 @@ from trainables.data.collections.parts import (
     regions_of,
 )
 from trainables.data.collections.tables import Row, density, known, number, read_table
+from trainables.data.columns import SIDES
 
 _IMAGES: Final = ("EMBED_OpenData_metadata.csv", "EMBED_OpenData_metadata_reduced.csv")
 _CLINICAL: Final = ("EMBED_OpenData_clinical.csv", "EMBED_OpenData_clinical_reduced.csv")

@@ -12,12 +12,11 @@ from typing import Final
 from xml.parsers.expat import ExpatError
 
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import CODES_OF_KIND, StoredCodes
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     PICTURES,
     ROI_METHODS,
-    SIDES,
     checked_options,
     cut_of,
     has_table,
@@ -27,6 +26,7 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import Row, birads, density, known, number, read_table
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import SIDES
 
 _TABLES: Final = ("INbreast.csv", "INbreast.xls", "INbreast.xlsx")
 _NEEDS: Final = ("laterality", "view", "file_name", "bi_rads")
@@ -35,12 +35,12 @@ _POINT: Final = re.compile(r"\(?\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*\)?")
 _SUSPICIOUS: Final = ("4", "5", "6")
 _FEWEST_POINTS: Final = 3  # of an outline; single calcifications are one or two points
 _KINDS: Final = {
-    "mass": ("mass", (1, 2)),
-    "spiculated region": ("mass", (1, 2)),
-    "espiculated region": ("mass", (1, 2)),
-    "calcification": ("calcification", (3, 4)),
-    "calcifications": ("calcification", (3, 4)),
-    "cluster": ("calcification", (3, 4)),
+    "mass": "mass",
+    "spiculated region": "mass",
+    "espiculated region": "mass",
+    "calcification": "calcification",
+    "calcifications": "calcification",
+    "cluster": "calcification",
 }
 
 
@@ -144,7 +144,7 @@ def _regions(
         elif len(points) < _FEWEST_POINTS:
             left_out["an outline of fewer than 3 points, such as a single calcification"] += 1
         else:
-            yield f"_{place}", kind[1][is_suspicious], _box(points), kind[0]
+            yield f"_{place}", CODES_OF_KIND[kind][is_suspicious], _box(points), kind
 
 
 def _outlines(file: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:

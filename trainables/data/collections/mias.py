@@ -14,7 +14,6 @@ from trainables.data.collections.collection import (
     Choices,
     Collection,
     Example,
-    Laterality,
     Listing,
     Problem,
 )
@@ -31,6 +30,7 @@ from trainables.data.collections.parts import (
 )
 from trainables.data.collections.tables import known
 from trainables.data.collections.tree import files_below
+from trainables.data.columns import Laterality
 
 _TABLE: Final = ("Info.txt",)
 _ROW: Final = re.compile(

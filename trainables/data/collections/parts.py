@@ -9,10 +9,9 @@ from typing import Final
 from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.config.tasks import StoredCodes, Task, task_named
-from trainables.data.collections.collection import Choices, Cut, Example, Laterality, Listing, Problem
+from trainables.data.collections.collection import Choices, Cut, Example, Listing, Problem
 
 PICTURES: Final = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
-SIDES: Final[Mapping[str, Laterality]] = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 _DEPTH: Final = 3  # folders between the one that the user names and a table, as archives nest them
 _TASK: Final = "benign_malignant"  # unless the user names another
 _CUTS: Final[Mapping[str, Cut]] = {"box": "box", "1": "roi_1", "2": "roi_2", "6": "data_set_6"}

@@ -8,7 +8,6 @@ from typing import Final
 
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
-    SIDES,
     checked_options,
     find_table,
     listing,
@@ -16,6 +15,7 @@ from trainables.data.collections.parts import (
     regions_of,
 )
 from trainables.data.collections.tables import Row, birads, density, header_of, known, number, read_table
+from trainables.data.columns import SIDES
 
 _TABLE: Final = ("train.csv",)
 _NEEDS: Final = ("patient_id", "image_id", "laterality", "view", "cancer")

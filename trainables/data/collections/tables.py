@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from xml.etree import ElementTree as ET
 
 from trainables.common.errors import DataError
+from trainables.data.csv_table import delimiter_of
 
 Row: TypeAlias = Mapping[str, str]
 
@@ -123,9 +124,7 @@ def _csv_cells(content: bytes, file: Path) -> list[list[str]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text)))
 
 
 def _xlsx_cells(file: Path) -> Iterator[list[str]]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import CODES_OF_KIND, StoredCodes
 from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.parts import (
     ROI_METHODS,
-    SIDES,
     checked_options,
     cut_of,
     find_table,
@@ -24,6 +23,7 @@ from trainables.data.collections.parts import (
     regions_of,
 )
 from trainables.data.collections.tables import Row, birads, density, known, number, read_table
+from trainables.data.columns import SIDES
 
 _BREASTS: Final = ("breast-level_annotations.csv",)
 _FINDINGS: Final = ("finding_annotations.csv",)
@@ -31,7 +31,10 @@ _NEEDS: Final = ("study_id", "image_id", "laterality", "view_position", "breast_
 _BOX: Final = ("xmin", "ymin", "xmax", "ymax")
 _SUFFIXES: Final = (".dicom", ".dcm", ".png", ".jpg")
 _SUSPICIOUS: Final = ("4", "5")
-_KINDS: Final = {"mass": (1, 2), "suspicious calcification": (3, 4)}
+_KINDS: Final = {
+    "mass": CODES_OF_KIND["mass"],
+    "suspicious calcification": CODES_OF_KIND["calcification"],
+}
 
 
 def list_vindr(path: Path, choices: Choices) -> Listing:

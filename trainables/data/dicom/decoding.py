@@ -293,4 +293,3 @@ _DECODERS: Final[Mapping[str, Callable[[bytes, tuple[int, ...], "Dataset"], NDAr
         }
     )
 )
-DECODED_SYNTAXES: Final = (*UNCOMPRESSED, *_DECODERS)

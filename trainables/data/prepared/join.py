@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.files import folder_in_progress, write_atomically
-from trainables.config.tasks import StoredCodes
+from trainables.config.tasks import FINDING_OF_003, StoredCodes
 from trainables.data.declared_steps import agreed_steps
 from trainables.data.declared_whites import WHITES, joined_whites
 from trainables.data.patches import fingerprint_of
@@ -36,7 +36,6 @@ from trainables.data.prepared_set import (
 
 _OF_PEOPLE: Final = ("patient", "exam")
 _OF_IMAGES: Final = ("name", "partner")
-_FROM_003: Final = (0, 3, 1, 4, 2)  # codes of source system 003 as those of the Pisa set
 
 
 def join_sets(folders: Sequence[Path], out: Path) -> PreparedSet:
@@ -143,7 +142,7 @@ def _values(one: PreparedSet, name: str, tree: str) -> Sequence[Any]:
 def _labels(one: PreparedSet, classes: tuple[str, ...]) -> list[int]:
     labels = [int(label) for label in one.table["label"]]
     if one.label_codes == "003":
-        return [_FROM_003[label] for label in labels]
+        return [FINDING_OF_003[label] for label in labels]
     if not one.classes:
         return labels
     place = {name: index for index, name in enumerate(classes)}

@@ -43,7 +43,8 @@ def load_patch_set(  # noqa: PLR0913 - what is known about the data, each with i
 
     Args:
         data: `phantom` (or `phantom:subtlety=0.7,patients=80,seed=3`), `wisconsin`, an `.npz` file, a folder
-            that holds `train_tensor.npy`, or a folder of image files.
+            that holds `train_tensor.npy`, a prepared set, or a folder of image files. A collection that has
+            to be prepared first is for `trainables.data.prepared.on_the_way.load_data`.
         task: Task that the labels are for.
         label_codes: Code book of the label numbers; None decides from the numbers or folder names.
         store: Folder of the stored data; the copy is in `<store>/data/<fingerprint>/`.

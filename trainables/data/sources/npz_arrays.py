@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
-from trainables.data.columns import known_text
+from trainables.data.columns import SIDES, known_text
 from trainables.data.sources.npz_unread import Said, check_unread, did_you_mean_patient
 from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
@@ -38,7 +38,6 @@ _COLUMN_NAMES: Final = MappingProxyType(
         "view": ("view", "views"),
     }
 )
-_SIDES: Final = MappingProxyType({"LEFT": "L", "RIGHT": "R", "L": "L", "R": "R"})
 _FEWEST_GROUPS: Final = 10  # fewer values than this may be sites, views or folds as well
 
 
@@ -164,7 +163,7 @@ def _columns(member: _Members, count: int) -> dict[str, NDArray[np.str_]] | None
                 f"{values.shape}"
             )
         if column == "laterality":
-            values = np.array([_SIDES.get(value.upper(), value) for value in values.tolist()])
+            values = np.array([SIDES.get(value.upper(), value) for value in values.tolist()])
         found[column] = values
     return found or None
 

@@ -1,9 +1,6 @@
 """Table `patients.csv`, with the patient of each image file."""
 
-import csv
 import difflib
-import io
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from trainables.common.errors import DataError
+from trainables.data.csv_table import letters_of, read_csv
 from trainables.data.patches import TextArray
 from trainables.data.sources.checks import check_spellings, is_no_patient
-from trainables.data.sources.telling_names import could_part, may_be_parts, may_be_patients, plain
+from trainables.data.sources.telling_names import could_part, may_be_parts, may_be_patients
 
 TABLE_NAME: Final = "patients.csv"
 _COLUMNS: Final = {
@@ -47,7 +45,6 @@ _COLUMNS: Final = {
 _TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
 _OTHER_SUFFIXES: Final = frozenset({".json", ".jsonl", ".parquet", ".yaml", ".yml", ".tab"})
 _MOST_OPENED: Final = 50  # so many tables are looked into; more lie beside their images, one each
-_DELIMITERS: Final = (",", ";", "\t")
 
 
 def find_table(folder: Path) -> Path | None:
@@ -97,7 +94,9 @@ def check_other_tables(root: Path, table: Path | None, notes: list[str], *, know
             f"one table of all images as {root / TABLE_NAME}, with paths below that folder, or move it away"
         )
     parts = [
-        path for path in others if may_be_parts(bare := path.name.partition(".")[0]) and "fold" not in bare
+        path
+        for path in others
+        if may_be_parts(bare := path.name.partition(".")[0]) and "fold" not in bare.lower()
     ]
     if parts and not knows_parts:
         raise DataError(
@@ -128,7 +127,7 @@ def _is_meant(path: Path, *, by_columns: bool = True) -> bool:
     Raises:
         DataError: If it is a link to what is not there.
     """
-    stem = re.sub(r"[^a-z]", "", path.stem.lower())
+    stem = letters_of(path.stem)
     if difflib.get_close_matches(
         stem, ("patients", "patient", "patientids", "patienttable"), n=1, cutoff=0.85
     ):
@@ -137,7 +136,7 @@ def _is_meant(path: Path, *, by_columns: bool = True) -> bool:
         return True
     if path.suffix.lower() != ".csv" or not by_columns:
         return False
-    columns = set(map(plain, _first_columns(path)))
+    columns = set(map(letters_of, _first_columns(path)))
     return all(not columns.isdisjoint(_COLUMNS[name]) for name in ("file", "patient"))
 
 
@@ -286,7 +285,7 @@ def _check_columns(table: Path, columns: Sequence[str], rows: Sequence[Sequence[
     if "patient" in columns:
         own = cells[columns.index("patient")]
         for name, others in zip(columns, cells, strict=True):
-            if plain(name) in _COLUMNS["patient"] and not _group_alike(own, others):
+            if letters_of(name) in _COLUMNS["patient"] and not _group_alike(own, others):
                 raise DataError(f"{table}: patient and {name} could each be the patients; keep one")
     parts = [name for name, own in zip(columns, cells, strict=True) if may_be_parts(name) and could_part(own)]
     if parts and "split" not in columns:
@@ -302,22 +301,16 @@ def _group_alike(one: TextArray, other: TextArray) -> bool:
 
 
 def _rows(table: Path) -> tuple[list[str], list[list[str]]]:
-    """Column names in lower case, and the rows below them; cells are separated by comma, semicolon or tab."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=first.count)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
-    return ([name.strip().lower() for name in rows[0]], rows[1:]) if rows else ([], [])
+    """Column names in lower case, and the rows below them."""
+    header, rows = read_csv(table)
+    return [name.strip().lower() for name in header], rows
 
 
 def _column(table: Path, columns: Sequence[str], name: str, notes: list[str]) -> int:
     """Place of a column: of its own name, else of the only one whose name means the same."""
     if name in columns:
         return columns.index(name)
-    meant = [place for place, column in enumerate(columns) if re.sub(r"[^a-z]", "", column) in _COLUMNS[name]]
+    meant = [place for place, column in enumerate(columns) if letters_of(column) in _COLUMNS[name]]
     if len(meant) == 1:
         notes.append(f"{table.name}: the column {columns[meant[0]]} is read as {name}")
         return meant[0]

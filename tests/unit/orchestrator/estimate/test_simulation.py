@@ -1,9 +1,9 @@
 """What a search would do and take, before it runs."""
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import orchestrator.cli.plan as plan_verb
 from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
-from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
+from orchestrator.estimate.cost_model import FeatureRequirement, PassCost, TrialCost
 from orchestrator.estimate.drawn_search import draw_epochs, draw_search, finish_times, simulate_search
 from orchestrator.estimate.nested import estimate_nested
 from orchestrator.estimate.simulation import Estimate, _slots, estimate_search
@@ -47,14 +47,14 @@ HALVING = pruners()["halving"]
 def make_point() -> Callable[..., TrialCost]:
     def make(**fields: Any) -> TrialCost:
         views, tap = fields.pop("views", ("d4-0", "d4-1")), fields.pop("tap", TOP)
+        backbone = fields.pop("backbone", "resnet50")
+        fills = fields.pop("fills", {TOP: 100, LOWER: 50})
         defaults: dict[str, Any] = {
-            "backbone": "resnet50",
+            "backbone": backbone,
             "epochs": 30,
             "patience": 8,
             "is_recipe": False,
-            "needs": tuple(FeatureRequirement("key", view, tap) for view in views),
-            "fills": {TOP: 100, LOWER: 50},
-            "pass_seconds": 10.0,
+            "passes": tuple(PassCost(backbone, "key", view, (tap,), fills, 10.0) for view in views),
             "epoch_seconds": 2.0,
             "memory_bytes": 0,
         }
@@ -123,8 +123,33 @@ def test_without_a_store_every_trial_computes_for_itself(make_point: Callable[..
     assert outcome.stored_bytes["resnet50"] == 0
 
 
+def test_a_trial_on_several_backbones_is_counted_for_each_and_trains_for_its_first(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    first = make_point(views=("d4-0",))
+    further = PassCost("vgg16", "other", "d4-0", (TOP,), {TOP: 30}, 7.0)
+    both = replace(first, passes=(*first.passes, further))
+    outcome = simulate_search([(both, 1), (first, 1)], frozenset())
+    assert outcome.passes == [("key", "d4-0"), ("other", "d4-0")]
+    assert outcome.prefix_seconds == {"resnet50": 10.0, "vgg16": 7.0}
+    assert outcome.stored_bytes == {"resnet50": 150, "vgg16": 30}
+    assert outcome.trials == {"resnet50": 2, "vgg16": 1}
+    assert outcome.training_seconds.keys() == {"resnet50"}
+    assert outcome.durations[0] - outcome.durations[1] == pytest.approx(17.0)
+
+
+def test_a_pass_is_made_once_for_all_taps_that_a_trial_reads_from_it(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    deep = Tap("block3", True)
+    passes = (PassCost("resnet50", "key", "d4-0", (TOP, deep), {TOP: 100, LOWER: 50, deep: 7}, 10.0),)
+    outcome = simulate_search([(make_point(views=("d4-0",)), 1), (make_point(passes=passes), 1)], frozenset())
+    assert len(outcome.passes) == 2  # the first one has left no features of block3
+    assert outcome.stored_bytes["resnet50"] == 150 + 7
+
+
 def test_training_time_is_in_proportion_to_epochs(make_point: Callable[..., TrialCost]) -> None:
-    short, long = (simulate_search([(make_point(needs=()), epochs)], frozenset()) for epochs in (5, 15))
+    short, long = (simulate_search([(make_point(passes=()), epochs)], frozenset()) for epochs in (5, 15))
     assert long.durations[0] - short.durations[0] == pytest.approx(20.0)
 
 
@@ -135,10 +160,10 @@ def test_two_workers_take_half_the_time_of_one() -> None:
 
 def test_recipes_come_first_and_are_never_pruned(make_point: Callable[..., TrialCost]) -> None:
     recipe = make_point(is_recipe=True, backbone="vgg16", patience=None)
-    drawn = list(draw_search([recipe, make_point()], 6, HALVING, np.random.default_rng(0)))
+    drawn = list(draw_search([recipe, make_point()], 6, HALVING, np.random.default_rng(0), longest=30))
     assert [point.backbone for point, _ in drawn] == ["vgg16"] + ["resnet50"] * 5
     random = np.random.default_rng(0)
-    assert {draw_epochs(recipe, 20, HALVING, random) for _ in range(50)} == {30}
+    assert {draw_epochs(recipe, 20, HALVING, random, longest=30) for _ in range(50)} == {30}
 
 
 @pytest.mark.parametrize("name", sorted(pruners()))
@@ -147,7 +172,9 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
 ) -> None:
     random = np.random.default_rng(0)
     pruner, point = pruners()[name], make_point(patience=None)
-    epochs = [draw_epochs(point, 10, pruner, random) for _ in range(3000)]  # few outlive five medians
+    epochs = [
+        draw_epochs(point, 10, pruner, random, longest=30) for _ in range(3000)
+    ]  # few outlive five medians
     assert min(epochs) >= (5 if name != "none" else 30)
     assert max(epochs) == 30
     assert all(own == 30 or pruner.decides_at(own, 30) for own in epochs)
@@ -155,19 +182,40 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
 
 def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    epochs = [draw_epochs(make_point(patience=None), 10, HALVING, random) for _ in range(2000)]
+    epochs = [draw_epochs(make_point(patience=None), 10, HALVING, random, longest=30) for _ in range(2000)]
     assert np.mean(np.array(epochs) == 5) == pytest.approx(0.5, abs=0.04)
     assert np.mean(np.array(epochs) == 30) == pytest.approx(1 / 8, abs=0.03)
 
 
 def test_the_first_trials_are_not_pruned(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert {draw_epochs(make_point(patience=None), 3, HALVING, random) for _ in range(50)} == {30}
+    assert {draw_epochs(make_point(patience=None), 3, HALVING, random, longest=30) for _ in range(50)} == {30}
+
+
+def test_a_plan_finishes_what_a_search_finishes_because_it_costs_seconds(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    random = np.random.default_rng(0)
+
+    def epochs(seconds: float) -> set[int]:
+        point = make_point(patience=None, epoch_seconds=seconds)
+        return {draw_epochs(point, 10, HALVING, random, longest=30) for _ in range(50)}
+
+    assert epochs(0.09) == {30}  # 2.7 s of training
+    assert min(epochs(0.11)) == 5
+
+
+def test_a_short_trial_is_compared_at_the_epochs_of_the_longest_ones(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    half = replace(HALVING, decides_at=lambda epoch, epochs: epoch == epochs // 2, survival=0.0)
+    short, random = make_point(epochs=20, patience=None), np.random.default_rng(0)
+    assert {draw_epochs(short, 10, half, random, longest=30) for _ in range(50)} == {15}
 
 
 def test_a_trial_runs_no_longer_than_its_epochs(make_point: Callable[..., TrialCost]) -> None:
     random = np.random.default_rng(0)
-    assert max(draw_epochs(make_point(epochs=3), 9, HALVING, random) for _ in range(50)) == 3
+    assert max(draw_epochs(make_point(epochs=3), 9, HALVING, random, longest=30) for _ in range(50)) == 3
 
 
 def test_one_worker_is_crowded_by_nobody() -> None:
@@ -237,7 +285,7 @@ def test_a_nested_search_takes_its_heads_and_no_features_that_are_there(
     search = [(point, 5) for point in points]
 
     def found(**options: Any) -> Any:
-        fixed = {"folds": 4, "slots": 2, "budget_seconds": None, "is_stored": True} | options
+        fixed = {"longest": 30, "folds": 4, "slots": 2, "budget_seconds": None, "is_stored": True} | options
         return estimate_nested(
             [search] * 30, points, frozenset(), pruners()["none"], random=np.random.default_rng(0), **fixed
         )
@@ -296,7 +344,7 @@ def test_the_verb_prints_tables_that_fit_80_columns(
     request_of: Callable[..., SearchRequest],
 ) -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    plan = dataclasses.replace(planned(request_of()), is_synthetic=True)
+    plan = replace(planned(request_of()), is_synthetic=True)
     console.print(plan_verb.plan_table(plan))
     text = console.export_text()
     assert text.startswith("SYNTHETIC benign_malignant on small.npz: 4 trials, none has run")

@@ -20,7 +20,7 @@ from orchestrator.request import check_request
 from orchestrator.tuning.session import Surroundings
 from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
-from results.predictors.loading import predict_rows
+from results.predictors.loading import open_row_predictor
 from results.run.outer_fold import read_outer_fold
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
@@ -86,7 +86,7 @@ def test_what_is_shipped_predicts_from_stored_features_as_it_does_from_pixels(ne
     found = read_outer_fold(run.outer_run(1))
     assert found is not None
     fold, predictions = found
-    from_pixels = predict_rows(run.outer_run(1), predictions.rows, ensemble="best")
+    from_pixels = open_row_predictor(run.outer_run(1), ensemble="best")(predictions.rows)
     np.testing.assert_allclose(predictions.probabilities["shipped"], from_pixels, atol=0.02)  # half precision
     assert (fold.features_computed, fold.features_again) == (0, 0)
 

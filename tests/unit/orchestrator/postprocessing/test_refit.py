@@ -14,7 +14,7 @@ from results.ensembles.build import build_ensembles
 from results.errors import RunError
 from results.export.bundle import export_bundle
 from results.export.model_card import model_card
-from results.predictors.loading import predict_rows
+from results.predictors.loading import open_row_predictor
 from results.predictors.selected_model import resolve_model
 from results.run.records import TrialRecord
 from results.run.refit_records import read_refit, refit_digest, refit_folder
@@ -306,7 +306,9 @@ def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_sear
     assert (plain.name, chosen.name) == ("trial 0", "trial 0, refitted")
     assert chosen.rule == plain.rule
     assert chosen.calibration == chosen.rule.calibration != plain.calibration == plain.rule.mean_calibration
-    with_folds, with_refit = (predict_rows(refitted, rows, trial=0, refit=refit) for refit in (False, True))
+    with_folds, with_refit = (
+        open_row_predictor(refitted, trial=0, refit=refit)(rows) for refit in (False, True)
+    )
     assert with_refit.shape == with_folds.shape
     assert np.abs(with_refit - with_folds).max() > 1e-3
 

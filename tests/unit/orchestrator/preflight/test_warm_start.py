@@ -15,7 +15,7 @@ from orchestrator.preflight.search_data import split_images
 from orchestrator.preflight.warm_start import find_sources
 from orchestrator.request import parse_request
 from results.errors import RunError
-from results.run.test_accesses import openings_of, record_access, sealed_digest
+from results.run.test_accesses import SealedPatients, openings_of, record_access
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.splits import TEST, read_split, write_split
@@ -95,7 +95,7 @@ def test_looks_at_the_earlier_sealed_part_count_for_the_later_search(run, tmp_pa
     groups = [group for group, part in read_split(copy.split_file).fold_of_group.items() if part == TEST]
     entry = {"opening": "one", "by": "evaluate", "model": "average", "trials": [1], "threshold": 0.5}
     entry |= {"when": datetime.datetime.now(datetime.UTC).isoformat(), "images": 2 * len(groups)}
-    record_access(copy, entry | {"sealed": sealed_digest(np.array(groups))})
+    record_access(copy, entry | {"sealed": SealedPatients.of(np.array(groups)).digest})
     sources, split = _sources(copy, _raw(5, 0), tmp_path)
     assert sources.messages[0].endswith("WARNING: their test part was opened 1 time")
 

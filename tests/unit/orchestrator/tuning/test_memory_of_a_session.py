@@ -16,6 +16,7 @@ from orchestrator.preflight.preflight import slots_for
 from orchestrator.request import SearchRequest, parse_request
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import session
+from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.setup import Prepared
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
@@ -83,10 +84,22 @@ def test_trials_ask_for_memory_only_where_the_user_bounds_it() -> None:
     def bounds(**options: Any) -> bool:
         study = cast(OptunaStudy, None)  # resources need none
         prepared = Prepared(RunFolder(Path("unused")), search_record(**options), study, 2)
-        return session._resources(prepared, (Machine(2, 0, 8 * GB),), 1).bounds_memory
+        return session._resources(prepared, replace(OWN, machines=(Machine(2, 0, 8 * GB),)), 1).bounds_memory
 
     assert bounds(memory_gb=8.0)
     assert not bounds()
+
+
+def test_trials_that_share_a_gpu_as_measured_are_counted_as_a_plan_counts_the_smallest_share() -> None:
+    study, machine = cast(OptunaStudy, None), Machine(16, 1, 3 * WORKER_BYTES)
+    found = replace(CLUSTER, cpus=16.0, gpus=1.0, machines=(machine,))
+
+    def slots(**options: Any) -> int:
+        record = search_record(gpus_per_trial=0.25, shares_gpus_as_measured=True, **options)
+        return session._resources(Prepared(RunFolder(Path("unused")), record, study, 4), found, 1).slots
+
+    assert slots() == slots_for(request(), 1 / SHARES, found) == 8
+    assert slots(memory_gb=64.0) == slots_for(request(memory_gb=64.0), 1 / SHARES, found) == 3
 
 
 @pytest.mark.parametrize("memory_gb", [0, -1, 2.9])

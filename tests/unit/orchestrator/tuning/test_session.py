@@ -8,6 +8,7 @@ import torch
 from finished_run import make_run
 from records import search_record
 
+from cluster.connect import Connection
 from cluster.resources import Machine
 from orchestrator.request import parse_request
 from orchestrator.tuning.session import Surroundings, _resources, run_search
@@ -21,7 +22,8 @@ from trainables.runtime.devices import kept_threads
 def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any) -> float:
     record = search_record(**options)
     prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type]  # resources need no study
-    return _resources(prepared, (machine,), left).cpus
+    connection = Connection("", True, machine.cpus, machine.gpus, 1, "", (machine,))
+    return _resources(prepared, connection, left).cpus
 
 
 @pytest.mark.parametrize(

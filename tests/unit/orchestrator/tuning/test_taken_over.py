@@ -10,6 +10,7 @@ import pytest
 from finished_run import make_run
 from list_study import ListStudy
 
+from cluster.connect import Connection
 from orchestrator.callbacks import SearchView
 from orchestrator.tuning import session
 from orchestrator.tuning.session import Surroundings
@@ -17,6 +18,8 @@ from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.lease import Lease, Owner
 from trainables.common.errors import MachineError
+
+OWN = Connection("127.0.0.1:1", True, 1.0, 0.0, 1, "")
 
 
 def test_a_search_that_is_taken_over_while_it_was_paused_stops(
@@ -41,4 +44,4 @@ def test_a_search_that_is_taken_over_while_it_was_paused_stops(
         notify=print, open_view=lambda _: contextlib.nullcontext(SearchView()), has_curves=False
     )
     with pytest.raises(MachineError, match=r"^process 4711 on node7 has taken this search over, since this"):
-        session._run_trials(Prepared(made, made.search(), study, 1), surroundings, (), lease, spent=0.0)
+        session._run_trials(Prepared(made, made.search(), study, 1), surroundings, OWN, lease, spent=0.0)

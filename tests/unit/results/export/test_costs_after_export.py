@@ -8,7 +8,7 @@ from finished_run import CONFIGS, make_run
 
 from results.export.bundle import export_bundle
 from results.export.graph_cost import measure_models
-from results.run.prediction_costs import COSTS_FILE, PredictionTime, add_costs, read_costs
+from results.run.prediction_costs import PredictionTime, add_costs, read_costs
 from results.run.run_folder import RunFolder
 from trainables.data.patches import RawPatches
 
@@ -51,14 +51,14 @@ def test_equal_trials_cost_the_same_after_one_was_exported_with_a_novelty_score(
 def test_a_file_with_a_novelty_score_is_no_figure_of_a_model_that_was_not_measured(
     run: RunFolder, tmp_path: Path
 ) -> None:
-    (run.path / COSTS_FILE).unlink(missing_ok=True)
+    run.costs_file.unlink(missing_ok=True)
     export_bundle(run, tmp_path / "bundle", trial=0, held_out_limit=4)
     assert read_costs(run).of((0,)) is None
 
 
 @pytest.mark.long
 def test_the_figure_of_an_export_is_kept_once_and_replaces_none(run: RunFolder, tmp_path: Path) -> None:
-    (run.path / COSTS_FILE).unlink(missing_ok=True)
+    run.costs_file.unlink(missing_ok=True)
     report = export_bundle(run, tmp_path / "first", trial=2, held_out_limit=4)
     assert report.manifest.novelty is None
     first = read_costs(run).of((2,))

@@ -16,7 +16,7 @@ from results.export.bundle import export_bundle
 from results.export.input_checks import as_numbers
 from results.export.manifest import Manifest
 from results.export.onnx_predictor import load_bundle, predict_files
-from results.predictors.loading import predict_rows
+from results.predictors.loading import open_row_predictor
 
 PAIRED = {**SCRATCH, "model.pair": "diff"}
 TOLD = {**SCRATCH, "model.type_input": "human"}
@@ -68,7 +68,7 @@ def files(place, patches):
 def test_files_are_predicted_with_their_baselines_and_types(run, both, files):
     images, baselines = files
     found = predict_files(both, images, baselines=baselines, types=TYPES).predictions
-    expected = predict_rows(run, ROWS, trial=0)
+    expected = open_row_predictor(run, trial=0)(ROWS)
     np.testing.assert_allclose([one.probabilities for one in found], expected, atol=1e-4)
     swapped = predict_files(both, baselines, baselines=images, types=TYPES).predictions
     other = predict_files(both, images, baselines=baselines, types=["mass"]).predictions

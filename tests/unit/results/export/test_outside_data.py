@@ -26,7 +26,8 @@ from results.scores.calibration import Platt, log_odds, sigmoid
 from results.scores.operating_point import Operation, odds_shift
 from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
-from trainables.data.patches import RawPatches, store_patch_set
+from trainables.data.patches import RawPatches, select_rows, store_patch_set
+from trainables.data.splits import TEST, read_split
 
 SCREENING = Operation.of(at="sensitivity=0.9", prevalence=0.05, triage="missed=0.1,alarms=0.2")
 
@@ -133,6 +134,25 @@ def test_patients_with_a_training_image_are_left_out_and_named(run, bundle, othe
     assert found.triage.counts.keys() == {"benign", "do not know", "recall"}
     assert found.look == 1
     assert evaluate_bundle(bundle, other, **store).look == 2
+
+
+def test_patients_of_the_sealed_part_are_left_out_and_counted(run, bundle, store, tmp_path):
+    patch_set, split = run.patch_set(), read_split(run.split_file)
+    rows = select_rows(patch_set, run.search().task_definition)
+    sealed = rows.rows[split.folds_of(rows) == TEST]
+    assert len(sealed)
+    known = load_bundle(bundle)
+    copies = RawPatches(
+        np.concatenate([np.asarray(patch_set.images[sealed]), np.asarray(patch_set.images[sealed])[:4] // 2]),
+        np.array([*patch_set.labels[sealed], *patch_set.labels[sealed][:4]]),
+        patch_set.label_codes,
+        patients=np.array([*(f"s{row}" for row in sealed), "new 1", "new 2", "new 3", "new 4"]),
+    )
+    found = predict_outside(
+        known, store_patch_set(copies, tmp_path), run.search().task_definition, read_reference(bundle)
+    )
+    assert (found.left_out, len(found.labels)) == (len(sealed), 4)
+    assert "sealed for the test of this model" in found.notes[0]
 
 
 def test_the_run_and_its_bundle_give_other_data_the_same_probabilities(run, bundle, other, store, tmp_path):

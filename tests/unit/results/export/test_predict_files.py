@@ -134,12 +134,20 @@ def test_a_decompression_bomb_is_refused_by_its_header_without_a_warning(
             predict_files(bundle, [path])
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Non-zero status code\nmore"), "Non-zero status code"),
+        (MemoryError(), "MemoryError"),  # an error without text
+    ],
+    ids=lambda case: type(case).__name__,
+)
 def test_a_file_that_the_model_cannot_run_on_costs_the_others_nothing(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, error: Exception, said: str
 ) -> None:
     def run(_: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         if feed["raw"].shape[1] == 50:
-            raise RuntimeError("Non-zero status code\nmore")
+            raise error
         return [np.full((len(feed["raw"]), 2), 0.5, np.float32)]
 
     broken = Bundle(bundle.manifest, type("Session", (), {"run": staticmethod(run)}))
@@ -147,7 +155,7 @@ def test_a_file_that_the_model_cannot_run_on_costs_the_others_nothing(
     found = predict_files(broken, paths)
     assert len(found.predictions) == 2
     assert found.faults[0].reason.startswith(str(paths[1]))
-    assert "cannot run on an image of 50x50 pixels: Non-zero status code" in found.faults[0].reason
+    assert f"cannot run on an image of 50x50 pixels: {said}" in found.faults[0].reason
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,17 @@ import pytest
 from finished_run import CONFIGS, TASK, make_run, pixels
 
 from results.errors import ExportError
+from results.export import recalibration
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
 from results.export.manifest import Recalibration, TestScores
 from results.export.model_card import model_card
 from results.export.outside_data import OutsideData, predict_outside
 from results.export.recalibration import RecalibratedBundle, recalibrate_bundle
-from results.scores.calibration import sigmoid
+from results.scores.calibration import Platt, sigmoid
 from results.scores.decision_rule import balanced_threshold, best_threshold
 from results.scores.interval import Interval
-from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
@@ -60,6 +62,26 @@ def test_a_bundle_of_a_search_for_f2_decides_at_the_best_f2_of_the_local_data(
     assert "the threshold is the one for f2 on the local data" in found.manifest.said_of_operation
 
 
+def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is_fitted_again(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    manifest = load_bundle(by_f2).manifest
+    counts = manifest.data.counts
+    share = counts[manifest.positive] / sum(counts.values())
+    whole = local_data()
+    rows = [np.flatnonzero(whole.labels == label)[:count] for label, count in ((0, 20), (1, 10))]
+    few = np.concatenate(rows)
+    at_share = Platt(intercept=odds_shift(1 / 3, share)).apply(whole.probabilities[few])
+    data = replace(whole, labels=whole.labels[few], groups=whole.groups[few], probabilities=at_share)
+    found = recalibrate_bundle(
+        by_f2, tmp_path / "local", data, Operation.of(prevalence=0.01), source="here", fingerprint="abc"
+    )
+    assert found.update.update == "nothing"
+    expected = Platt(intercept=odds_shift(share, 0.01)).apply(at_share)
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
+    assert set(found.manifest.thresholds) == set(manifest.thresholds) > {"f2"}
+
+
 def test_an_operating_point_goes_before_the_metric_of_the_search(by_f2: Path, tmp_path: Path) -> None:
     found = recalibrated(by_f2, tmp_path / "local", Operation.of(at="specificity=0.9"))
     called = found.probabilities[:, 1] >= (found.manifest.threshold or 0.0)
@@ -76,6 +98,42 @@ def test_a_threshold_for_a_metric_that_is_not_known_is_not_replaced_by_another(
     with pytest.raises(ExportError, match=r"was chosen for worth_of_calls, which is not known here: .*"):
         recalibrated(edited, tmp_path / "local")
     assert not (tmp_path / "local").exists()
+
+
+def test_a_place_that_is_not_free_or_cannot_be_written_is_named(by_f2: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ExportError, match=r"a bundle is a folder, and .*/file is a file; give another"):
+        recalibrated(by_f2, tmp_path / "file")
+    with pytest.raises(ExportError, match="holds files already, and a bundle replaces nothing"):
+        recalibrated(by_f2, tmp_path)
+    with pytest.raises(ExportError, match=r"cannot write a bundle to .*/bundle: File exists: .*/file;"):
+        recalibrated(by_f2, tmp_path / "file" / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_is_filled_in_the_meantime_keeps_what_it_holds(
+    by_f2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "local"
+
+    def fill(*_: object) -> None:
+        out.mkdir()
+        (out / "letter.txt").write_text("mine")
+
+    monkeypatch.setattr(recalibration, "_check", fill)
+    with pytest.raises(ExportError, match=r"local was filled while the bundle was made; give another --out"):
+        recalibrated(by_f2, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["local"]
+    assert [path.name for path in out.iterdir()] == ["letter.txt"]
+
+
+def test_the_folder_that_one_stands_in_is_filled(
+    by_f2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    recalibrated(by_f2, Path())
+    assert load_bundle(tmp_path / "here").manifest.recalibration is not None
 
 
 def test_the_card_says_of_threshold_and_calibration_that_they_are_of_the_local_data(

@@ -22,7 +22,7 @@ from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
 from results.export.precision_check import Precision
 from results.export.unit_table import units_by_header
-from results.predictors.loading import open_model, predict_rows
+from results.predictors.loading import open_model, open_row_predictor
 from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.prepared.identity import hashed
@@ -87,7 +87,7 @@ def test_the_file_gives_the_numbers_of_the_search(run: RunFolder, exported: Path
     rows, images, places = views_of(run)
     predict = load_bundle(exported).predict
     found = predict(list(patch_set_of(run).images[images]), units=[f"breast {place}" for place in places])
-    np.testing.assert_allclose(found, predict_rows(run, rows, trial=2), atol=1e-5)
+    np.testing.assert_allclose(found, open_row_predictor(run, trial=2)(rows), atol=1e-5)
 
 
 @pytest.mark.long
@@ -97,7 +97,7 @@ def test_an_ensemble_combines_each_member_by_its_own_rule(run: RunFolder, tmp_pa
     assert len({one.settings["unit.combine"] for one in members}) == len(members) > 2
     rows, images, places = views_of(run)
     pixels, names = list(patch_set_of(run).images[images]), [str(place) for place in places]
-    expected = predict_rows(run, rows, ensemble="average")
+    expected = open_row_predictor(run, ensemble="average")(rows)
     for bundle in (load_bundle(tmp_path / "bundle"), model_in_memory(run, ensemble="average")):
         np.testing.assert_allclose(bundle.predict(pixels, units=names), expected, atol=1e-5)
 
@@ -118,7 +118,7 @@ def test_predict_reads_a_table_or_a_folder_a_breast(
     run: RunFolder, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows, table = write_views(run, tmp_path)
-    expected = predict_rows(run, rows, trial=2)[:, 1]
+    expected = open_row_predictor(run, trial=2)(rows)[:, 1]
     assert main(["predict", str(exported), "--units", str(table), "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["images"] for one in found] == [2] * BREASTS
@@ -161,7 +161,7 @@ def test_predict_takes_the_breast_from_dicom_headers_and_names_nobody(
     said = capsys.readouterr()
     found = json.loads(said.out)
     np.testing.assert_allclose(
-        [one["probability"] for one in found], predict_rows(run, rows, trial=2)[:, 1], atol=1e-5
+        [one["probability"] for one in found], open_row_predictor(run, trial=2)(rows)[:, 1], atol=1e-5
     )
     key, side = b"0123456789abcdef", stored.columns["laterality"][images[0]]
     assert found[0]["breast"] == (

@@ -21,7 +21,7 @@ from results.errors import ExportError, RunError
 from results.export.bundle import export_bundle
 from results.export.onnx_predictor import load_bundle
 from results.predictors.classical_members import fitted_again
-from results.predictors.loading import open_model, predict_rows
+from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.selected_model import reason_against_export, resolve_model
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -177,9 +177,9 @@ def test_the_sealed_test_part_is_scored_by_the_kept_heads(table_run: RunFolder) 
 
 def test_a_run_that_kept_no_arrays_is_fitted_again(table_run: RunFolder) -> None:
     rows = table_run.out_of_fold(1).rows[:9]
-    kept = predict_rows(table_run, rows, trial=1)
+    kept = open_row_predictor(table_run, trial=1)(rows)
     table_run.discard_weights(1)
-    np.testing.assert_array_equal(predict_rows(table_run, rows, trial=1), kept)
+    np.testing.assert_array_equal(open_row_predictor(table_run, trial=1)(rows), kept)
 
 
 def test_models_that_were_fitted_on_other_numbers_are_noticed(table_run: RunFolder) -> None:
@@ -187,18 +187,18 @@ def test_models_that_were_fitted_on_other_numbers_are_noticed(table_run: RunFold
     kept = table_run.out_of_fold(0)
     table_run.write_out_of_fold(0, replace(kept, probabilities=1 - kept.probabilities))
     with pytest.raises(ExportError, match="trial 0, fitted again, does not predict what it predicted"):
-        predict_rows(table_run, kept.rows[:5], trial=0)
+        open_row_predictor(table_run, trial=0)(kept.rows[:5])
 
 
 def test_a_model_is_fitted_again_with_the_seed_of_its_record(table_run: RunFolder) -> None:
     record = run_trial(table_run, 5, {"classical.name": "stratified"})
     rows = table_run.out_of_fold(5).rows[:5]
-    assert predict_rows(table_run, rows, trial=5).shape == (5, 2)
+    assert open_row_predictor(table_run, trial=5)(rows).shape == (5, 2)
     table_run.discard_weights(5)
     record = record.model_copy(update={"has_weights": False})
     table_run.write_record(record.model_copy(update={"seed": record.seed + 1}))
     with pytest.raises(ExportError, match="trial 5, fitted again, does not predict what it predicted"):
-        predict_rows(table_run, rows, trial=5)
+        open_row_predictor(table_run, trial=5)(rows)
 
 
 def test_a_model_without_a_record_cannot_be_fitted_again(table_run: RunFolder) -> None:
@@ -225,9 +225,9 @@ def test_a_refit_is_one_fit_on_all_rows(mixed_run: RunFolder) -> None:
     (member,) = refit_model(mixed_run, ensemble="best", trial=2, seeds=1)[1]
     assert (member.record.epochs, member.record.images) == (1, len(mixed_run.out_of_fold(2).rows))
     rows = mixed_run.out_of_fold(2).rows[:6]
-    found = predict_rows(mixed_run, rows, trial=2, refit=True)
+    found = open_row_predictor(mixed_run, trial=2, refit=True)(rows)
     assert found.shape == (6, 2)
-    assert np.abs(found - predict_rows(mixed_run, rows, trial=2)).max() > 1e-6
+    assert np.abs(found - open_row_predictor(mixed_run, trial=2)(rows)).max() > 1e-6
 
 
 def test_a_search_on_a_table_finishes_without_a_bundle(
@@ -253,7 +253,7 @@ def test_nets_and_closed_form_heads_are_one_file(mixed_run: RunFolder, tmp_path:
     rows = mixed_run.out_of_fold(0).rows[:5]
     images = mixed_run.patch_set().images[rows]
     found = load_bundle(tmp_path / "bundle").predict(list(images))
-    np.testing.assert_allclose(found, predict_rows(mixed_run, rows, ensemble="average"), atol=1e-5)
+    np.testing.assert_allclose(found, open_row_predictor(mixed_run, ensemble="average")(rows), atol=1e-5)
 
 
 def test_levels_of_one_backbone_share_its_passes(mixed_run: RunFolder) -> None:

@@ -27,7 +27,7 @@ from results.predictors.test_evaluation import (
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.test_accesses import read_accesses, record_access, sealed_digest
+from results.run.test_accesses import SealedPatients, read_accesses, record_access
 from results.scores.calibration import sigmoid
 from results.scores.decision_rule import DecisionRule
 from results.scores.interval import Interval
@@ -171,7 +171,7 @@ def test_looks_at_the_same_patients_are_counted_over_all_runs_in_the_store(run, 
     shutil.copytree(run.path, other.path)
     assert [evaluate(one).opening for one in (run, other, run)] == [1, 2, 3]
     assert len(read_accesses(other)) == 1
-    assert len(read_accesses(other, sealed=sealed_digest(GROUPS))) == 3
+    assert len(read_accesses(other, patients=SealedPatients.of(GROUPS))) == 3
     others = np.array([f"q{row // 4}" for row in range(60)])
     assert evaluate(other, groups=others).opening == 2  # its own first look; other patients were sealed
 
@@ -181,6 +181,23 @@ def test_a_log_that_cannot_be_written_keeps_the_test_part_closed(run, tmp_path):
     (tmp_path / "store" / "test_openings").write_text("in the way")
     with pytest.raises(RunError, match="the test part stays closed, since the log of its openings cannot be"):
         evaluate(run)
+
+
+def test_a_log_of_which_one_part_cannot_be_written_counts_no_look(run):
+    run.openings_file.symlink_to("missing/file")  # cannot be appended to, as one of a read-only run folder
+    with pytest.raises(RunError, match="the test part stays closed"):
+        evaluate(run)
+    run.openings_file.unlink()
+    assert evaluate(run).opening == 1
+
+
+def test_a_look_at_some_of_the_patients_is_a_look(run, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    shutil.copytree(run.path, other.path)
+    evaluate(run)
+    some = np.array([*GROUPS[:8], *(f"q{row // 4}" for row in range(52))])
+    assert evaluate(other, groups=some).opening == 2
+    assert not any(f'"{name}"' in run.openings_file.read_text() for name in set(GROUPS))
 
 
 def test_a_perfect_score_of_few_patients_has_an_interval_that_says_how_few(run):
@@ -242,10 +259,10 @@ def test_a_line_is_flushed_to_the_disk_itself(run, monkeypatch):
     record_access(run, {"opening": "a"})
     shared = next((run.path.parent / "store" / "test_openings").iterdir())
     assert flushed == [
-        shared.stat().st_ino,
+        run.path.stat().st_ino,
         shared.parent.stat().st_ino,
         run.openings_file.stat().st_ino,
-        run.path.stat().st_ino,
+        shared.stat().st_ino,
     ]
 
 

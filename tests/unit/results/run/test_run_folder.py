@@ -68,6 +68,17 @@ def test_a_folder_without_a_search_is_no_run(tmp_path):
         RunFolder(tmp_path).search()
 
 
+def test_a_search_that_cannot_be_read_for_an_error_without_text_is_named(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "benign_malignant" / "first")
+
+    def without_text(content):
+        raise ValueError
+
+    monkeypatch.setattr("results.run.run_folder.load_yaml", without_text)
+    with pytest.raises(RunError, match=r"search\.yaml cannot be read: ValueError; was it edited by hand"):
+        run.search()
+
+
 def test_a_trial_is_read_back_as_it_ended(tmp_path):
     record = trial_record(
         7,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from results.run.records import OutOfFold
-from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic, paired_difference
+from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic
 from results.scores.interval import Interval
 from trainables.common.errors import OneClassError
 
@@ -114,11 +114,3 @@ def test_images_of_one_class_have_no_interval():
     area = fold_auc_statistic(np.array([1, 1]), two_columns(np.array([0.1, 0.9])))
     with pytest.raises(OneClassError, match="two classes within a fold"):
         bootstrap_interval(np.array(["a", "b"]), area, resamples=50, seed=0)
-
-
-def test_a_difference_is_first_minus_second():
-    groups = np.array(["a", "b", "c"])
-    found = paired_difference(
-        groups, lambda counts: np.full(len(counts), 3.0), lambda counts: np.full(len(counts), 1.0), seed=0
-    )
-    assert found == Interval(2.0, 2.0, 2.0)

@@ -17,7 +17,7 @@ from prefix_examples import IMAGES, LOW, TOP, VIEWS, Counting, expected, key
 
 from trainables.features.store import PrefixStore
 from trainables.features.stored_files import meta_path, open_stored
-from trainables.features.stored_header import DamagedFileError, ExpectedFeatures, Header
+from trainables.features.stored_header import DamagedFeaturesError, ExpectedFeatures, Header
 
 HALF = np.dtype("<f2")
 
@@ -162,7 +162,7 @@ def test_what_is_asked_for_is_compared_with_what_is_there(
     if not message:
         asked.check(Header(*header, 128), "file")
         return
-    with pytest.raises(DamagedFileError, match=message):
+    with pytest.raises(DamagedFeaturesError, match=message):
         asked.check(Header(*header, 128), "file")
 
 

@@ -22,7 +22,7 @@ from dicom_files import (
 )
 from pydicom.uid import RLELossless
 
-from trainables.data.dicom.decoding import DECODED_SYNTAXES
+from trainables.data.dicom import decoding
 from trainables.data.dicom.reading import DicomError, is_dicom, read_dicom, read_headers
 from trainables.data.image_files import ImageFileError, decode_image
 
@@ -52,7 +52,7 @@ def test_every_lossy_encoding_gives_nearly_the_pixels_that_were_stored(tmp_path:
 def test_every_syntax_that_is_read_is_tested() -> None:
     tested = {*UNCOMPRESSED, str(RLELossless), *LOSSLESS, *LOSSY}
     # Progression of HTJ2K is a matter of the encoder's order of packets, which its decoder reads alike.
-    assert set(DECODED_SYNTAXES) - tested == {"1.2.840.10008.1.2.4.202"}
+    assert {*decoding.UNCOMPRESSED, *decoding._DECODERS} - tested == {"1.2.840.10008.1.2.4.202"}
 
 
 @pytest.mark.parametrize("syntax", [UNCOMPRESSED[1], RLELossless, "1.2.840.10008.1.2.4.80"])

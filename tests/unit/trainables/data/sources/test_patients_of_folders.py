@@ -114,8 +114,8 @@ def test_a_file_that_may_name_the_parts_is_asked_about(tmp_path: Path, name: str
 def test_other_tables_are_named(tmp_path: Path) -> None:
     folder = class_folders(tmp_path)
     (folder / "benign" / "ages.csv").write_text("file,age\n0.png,61")
-    (folder / "folds.csv").write_text("file,one\n0.png,1")
-    assert "tables that are not read: benign/ages.csv, folds.csv" in load(folder)[1]
+    (folder / "Folds.csv").write_text("file,one\n0.png,1")
+    assert "tables that are not read: Folds.csv, benign/ages.csv" in load(folder)[1]
 
 
 def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
