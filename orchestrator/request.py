@@ -225,6 +225,10 @@ def read_config(path: Path) -> dict[str, Any]:
     if "fingerprint" in values:
         return _asked_by_run(path, values)
     _check_known(values)
+    if "data" in values and values["data"] is None:
+        raise ConfigError(
+            f"data in {path} has no value; give the path of the data, or leave it out for the phantom"
+        )
     options = {name: value for name, value in values.items() if value is not None}
     for name in _LISTS:
         if isinstance(options.get(name), str):

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from orchestrator.reporting.console import messages, print_message, print_next
+from trainables.common.text import typed_path
 
 HELP = "join prepared sets into one, in which each image knows its source"
 EPILOG = """\
@@ -31,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
     counts = {source: list(joined.table["source"]).count(source) for source in set(joined.table["source"])}
     listed = ", ".join(f"{number} of {source}" for source, number in sorted(counts.items()))
     print(f"{arguments.out}: {len(joined.images)} images, {listed}; fingerprint {joined.fingerprint[:12]}")
-    print_next(messages(), "orchestrate", "search", "TASK", "--data", arguments.out)
+    print_next(messages(), "orchestrate", "search", "TASK", "--data", typed_path(arguments.out))
     return 0

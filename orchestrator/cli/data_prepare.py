@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.reporting.console import messages, print_message, print_next, print_warning
-from trainables.common.text import count_text, printable
+from trainables.common.text import count_text, printable, typed_path
 
 if TYPE_CHECKING:
     from trainables.data.prepared.engine import Preparation, Progress
@@ -121,13 +121,18 @@ def _say(done: "Preparation", out: Path, *, is_hashed: bool) -> None:
             print_message(console, printable(f"  {problem.what} {problem.reason}", keeps=""))
     shape = "x".join(str(side) for side in prepared.images.shape[1:])
     patients = {patient for patient in prepared.table["patient"] if patient is not None}
+    if not patients:
+        print_message(
+            console,
+            "no image has a patient, so folds of a search cannot be grouped by patient; give patients",
+        )
     of = f" of {count_text(len(patients), 'patient')}" if patients else ""
     state = "" if done.is_new else "; it was there already"
     print(
         f"{out}: {count_text(len(prepared.images), 'image')}{of}, {shape} {prepared.images.dtype}, "
         f"fingerprint {prepared.fingerprint[:12]}{state}"
     )
-    print_next(console, "orchestrate", "search", "TASK", "--data", out)
+    print_next(console, "orchestrate", "search", "TASK", "--data", typed_path(out))
 
 
 @contextmanager

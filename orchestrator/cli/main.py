@@ -132,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ended_like_ctrl_c(), leave_out_messages(chosen.quiet):
             code = int(verb.run(chosen))
-        sys.stdout.flush()  # here, where a closed pipe or a full disk is still answered
+        if sys.stdout is not None:  # nor is there one where the caller has closed it
+            sys.stdout.flush()  # here, where a closed pipe or a full disk is still answered
         return code
     except BrokenPipeError:  # the reader, such as head, has seen enough
         from orchestrator.reporting.plain_console import discard_output

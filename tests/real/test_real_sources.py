@@ -36,7 +36,7 @@ def test_infn_masses_are_150_pairs_of_76_patients(tmp_path: Path) -> None:
     assert np.bincount(patch_set.labels).tolist() == [150, 95, 55]
     assert len(set(np.asarray(patch_set.patients).tolist())) == 76
     assert np.asarray(patch_set.partners)[1::2].tolist() == list(range(0, 300, 2))
-    assert "label codes: pisa" in notes[0]
+    assert "label codes: pisa" in notes[1]
     counts = split(patch_set).counts
     assert all(part["malignant"] >= 10 for part in counts.values())
     assert sum(part["benign"] + part["malignant"] for part in counts.values()) == 150
@@ -47,7 +47,7 @@ def test_ddsm_films_are_1644_with_patients_and_task_codes(tmp_path: Path) -> Non
     assert patch_set.images.shape == (1644, 227, 227)
     assert np.bincount(patch_set.labels).tolist() == [757, 887]
     assert (patch_set.label_codes, patch_set.partners) == ("task", None)
-    assert notes == ["label codes: task (0 benign, 1 malignant)"]
+    assert notes == ["arrays that are not read: density", "label codes: task (0 benign, 1 malignant)"]
     made = split(patch_set)
     shares = [part["malignant"] / (part["benign"] + part["malignant"]) for part in made.counts.values()]
     assert max(shares) - min(shares) < 0.02

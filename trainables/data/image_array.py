@@ -220,7 +220,7 @@ def _note_conversions(
     scaled = [one.stated_max not in (None, max_value) for one in decoded]
     _note_some(decoded, scaled, f"scaled to {max_value:g} from the largest value that they state", notes)
     two = [one.is_two_valued for one in decoded]
-    if sum(two) <= count / 2:
+    if not all(two):
         _note_some(decoded, two, "of two values only, as masks are; leave them out if they are masks", notes)
 
 

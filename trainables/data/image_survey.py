@@ -70,9 +70,10 @@ class _Seen:
     def first_copy(self, image: NDArray[Any], row: int) -> tuple[int, bool]:
         """Row of the first image with these pixels, or the given row; True if it is turned or mirrored."""
         first = self._row_of_pixels.setdefault(_digest(image), row)
-        if first != row or image.dtype.kind == "f":
+        if first != row:
             return first, False
-        counts = _digest(np.bincount(image.ravel()))
+        flat = image.ravel()
+        counts = _digest(np.sort(flat) if image.dtype.kind == "f" else np.bincount(flat))
         if counts not in self._counts:
             self._counts.add(counts)
             return row, False

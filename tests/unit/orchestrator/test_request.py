@@ -88,6 +88,11 @@ def test_folds_that_are_typed_take_the_place_of_the_files_hold_out(tmp_path: Pat
             "--features must be one of float16, float32, off",
         ),
         ({"trials": 3}, ConfigError, "no task is given"),
+        (
+            {"task": "idc", "data": None},
+            ConfigError,
+            r"data in .* has no value; give the path of the data, or",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_met_is_explained(

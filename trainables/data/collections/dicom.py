@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from trainables.common.errors import DataError
 from trainables.common.text import count_text, plain_name
 from trainables.config.tasks import FINDINGS, StoredCodes, Task
@@ -33,10 +35,13 @@ from trainables.data.csv_table import KNOWN_COLUMNS, column_names, read_csv
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import SUFFIXES, ImageFileError
+from trainables.data.sources.checks import check_spellings, is_no_patient
 from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
+from trainables.data.sources.telling_names import could_group, could_part, may_be_parts, may_be_patients
 
 _TABLES: Final = ("labels.csv", "table.csv")
 _NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
+_ARMS: Final = ("group", "groups")  # of a study, such as screening and control, rather than patients
 _LISTED: Final = 3
 
 
@@ -58,6 +63,7 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     task, options = task_option(choices, {"mammograms": MAMMOGRAMS})
     regions = regions_of(choices, ("image", "roi")) if choices.regions else None
     table = _Table.read(choices.table or _table_in(path))
+    _check_columns(table)
     files, problems = files_below(path)
     find = _finder(path, [file for file in files if file != table.path], table, problems)
     examples, notes = list[Example](), list[str]()
@@ -140,6 +146,25 @@ def _table_in(path: Path) -> Path:
     return found[0]
 
 
+def _check_columns(table: _Table) -> None:
+    """Ask about columns that may be patients or parts of a split, where the table has none of these."""
+    check_spellings((row.get("patient", "") for row in table.rows), table.path.name)
+    names = list(dict.fromkeys(name for row in table.rows for name in row))
+    for known, may_be, could_be in (
+        ("patient", may_be_patients, could_group),
+        ("split", may_be_parts, could_part),
+    ):
+        if known in names:
+            continue
+        for name in names:
+            cells = np.array([row.get(name, "") for row in table.rows])
+            if may_be(name) and could_be(cells) and name not in _ARMS:
+                raise DataError(
+                    f"{table.path.name}: the column {name} is not read as {known}; did you mean that? Call "
+                    f"it {known}, or leave it out if it means something else"
+                )
+
+
 _Find = Callable[[Mapping[str, str]], "Path | str"]
 
 
@@ -220,7 +245,7 @@ def _example(
         file=file,
         name=f"{name}-{frame}" if frame else name,
         label=label,
-        patient=_known(row, "patient") or None,
+        patient=None if is_no_patient(row.get("patient", "")) else row["patient"],
         exam=_known(row, "exam") or None,
         laterality=SIDES.get(row.get("laterality", "").upper()),
         view=_view(row) or None,

@@ -17,7 +17,7 @@ MAMMOGRAMS: Final = ("auto", "yes", "no")  # values of the option of this name
 # are: the methods of source system 003 cut 299 to 598 pixels.
 _LEAST_FILM_PX: Final = (1000, 500)  # longer and shorter side
 _LEAST_SHARE: Final = 0.9  # of mammograms among the images, where the others are taken as such, too
-_OPTION: Final = "orchestrate data prepare dicom --option mammograms"
+_OPTION: Final = "data prepare with --option mammograms"
 
 _Kind = Literal["header", "size", "other"]
 

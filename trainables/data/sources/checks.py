@@ -1,7 +1,7 @@
 """Checks that every data source makes: of pixels, labels, patients and label codes."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.types import IntArray
 from trainables.config.tasks import LabelCodes, Task
-from trainables.data.columns import known_text
+from trainables.data.columns import UNKNOWN_WORDS, known_text
 from trainables.data.image_files import is_grey
 from trainables.data.patches import NO_PARTNER, PixelArray, TextArray
 
 _ACCEPTED: Final = "uint8, uint16 (or whole numbers from 0 to 65535), or floats in [0, 1]"
 _BLOCK_ROWS: Final = 256
+# How people write that a patient is not known, in lower case.
+_NO_PATIENTS: Final = frozenset({*UNKNOWN_WORDS, "unknown", "na", "n/a", "null", "missing", "?", "-", "-1"})
 _PAIRS: Final = "even rows are all 0, odd rows are not: baseline/abnormality pairs"
 
 
@@ -67,7 +69,7 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
     """Return patient ids as text, shape (count,).
 
     Raises:
-        DataError: If there is not one id per image, or an id is empty or unknown.
+        DataError: If there is not one id per image, an id is empty or unknown, or one is written in two ways.
     """
     if patients.shape != (count,):
         raise DataError(
@@ -79,12 +81,35 @@ def parse_patients(patients: NDArray[Any], count: int, where: str) -> TextArray:
     text = known_text(patients, where)
     if text.size:
         text = np.array([unicodedata.normalize("NFC", one) for one in text.tolist()])
-    empty = np.flatnonzero(text == "")
+    empty = np.flatnonzero([is_no_patient(one) for one in text.tolist()])
     if len(empty):
+        found = f" ({text[empty[0]]})" if text[empty[0]] else ""
         raise DataError(
-            f"{where}: row {empty[0]} has no patient; give every image one, or leave the array out"
+            f"{where}: row {empty[0]} has no patient{found}; give every image one, or leave the array out"
         )
+    check_spellings(text.tolist(), where)
     return text
+
+
+def is_no_patient(text: str) -> bool:
+    """True for a text that says that a patient is not known.
+
+    >>> is_no_patient("Unknown"), is_no_patient("-1"), is_no_patient("P-1")
+    (True, True, False)
+    """
+    return text.lower() in _NO_PATIENTS
+
+
+def check_spellings(patients: Iterable[str], where: str) -> None:
+    """Refuse patients that a spreadsheet has written in two ways, such as 1 and 1.0.
+
+    Raises:
+        DataError: If there are such.
+    """
+    known = set(patients)
+    for whole in sorted(known):
+        if whole.isdecimal() and f"{whole}.0" in known:
+            raise DataError(f"{where}: patients {whole} and {whole}.0 may be one; write it in one way")
 
 
 def has_pairs(labels: IntArray) -> bool:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -20,7 +20,14 @@ _IN_COMPANY: Final = _CLEAR | frozenset(
     {"seg", "segm", "gt", "truth", "label", "labels", "labelled", "labeled", "annotated", "roi", "rois"}
     | {"contour", "contours", "outline", "outlines", "boundary", "bbox", "bboxes", "marked", "binary"}
     | {"thumb", "thumbnail", "preview", "cam", "gradcam", "saliency"}
+    | {"msk", "anno", "annot", "labelmap", "maske", "gtruth", "overlayed", "overlaid"}
 )
+# Words after the name of an image that stand for a view or a side, with which they are another image.
+_VIEWS: Final = frozenset(
+    {"cc", "mlo", "ml", "lm", "left", "right", "lcc", "rcc", "lmlo", "rmlo", "dm", "cm"}
+)
+_FEWEST: Final = 3  # so many images with the same word after their names are no accident
+_SHARE: Final = 0.1  # and this share of the images
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")
 
 
@@ -31,8 +38,8 @@ class Companions:
     Attributes:
         images: Files that are images.
         companions: Files that belong to one of these.
-        doubtful: Files of which neither is certain: named like a mask, without its image; or two files of one
-            name in two formats.
+        doubtful: Files of which neither is certain: named like a mask, without its image; as other images
+            with one word more, such as `_tumor`, that many share; or two files of one name in two formats.
     """
 
     images: tuple[Path, ...]
@@ -69,7 +76,8 @@ def sort_out(files: Sequence[Path]) -> Companions:
             doubtful.append(file)
         else:
             images.append(file)
-    return Companions(tuple(images), tuple(companions), (*doubtful, *_of_one_name(images)))
+    more = (*_of_one_name(images), *_with_one_word_more({file: words[file] for file in images}))
+    return Companions(tuple(images), tuple(companions), (*doubtful, *dict.fromkeys(more)))
 
 
 def _is_companion(own: Words, images: set[Words]) -> bool:
@@ -80,6 +88,21 @@ def _is_companion(own: Words, images: set[Words]) -> bool:
             if any(part in images for part in (*before, own[place + 1 :]) if part and part != own):
                 return True
     return False
+
+
+def _with_one_word_more(images: Mapping[Path, Words]) -> list[Path]:
+    """Files named as another one with a word after it, or before its number, that many such files share."""
+    names = set(images.values())
+    after_first = Counter(words[1:] for words in names)
+    files = defaultdict(list)
+    for file, words in images.items():
+        end = next((end for end in range(len(words) - 1, 0, -1) if words[:end] in names), None)
+        if end is not None and len(words[end]) > 1 and not words[end].isdigit() and words[end] not in _VIEWS:
+            files[words[end]].append(file)
+        elif words[0] in _IN_COMPANY and words[1:] and after_first[words[1:]] > 1:
+            files[words[0]].append(file)
+    most = max(_FEWEST, _SHARE * len(images))
+    return [file for own in files.values() if len(own) >= most for file in own]
 
 
 def _of_one_name(files: Sequence[Path]) -> list[Path]:

@@ -33,9 +33,15 @@ from trainables.data.sources.folder_layout import (
     images_in,
 )
 from trainables.data.sources.left_out import FORMATS_IN_WORDS, RENAME, is_image_by_content, note_left_out
-from trainables.data.sources.patient_table import PatientTable, find_table
-from trainables.data.sources.split_words import TEST_WORDS, VALIDATION_WORDS, extra_part, marked_test_part
-from trainables.data.sources.upper_folders import UpperImage, check_patients
+from trainables.data.sources.patient_table import PatientTable, check_other_tables, find_table
+from trainables.data.sources.split_words import (
+    EXTRA_WORDS,
+    TEST_WORDS,
+    VALIDATION_WORDS,
+    extra_part,
+    marked_test_part,
+)
+from trainables.data.sources.upper_folders import UpperImage, check_patients, parts_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,9 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
     table = find_table(root) or (None if base == root else find_table(base))
     by_table = None if table is None else PatientTable.read(table, notes)
     entries = _entries(places, names, base, by_table, notes)
+    has_parts = any(entry.place.part for entry in entries)
+    knows_parts = has_parts or (by_table is not None and bool(by_table.part_of_name))
+    check_other_tables(root, table, notes, knows_parts=knows_parts)
     patients = _patients(entries, by_table, base, stated, notes)
     book = f"those of task {task.name}" if task.is_own else names.label_codes
     notes.append(f"label codes: {book} (from the folder names)")
@@ -216,9 +225,19 @@ def _patients(
             f"--upper-folders {stated.upper_folders} was said, but no folders lie above the class folders of "
             f"{base}; leave it out"
         )
+    parts = parts_in(sorted({folder.name for folder in upper if folder is not None}))
     if by_table is not None:
+        if parts and not by_table.part_of_name:
+            raise DataError(
+                f"the folders {', '.join(parts)} of {base} may be parts of a split; call them train, val, "
+                f"test or extra, or name the parts in a column split of {by_table.path.name}"
+            )
         return by_table.patients_of([entry.file for entry in entries], notes)
-    if not any(upper) or stated.upper_folders == "other":
+    if stated.upper_folders == "other":
+        if parts:
+            notes.append(f"the folders {', '.join(parts)} are not read as parts of a split")
+        return None
+    if not any(upper):
         return None
     if len(set(upper)) == 1:
         return None  # one folder around all class folders is no patient
@@ -243,6 +262,7 @@ def _test_part(
     """True for the images below `test`, or that the table marks as test; None where there are none."""
     if by_table is not None and by_table.part_of_name:
         words = by_table.parts_of([entry.file for entry in entries])
+        _check_against_folders(entries, words, by_table)
         return marked_test_part(words, f"the column split of {by_table.path.name}", notes)
     parts = [entry.place.part for entry in entries]
     validation = sum(part in VALIDATION_WORDS for part in parts)
@@ -256,6 +276,17 @@ def _test_part(
         return None
     notes.append(f"the {int(is_test.sum())} images of the test folder are the sealed test part")
     return is_test
+
+
+def _check_against_folders(entries: Sequence[_Entry], words: Sequence[str], by_table: PatientTable) -> None:
+    """Refuse a table that puts an image into another part than its folder; validation is training."""
+    for entry, word in zip(entries, words, strict=True):
+        folder, told = entry.place.part, word.strip().lower()
+        if folder and any((folder in own) != (told in own) for own in (TEST_WORDS, EXTRA_WORDS)):
+            raise DataError(
+                f"{by_table.path} says {word} for {entry.file.name}, which lies below {folder}; correct its "
+                "column split or the folders, or leave that column out"
+            )
 
 
 def _extra_part(

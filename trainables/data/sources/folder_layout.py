@@ -66,7 +66,8 @@ def find_class_folders(root: Path, is_class: IsClass, notes: list[str]) -> list[
         notes: Sentences on folders that are passed through or left out are added here.
 
     Raises:
-        DataError: If there are parts of a split beside other folders, or a link that leads nowhere.
+        DataError: If there are parts of a split beside other folders or without class folders, or a link that
+            leads nowhere.
     """
     folders = _without_companions(folders_in(root), root, notes)
     parts = [folder for folder in folders if _is_part(folder)]
@@ -75,7 +76,7 @@ def find_class_folders(root: Path, is_class: IsClass, notes: list[str]) -> list[
         return [
             replace(found, part=part.name.lower())
             for part in parts
-            for found in _without_parts(part, is_class, notes)
+            for found in _of_part(part, parts, is_class, notes)
         ]
     if folders and all(is_class(folder.name) and _holds_parts_only(folder) for folder in folders):
         return [ClassFolder(part, part.name.lower()) for folder in folders for part in folders_in(folder)]
@@ -154,6 +155,19 @@ def _check_all_parts(folders: Sequence[Path], parts: Sequence[Path]) -> None:
         )
     if len({folder.name.lower() for folder in parts} & TEST_WORDS) > 1:
         raise DataError(f"several folders of {parts[0].parent} look like the test part; keep one")
+
+
+def _of_part(part: Path, parts: Sequence[Path], is_class: IsClass, notes: list[str]) -> list[ClassFolder]:
+    found = _without_parts(part, is_class, notes)
+    if not found:
+        images = images_in(part)
+        rather = next((f", or give {one}" for one in parts if folders_in(one)), "")
+        raise DataError(
+            f"{part} is a part of a split and must hold class folders; it holds "
+            f"{count_text(len(images), 'image') if images else 'nothing'} instead: sort its images into "
+            f"class folders, move it away{rather}"
+        )
+    return found
 
 
 def _without_parts(root: Path, is_class: IsClass, notes: list[str]) -> list[ClassFolder]:

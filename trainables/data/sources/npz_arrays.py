@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
 from trainables.data.columns import SIDES, decoded_text, known_text
+from trainables.data.sources.npz_unread import Said, check_unread, did_you_mean_patient
 from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
 PARTS: Final = ("train", "val", "test")  # of a file in parts, as those of MedMNIST
@@ -78,9 +80,10 @@ def read_arrays(path: Path, notes: list[str]) -> StoredArrays:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             member = _Members(stored, path)
-            return (
-                _in_parts(member, notes) if f"{PARTS[0]}_images" in stored.files else _in_one(member, notes)
-            )
+            in_parts = f"{PARTS[0]}_images" in stored.files
+            found = _in_parts(member, notes) if in_parts else _in_one(member, notes)
+            _check_unread(member, found, notes, in_parts=in_parts)
+            return found
     except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and numpy have many error types and no common one
@@ -95,6 +98,7 @@ class _Members:
     def __init__(self, stored: Any, path: Path) -> None:
         self._stored, self.path = stored, path
         self.names: tuple[str, ...] = tuple(stored.files)
+        self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         self._check_size(name)
@@ -112,6 +116,13 @@ class _Members:
             ) from error
         if not isinstance(array, np.ndarray):
             raise DataError(f"{self.path.name}: {name} is not a NumPy array; save it with numpy.savez")
+        self.read.add(name)
+        return array
+
+    def peek(self, name: str) -> NDArray[Any]:
+        """An array that is looked at and not used."""
+        array = self[name]
+        self.read.discard(name)
         return array
 
     def _check_size(self, name: str) -> None:
@@ -184,14 +195,16 @@ def _patients_name(member: _Members, count: int, notes: list[str]) -> str | None
     others = [name for name in member.names if _plain(name) in _OTHER_PATIENT_NAMES]
     for meant in (named_so, others):
         if len(meant) > 1:
-            raise _did_you_mean_patient(member, meant, "could each be the patients")
+            raise did_you_mean_patient(member.path.name, meant, "could each be the patients")
         if meant:
             _check_are_patients(member, meant[0], count, is_named_so=bool(named_so))
             notes.append(f"patients: the array {meant[0]} is used")
             return meant[0]
     near = [name for name in member.names if _is_near_patient(_plain(name))]
     if near:
-        raise _did_you_mean_patient(member, near, "is not read" if len(near) == 1 else "are not read")
+        raise did_you_mean_patient(
+            member.path.name, near, "is not read" if len(near) == 1 else "are not read"
+        )
     return None
 
 
@@ -208,14 +221,18 @@ def _check_are_patients(member: _Members, name: str, count: int, *, is_named_so:
     found = len(np.unique(array)) if array.shape == (count,) else 0
     if found < min(_FEWEST_GROUPS, count // 2):
         what = f"holds {found} values for {count} images" if found else f"has shape {array.shape}"
-        raise _did_you_mean_patient(member, [name], what)
+        raise did_you_mean_patient(member.path.name, [name], what)
 
 
-def _did_you_mean_patient(member: _Members, names: Sequence[str], what: str) -> DataError:
-    return DataError(
-        f"{member.path.name}: {' and '.join(names)} {what}; did you mean patient? Save patient ids as an "
-        "array of that name, one an image, or save the file without that array if it means something else"
-    )
+def _check_unread(member: _Members, found: StoredArrays, notes: list[str], *, in_parts: bool) -> None:
+    unread = [name for name in member.names if name not in member.read]
+    knows_parts = in_parts or any(_plain(name) in _TEST_NAMES | _SPLIT_NAMES for name in member.read)
+    said = Said(in_parts=in_parts, knows_parts=knows_parts, knows_patients=found.patients is not None)
+    check_unread(member.path.name, {name: partial(member.peek, name) for name in unread}, said)
+    if found.patients is None and "exam" in (found.columns or {}):
+        notes.append("exams are known and patients are not; one of several exams may be in two parts")
+    if unread:
+        notes.append(f"arrays that are not read: {', '.join(unread)}")
 
 
 Flags = NDArray[np.bool_] | None

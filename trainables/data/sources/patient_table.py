@@ -13,10 +13,23 @@ import numpy as np
 from trainables.common.errors import DataError
 from trainables.data.csv_table import letters_of, read_csv
 from trainables.data.patches import TextArray
+from trainables.data.sources.checks import check_spellings, is_no_patient
+from trainables.data.sources.telling_names import could_part, may_be_parts, may_be_patients
 
 TABLE_NAME: Final = "patients.csv"
 _COLUMNS: Final = {
-    "file": ("file", "filename", "filepath", "path", "image", "imagefile", "imagename", "imagepath", "img"),
+    "file": (
+        "file",
+        "filename",
+        "filepath",
+        "path",
+        "image",
+        "imagefile",
+        "imagename",
+        "imagepath",
+        "imageid",
+        "img",
+    ),
     "split": ("split",),
     "patient": (
         "patient",
@@ -30,6 +43,8 @@ _COLUMNS: Final = {
     ),
 }
 _TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods"})
+_OTHER_SUFFIXES: Final = frozenset({".json", ".jsonl", ".parquet", ".yaml", ".yml", ".tab"})
+_MOST_OPENED: Final = 50  # so many tables are looked into; more lie beside their images, one each
 
 
 def find_table(folder: Path) -> Path | None:
@@ -39,14 +54,15 @@ def find_table(folder: Path) -> Path | None:
         folder: Folder of the images.
 
     Raises:
-        DataError: If a file could be meant for the table, but its name or kind leaves it open.
+        DataError: If a file could be meant for the table, but its name or kind leaves it open; or if one is
+            a link to what is not there.
     """
     if (folder / TABLE_NAME).is_file():
         return folder / TABLE_NAME
-    files = [path for path in folder.iterdir() if path.suffix.lower() in _TABLE_SUFFIXES and path.is_file()]
-    meant = sorted(path for path in files if _is_meant(path))
+    meant = sorted(path for path in folder.iterdir() if _is_table(path) and _is_meant(path))
     if not meant:
         return None
+    _check_link(meant[0])
     if len(meant) > 1 or meant[0].suffix.lower() != ".csv":
         raise DataError(
             f"{' and '.join(path.name for path in meant)} in {folder} "
@@ -56,17 +72,84 @@ def find_table(folder: Path) -> Path | None:
     return meant[0]
 
 
-def _is_meant(path: Path) -> bool:
-    """True for a name like that of the table, and for a CSV with just its columns."""
+def check_other_tables(root: Path, table: Path | None, notes: list[str], *, knows_parts: bool) -> None:
+    """Ask about tables that are not read and may say what is not known otherwise; name the others.
+
+    Args:
+        root: Folder that the user names.
+        table: The table of patients, or None.
+        notes: A sentence on the tables that are not read is added here.
+        knows_parts: True if the folders or the table say which images are the test part.
+
+    Raises:
+        DataError: If a table may be that of the patients, and there is none; or the parts of a split, and
+            these are not known.
+    """
+    others = sorted(path for path in root.rglob("*") if path != table and _is_visible_table(path, root))
+    by_columns = len(others) <= _MOST_OPENED
+    meant = [path for path in others if _is_meant(path, by_columns=by_columns)] if table is None else []
+    if meant:
+        raise DataError(
+            f"{meant[0].relative_to(root).as_posix()} in {root} is not read; did you mean {TABLE_NAME}? Save "
+            f"one table of all images as {root / TABLE_NAME}, with paths below that folder, or move it away"
+        )
+    parts = [
+        path
+        for path in others
+        if may_be_parts(bare := path.name.partition(".")[0]) and "fold" not in bare.lower()
+    ]
+    if parts and not knows_parts:
+        raise DataError(
+            f"{parts[0].relative_to(root).as_posix()} in {root} is not read; does it name the parts of a "
+            f"split? Say them in a column split of {TABLE_NAME} (train, val, test or extra), or by folders "
+            "train and test, or move it away"
+        )
+    named = [path for path in others if path.suffix.lower() in _TABLE_SUFFIXES - {".txt"}]
+    if named:
+        listed = ", ".join(path.relative_to(root).as_posix() for path in named[:4])
+        notes.append(f"tables that are not read: {listed}{', ...' if len(named) > 4 else ''}")
+
+
+def _is_visible_table(path: Path, root: Path) -> bool:
+    return _is_table(path) and not any(part.startswith((".", "__")) for part in path.relative_to(root).parts)
+
+
+def _is_table(path: Path) -> bool:
+    """True for a file that may be a table, also behind a link that leads nowhere."""
+    if path.suffix.lower() not in _TABLE_SUFFIXES | _OTHER_SUFFIXES or path.name.startswith((".", "__")):
+        return False
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def _is_meant(path: Path, *, by_columns: bool = True) -> bool:
+    """True for a name like that of the table, and for a CSV with columns for file and patient.
+
+    Raises:
+        DataError: If it is a link to what is not there.
+    """
     stem = letters_of(path.stem)
     if difflib.get_close_matches(
         stem, ("patients", "patient", "patientids", "patienttable"), n=1, cutoff=0.85
     ):
         return True
-    return path.suffix.lower() == ".csv" and {"file", "patient"} <= set(_first_columns(path))
+    if may_be_patients(path.name.partition(".")[0]):
+        return True
+    if path.suffix.lower() != ".csv" or not by_columns:
+        return False
+    columns = set(map(letters_of, _first_columns(path)))
+    return all(not columns.isdisjoint(_COLUMNS[name]) for name in ("file", "patient"))
+
+
+def _check_link(path: Path) -> None:
+    if not path.exists():
+        raise DataError(
+            f"{path} is a link to {path.readlink()}, which is not there; fetch it (git annex get, dvc pull) "
+            "or mount its disk, or remove the link"
+        )
 
 
 def _first_columns(table: Path) -> list[str]:
+    _check_link(table)
     try:
         return _rows(table)[0]
     except DataError:
@@ -96,12 +179,18 @@ class PatientTable:
             notes: Sentences on a table or columns of other names are added here.
 
         Raises:
-            DataError: If it cannot be read, a column is missing, or rows contradict each other.
+            DataError: If it cannot be read, a column is missing, or rows contradict each other; or if a
+                column may name the patients or the parts of a split, too.
         """
         said = "" if path.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
         notes.append(f"patients: from {path.name}{said}")
-        columns, _ = _rows(path)
+        columns, rows = _rows(path)
+        _check_columns(path, columns, rows)
         patients = _read(path, "patient", notes)
+        check_spellings(patients.values(), path.name)
+        read = {columns[_column(path, columns, name, [])] for name in ("file", "patient")} | {"split"}
+        if unread := [name for name in columns if name not in read and name]:
+            notes.append(f"{path.name}: columns that are not read: {', '.join(unread)}")
         return cls(path, patients, _read(path, "split", []) if "split" in columns else {})
 
     def has_row(self, file: Path) -> bool:
@@ -126,7 +215,12 @@ class PatientTable:
         for file in map(self._name, files):
             key = file if file in self.patient_of_name else PurePosixPath(file).name
             if key not in self.patient_of_name:
-                raise DataError(f"{self.path} has no row for {file}; add one with its patient")
+                other = (
+                    ""
+                    if self.path.name == TABLE_NAME
+                    else ", or move the table away if it is of other images"
+                )
+                raise DataError(f"{self.path} has no row for {file}; add one with its patient{other}")
             if key != file and bare_names[key] > 1:
                 raise DataError(
                     f"{self.path} names {key}, but {bare_names[key]} files are called that; write {file} "
@@ -169,9 +263,41 @@ def _read(table: Path, what: str, notes: list[str]) -> dict[str, str]:
         name, value = cells["file"].replace("\\", "/").removeprefix("./"), cells[what]
         if not name or not value:
             raise DataError(f"{table}, line {number}: file and {what} must both be filled in")
+        if what == "patient" and is_no_patient(value):
+            raise DataError(
+                f"{table}, line {number}: {value} is no patient; give every image one, with a name of its "
+                "own where nobody knows"
+            )
         if found.setdefault(name, value) != value:
             raise DataError(f"{table} gives {name} to both {found[name]} and {value}; keep one")
     return found
+
+
+def _check_columns(table: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Ask about columns that may name the patients or the parts of a split besides those that are read."""
+    twice = [name for name in ("file", "patient", "split") if columns.count(name) > 1]
+    if twice:
+        raise DataError(f"{table} has the column {twice[0]} more than once; keep one")
+    cells = [
+        np.array([row[place].strip() if place < len(row) else "" for row in rows if any(row)])
+        for place in range(len(columns))
+    ]
+    if "patient" in columns:
+        own = cells[columns.index("patient")]
+        for name, others in zip(columns, cells, strict=True):
+            if letters_of(name) in _COLUMNS["patient"] and not _group_alike(own, others):
+                raise DataError(f"{table}: patient and {name} could each be the patients; keep one")
+    parts = [name for name, own in zip(columns, cells, strict=True) if may_be_parts(name) and could_part(own)]
+    if parts and "split" not in columns:
+        raise DataError(
+            f"{table}: the column {parts[0]} is not read; did you mean split? Give that name to a column of "
+            "train, val, test or extra, or leave it out if it means something else"
+        )
+
+
+def _group_alike(one: TextArray, other: TextArray) -> bool:
+    pairs = set(zip(one.tolist(), other.tolist(), strict=True))
+    return len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
 
 
 def _rows(table: Path) -> tuple[list[str], list[list[str]]]:

@@ -5,6 +5,7 @@ first two are required. The set of the Pisa course has no patients; `train_patie
 `public_test_patient.npy` (or `test_patient.npy`) are read if they are there.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from trainables.data.sources.checks import (
     parse_labels,
     parse_patients,
 )
+from trainables.data.sources.telling_names import may_be_patients
 
 _KINDS: Final = ("tensor", "labels", "patient")
 _KNOWN_PATIENTS: Final = ("train_patient.npy", "public_test_patient.npy", "test_patient.npy")
@@ -80,17 +82,22 @@ def load_pisa(data: str, task: Task, stated: Stated) -> tuple[RawPatches, list[s
 def _test_name(folder: Path) -> str | None:
     """Name of the test part: `public_test`, else `test`; None without one."""
     names = ("public_test", "test")
-    is_there = (
+    is_there = [
         any((folder / f"{name}_{kind}.npy").is_file() for kind in ("tensor", "labels")) for name in names
-    )
-    return next((name for name, found in zip(names, is_there, strict=True) if found), None)
+    ]
+    found = [name for name, is_found in zip(names, is_there, strict=True) if is_found]
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} holds public_test_*.npy and test_*.npy, and one is the test part; keep one"
+        )
+    return found[0] if found else None
 
 
 def _check_others(folder: Path, notes: list[str]) -> None:
     """Ask about arrays that may be patients, and name the others that are not read."""
     known = {f"{part}_{kind}.npy" for part in ("train", "public_test", "test") for kind in _KINDS}
     others = sorted(path.name for path in folder.glob("*.npy") if path.name not in known)
-    near = [name for name in others if "patient" in name.lower() and name.lower() not in _KNOWN_PATIENTS]
+    near = [name for name in others if _may_be_patients(name)]
     if near:
         raise DataError(
             f"{folder} holds {', '.join(near)}, which is not read; did you mean train_patient.npy and "
@@ -100,6 +107,13 @@ def _check_others(folder: Path, notes: list[str]) -> None:
         notes.append(
             f"arrays left out, since the Pisa layout has none of these names: {', '.join(others[:4])}"
         )
+
+
+def _may_be_patients(name: str) -> bool:
+    if name.lower() in _KNOWN_PATIENTS:
+        return False
+    bare = re.sub(r"^(public_?)?(train|test)_?|\.npy$", "", name.lower())
+    return "patient" in bare or may_be_patients(bare)
 
 
 def _about_codes(codes: LabelCodes, is_paired: bool) -> str:

@@ -8,9 +8,16 @@ import numpy as np
 from trainables.common.errors import DataError
 from trainables.data.patches import BoolArray
 
-TRAINING_WORDS: Final = frozenset({"train", "training", "trn", "trainset", "train_set"})
-VALIDATION_WORDS: Final = frozenset({"val", "valid", "validation", "dev"})
-TEST_WORDS: Final = frozenset({"test", "testing", "tst", "testset", "test_set"})
+
+def _with_nouns(*words: str) -> frozenset[str]:
+    """Words alone and before `set` or `data`, such as test, testset, test_set, test-data and test data."""
+    nouns = ("", *(f"{joint}{noun}" for joint in ("", "_", "-", " ") for noun in ("set", "data")))
+    return frozenset(word + noun for word in words for noun in nouns)
+
+
+TRAINING_WORDS: Final = _with_nouns("train", "training", "trn", "treino")
+VALIDATION_WORDS: Final = _with_nouns("val", "valid", "validation", "dev")
+TEST_WORDS: Final = _with_nouns("test", "testing", "tst", "teste")
 EXTRA_WORDS: Final = frozenset({"extra"})
 
 

@@ -190,3 +190,8 @@ def test_help_fits_80_columns(
         main([verb, "--help"])
     assert left.value.code == 0
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+def test_a_verb_ends_well_where_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(["recipes", "list"]) == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dicom_tree import write_tree
-from source_files import two_classes
+from source_files import npz, two_classes
 
 from orchestrator import prepare_set
 from orchestrator.cli.main import main
@@ -24,6 +24,20 @@ def test_a_tree_is_prepared_and_the_next_command_is_printed(
     assert "--hash-ids KEY" in said.err
     assert main(["data", "prepare", "dicom", str(tree), "--out", str(out), "--size", "48x32"]) == 0
     assert "it was there already" in capsys.readouterr().out
+
+
+def test_a_set_that_begins_with_a_dash_is_printed_as_a_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = two_classes(tmp_path / "films", 4)
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "prepare", "folder", str(tree), "--out", "./-s", "--size", "16"]) == 0
+    said = capsys.readouterr().err
+    assert "next: orchestrate search TASK --data ./-s\n" in said
+    assert "no image has a patient, so folds of a search cannot be grouped by patient" in said
+    assert main(["data", "prepare", "npz", str(npz(tmp_path)), "--out", "more", "--size", "16"]) == 0
+    assert main(["data", "join", "./-s", "more", "--out", "./-t"]) == 0
+    assert "next: orchestrate search TASK --data ./-t\n" in capsys.readouterr().err
 
 
 def test_what_is_left_out_is_named_and_the_exit_code_says_so(

@@ -241,8 +241,12 @@ def test_pairs_in_both_parts_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quarters", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_turned_and_mirrored_copies_are_copies(tmp_path: Path, quarters: int, mirrored: bool) -> None:
+@pytest.mark.parametrize("scale", [1, np.float32(255)])
+def test_turned_and_mirrored_copies_are_copies(
+    tmp_path: Path, quarters: int, mirrored: bool, scale: int | np.float32
+) -> None:
     images = np.stack([noise(number) for number in range(6)])
+    images = images if scale == 1 else images / scale
     turned = np.rot90(images[1], quarters)
     images[4] = turned[:, ::-1] if mirrored else turned
     patch_set, notes = load(npz(tmp_path, images=images))

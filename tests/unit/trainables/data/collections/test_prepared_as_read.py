@@ -69,10 +69,10 @@ def test_extra_images_stay_extra_in_a_joined_set(tmp_path: Path) -> None:
 
 
 def test_a_users_column_of_numbers_is_no_flag(tmp_path: Path) -> None:
-    rows = [f"{number}.png,{CLASSES[number]},{number % 2}\n" for number in range(6)]
+    rows = [f"{number}.png,{CLASSES[number]},,{number % 2}\n" for number in range(6)]
     for number in range(6):
         write(tmp_path / "tree" / f"{number}.png", noise(number))
-    (tmp_path / "tree" / "labels.csv").write_text("file,label,is_extra\n" + "".join(rows))
+    (tmp_path / "tree" / "labels.csv").write_text("file,label,split,is_extra\n" + "".join(rows))
     prepare_set("dicom", tmp_path / "tree", tmp_path / "set", workers=1)
     found, _ = load(tmp_path / "set")
     assert found.is_extra is None

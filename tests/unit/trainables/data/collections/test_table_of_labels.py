@@ -182,3 +182,39 @@ def test_a_row_with_part_of_a_box_or_one_without_area_is_a_problem(tmp_path: Pat
     (problem,) = found.problems
     assert (found.examples, problem.what) == ((), "labels.csv, line 2")
     assert "part of a box, or one without area" in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("column", "known"),
+    [
+        ("patient_no", "patient"),
+        ("case_id", "patient"),
+        ("is_test", "split"),
+        ("set", "split"),
+        ("fold", "split"),
+    ],
+)
+def test_a_column_that_may_be_patients_or_parts_is_asked_about(
+    tmp_path: Path, column: str, known: str
+) -> None:
+    rows = "a.png,0,1\nb.png,1,1\ninner/e.png,1,0\n"
+    with pytest.raises(DataError, match=rf"the column {column} is not read as {known}; did you mean that\?"):
+        listed(tmp_path, f"file,label,{column}\n{rows}")
+    found = listed(tmp_path, f"file,label,{column},{known}\na.png,0,1,\n")
+    assert [example.columns for example in found.examples] == [{column: 1.0}]
+
+
+def test_a_column_that_groups_and_parts_nothing_is_taken_along(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label,slide,set,group\na.png,0,s1,A,x\nb.png,1,s2,A,x\n")
+    assert [example.columns["slide"] for example in found.examples] == ["s1", "s2"]
+
+
+@pytest.mark.parametrize("word", ["unknown", "NA", "-1"])
+def test_a_patient_that_is_not_known_is_none(tmp_path: Path, word: str) -> None:
+    (one,) = listed(tmp_path, f"file,label,patient\na.png,0,{word}\n").examples
+    assert one.patient is None
+
+
+def test_a_patient_written_in_two_ways_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.csv: patients 1 and 1\.0 may be one"):
+        listed(tmp_path, "file,label,patient\na.png,0,1\nb.png,1,1.0\n")

@@ -16,7 +16,7 @@ from trainables.config.tasks import TASKS
 from trainables.data.patches import PatchSet
 from trainables.data.prepared.on_the_way import load_data
 
-OPTION = "orchestrate data prepare dicom --option mammograms"
+OPTION = "data prepare with --option mammograms"
 
 
 def tree(folder: Path, images: dict[str, np.ndarray]) -> Path:

@@ -66,7 +66,42 @@ def test_an_array_that_may_be_the_patients_is_asked_about(
 
 
 def test_facts_about_patients_are_not_patients(tmp_path: Path) -> None:
-    assert load(npz(tmp_path, patient_age=np.arange(6), density=np.arange(6)))[0].patients is None
+    patch_set, notes = load(npz(tmp_path, patient_age=np.arange(6), density=np.zeros(6)))
+    assert patch_set.patients is None
+    assert "arrays that are not read: patient_age, density" in notes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pat_id",
+        "patid",
+        "ptid",
+        "person_id",
+        "participant_id",
+        "mrn",
+        "case_no",
+        "donor",
+        "slide_id",
+        "empi_anon",
+        "patient_group",
+        "id",
+    ],
+)
+def test_an_array_that_may_group_images_is_asked_about(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} is not read; did you mean patient\?"):
+        load(npz(tmp_path, **{name: PATIENTS}))
+
+
+def test_an_array_that_groups_nothing_is_only_named(tmp_path: Path) -> None:
+    patch_set, notes = load(npz(tmp_path, slide_id=np.arange(6), id=np.arange(6), fold=np.zeros(6)))
+    assert patch_set.patients is None
+    assert "arrays that are not read: slide_id, id, fold" in notes
+
+
+def test_exams_without_patients_are_said(tmp_path: Path) -> None:
+    _, notes = load(npz(tmp_path, exam_id=PATIENTS))
+    assert any(note.startswith("exams are known and patients are not") for note in notes)
 
 
 def test_images_and_labels_may_be_spelt_otherwise(tmp_path: Path) -> None:
@@ -124,6 +159,39 @@ def test_marks_that_cannot_be_used_are_refused(
         load(npz(tmp_path, **arrays))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test",
+        "is_train",
+        "train_mask",
+        "testset",
+        "test_idx",
+        "train_idx",
+        "partition",
+        "set",
+        "subset",
+        "phase",
+        "data_split",
+        "fold",
+        "is_extra",
+        "is_val",
+    ],
+)
+def test_an_array_that_may_name_parts_is_asked_about(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} is not read; did you mean split\?"):
+        load(npz(tmp_path, **{name: np.arange(6)}))
+    patch_set, notes = load(npz(tmp_path, is_test=np.arange(6) > 3, **{name: np.arange(6)}))
+    assert patch_set.is_test is not None
+    assert f"arrays that are not read: {name}" in notes
+
+
+@pytest.mark.parametrize("name", ["test_images", "validation_labels", "x_test", "public_test_images"])
+def test_another_part_beside_images_is_asked_about(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} is not read; did you mean a part of a split\?"):
+        load(npz(tmp_path, **{name: GREY}))
+
+
 def test_marks_without_a_test_image_are_said(tmp_path: Path) -> None:
     patch_set, notes = load(npz(tmp_path, split=np.array(["train", "val"] * 3)))
     assert patch_set.is_test is None
@@ -151,6 +219,29 @@ def test_patients_of_a_file_in_parts_are_read(tmp_path: Path) -> None:
     assert patch_set.patients[36:38].tolist() == ["40", "41"]
     with pytest.raises(DataError, match="holds patients for some parts only; add val_patient, or leave"):
         load(without_val(tmp_path, ids))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["patient"], ["patients_train", "patients_test"], ["train_groups"], ["train_subject_id"], ["train_pid"]],
+)
+def test_patients_of_parts_under_other_names_are_asked_about(tmp_path: Path, names: list[str]) -> None:
+    listed = " and ".join(names)
+    with pytest.raises(
+        DataError, match=rf"{listed} (is|are) not read; did you mean patient\? .* train_patient"
+    ):
+        load(in_parts(tmp_path, **dict.fromkeys(names, np.zeros(30))))
+
+
+@pytest.mark.parametrize("name", ["validation_images", "valid_images", "extra_images", "public_test_labels"])
+def test_a_part_of_another_name_is_asked_about(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} is not read; did you mean a part of a split\?"):
+        load(in_parts(tmp_path, **{name: GREY}))
+
+
+def test_other_arrays_of_a_file_in_parts_are_named(tmp_path: Path) -> None:
+    _, notes = load(in_parts(tmp_path, train_age=np.zeros(30), train_masks=np.zeros(30)))
+    assert "arrays that are not read: train_age, train_masks" in notes
 
 
 def without_val(folder: Path, ids: dict[str, np.ndarray]) -> Path:

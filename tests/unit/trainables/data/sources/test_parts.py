@@ -26,7 +26,15 @@ def parts(folder: Path, form: str, names: tuple[str, ...]) -> Path:
 
 @pytest.mark.parametrize("form", ["{part}/{name}", "{name}/{part}", "{part}/{patient}/{name}"])
 @pytest.mark.parametrize(
-    "names", [("train", "val", "test"), ("Training", "Testing"), ("train", "valid", "TEST")]
+    "names",
+    [
+        ("train", "val", "test"),
+        ("Training", "Testing"),
+        ("train", "valid", "TEST"),
+        ("train_data", "test_data"),
+        ("training_set", "testing_set"),
+        ("Treino", "Teste"),
+    ],
 )
 def test_a_test_folder_is_the_sealed_part(tmp_path: Path, form: str, names: tuple[str, ...]) -> None:
     patch_set, notes = load(parts(tmp_path / "films", form, names))
@@ -95,4 +103,29 @@ def test_a_column_that_names_other_parts_is_refused(tmp_path: Path, word: str, m
     rows = [f"{number}.png,p{number},{word}" for number in range(12)]
     (folder / "patients.csv").write_text("\n".join(["file,patient,split", *rows]))
     with pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_a_table_against_the_folders_is_refused(tmp_path: Path) -> None:
+    folder = parts(tmp_path / "films", "{part}/{name}", ("train", "test"))
+    images = sorted(folder.glob("*/*/*.png"))
+    rows = [f"{path.relative_to(folder).as_posix()},{path.stem},test" for path in images[:-1]]
+    (folder / "patients.csv").write_text(
+        "\n".join(["file,patient,split", *rows, f"{images[-1].name},z,train"])
+    )
+    with pytest.raises(
+        DataError, match=r"says test for train\d+\.png, which lies below train; correct its column"
+    ):
+        load(folder)
+
+
+def test_a_part_without_class_folders_is_refused(tmp_path: Path) -> None:
+    folder = parts(tmp_path / "films", "{part}/{name}", ("train",))
+    (folder / "test").mkdir()
+    with pytest.raises(
+        DataError, match=r"test is a part of a split and must hold class .* holds nothing instead"
+    ):
+        load(folder)
+    write(folder / "test" / "a.png", noise(999))
+    with pytest.raises(DataError, match=r"it holds 1 image instead: .* move it away, or give .*train$"):
         load(folder)

@@ -58,6 +58,107 @@ def test_a_table_that_can_only_be_the_patients_is_used_and_said(tmp_path: Path, 
     assert f"patients: from {name}, which is read as patients.csv" in notes
 
 
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("labels.csv", "filename,patient_id"),
+        ("clinical.csv", "FileName,PatientID"),
+        ("train.csv", "image_path,patient_id"),
+        ("subjects.csv", "file,subject"),
+    ],
+)
+def test_a_table_of_another_name_with_columns_that_mean_file_and_patient_is_used(
+    tmp_path: Path, name: str, header: str
+) -> None:
+    folder = class_folders(tmp_path)
+    (folder / name).write_text("\n".join([header, *(f"{number}.png,p{number}" for number in range(6))]))
+    patch_set, notes = load(folder)
+    assert patch_set.patients is not None
+    assert f"patients: from {name}, which is read as patients.csv" in notes
+
+
+def test_a_table_of_another_name_for_other_images_may_be_moved_away(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "metadata.csv").write_text("image_id,patient_id\n17,a")
+    with pytest.raises(
+        DataError, match=r"has no row for .*, or move the table away if it is of other images"
+    ):
+        load(folder)
+
+
+def test_a_table_behind_a_broken_link_is_refused(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "patients.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(
+        DataError, match=r"patients\.csv is a link to .*gone\.csv, which is not there; fetch it"
+    ):
+        load(folder)
+
+
+@pytest.mark.parametrize("place", ["benign/patients.csv", "malignant/ids.csv", "benign/Patient_IDs.json"])
+def test_a_table_that_lies_deeper_is_asked_about(tmp_path: Path, place: str) -> None:
+    folder = class_folders(tmp_path)
+    (folder / place).write_text("file,patient\n0.png,a")
+    with pytest.raises(DataError, match=rf"{place} in .* is not read; did you mean patients\.csv\? Save one"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["splits.csv", "test.txt", "train.json"])
+def test_a_file_that_may_name_the_parts_is_asked_about(tmp_path: Path, name: str) -> None:
+    folder = class_folders(tmp_path)
+    (folder / name).write_text("0.png")
+    with pytest.raises(DataError, match=rf"{name} in .* is not read; does it name the parts of a split\?"):
+        load(folder)
+
+
+def test_other_tables_are_named(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "benign" / "ages.csv").write_text("file,age\n0.png,61")
+    (folder / "Folds.csv").write_text("file,one\n0.png,1")
+    assert "tables that are not read: Folds.csv, benign/ages.csv" in load(folder)[1]
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    rows = [f"{number}.png,p{number},n{number},61" for number in range(6)]
+    (folder / "patients.csv").write_text("\n".join(["file,patient,patient_name,age", *rows]))
+    assert "patients.csv: columns that are not read: patient_name, age" in load(folder)[1]
+
+
+@pytest.mark.parametrize(
+    "column", ["is_test", "set", "subset", "partition", "part", "data_split", "fold", "test"]
+)
+def test_a_column_that_may_name_the_parts_is_asked_about(tmp_path: Path, column: str) -> None:
+    folder = class_folders(tmp_path)
+    rows = [f"{number}.png,p{number},{number % 2}" for number in range(6)]
+    (folder / "patients.csv").write_text("\n".join([f"file,patient,{column}", *rows]))
+    with pytest.raises(DataError, match=rf"the column {column} is not read; did you mean split\?"):
+        load(folder)
+    text = (folder / "patients.csv").read_text().replace("0\n", "1\n").replace(",0", ",1")
+    (folder / "patients.csv").write_text(text)
+    assert f"patients.csv: columns that are not read: {column}" in load(folder)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,patient,patient\n0.png,a,b", "has the column patient more than once; keep one"),
+        (
+            "file,patient,patient_id\n0.png,a,b\n1.png,a,c",
+            "patient and patient_id could each be the patients",
+        ),
+        ("file,patient\n0.png,NA", "line 2: NA is no patient; give every image one"),
+        ("file,patient\n0.png,unknown", "line 2: unknown is no patient"),
+        ("file,patient\n0.png,1\n1.png,1.0", r"patients 1 and 1\.0 may be one; write it in one way"),
+    ],
+)
+def test_patients_that_are_not_clear_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "patients.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load(folder)
+
+
 def test_columns_of_other_names_and_separators_are_read_and_said(tmp_path: Path) -> None:
     folder = class_folders(tmp_path)
     rows = "\r\n".join(f"{number}.png;p{number};x,y" for number in range(6))

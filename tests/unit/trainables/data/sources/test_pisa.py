@@ -80,7 +80,7 @@ def test_a_test_part_of_the_shorter_name_is_read(tmp_path: Path) -> None:
     assert "the public test part of 4 patches is the sealed test part" in notes
 
 
-@pytest.mark.parametrize("name", ["train_patients", "patient", "Train_Patient_id"])
+@pytest.mark.parametrize("name", ["train_patients", "patient", "Train_Patient_id", "train_groups", "subject"])
 def test_arrays_that_may_be_the_patients_are_asked_about(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=rf"holds {name}\.npy, which is not read; did you mean train"):
         load(pisa(tmp_path, **{name: np.arange(6)}))
@@ -96,3 +96,10 @@ def test_rows_that_alternate_between_patients_are_no_pairs(tmp_path: Path) -> No
     patch_set, notes = load(pisa(tmp_path, **patients))
     assert patch_set.partners is None
     assert any("but 5 of 5 would be of two patients" in note for note in notes)
+
+
+def test_two_test_parts_are_asked_about(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"holds public_test_\*\.npy and test_\*\.npy, and one is the test part"
+    ):
+        load(pisa(tmp_path, test_tensor=GREY[:4], test_labels=PISA[:4]))

@@ -65,6 +65,11 @@ def test_a_table_that_lacks_a_film_is_refused_in_every_layout(tmp_path: Path) ->
         ["site A", "site B", "site C"],
         ["2019", "2020", "2021"],
         ["CC", "MLO"],
+        [f"kfold{number}" for number in range(10)],
+        [f"partition_{number}" for number in range(12)],
+        [f"chunk{number}" for number in range(12)],
+        [f"2023-{month:02d}" for month in range(1, 13)],
+        [f"reader{number}" for number in range(12)],
     ],
 )
 def test_names_of_something_else_are_asked_about(tmp_path: Path, names: list[str]) -> None:
@@ -77,7 +82,7 @@ def test_names_of_something_else_are_asked_about(tmp_path: Path, names: list[str
 
 def test_few_folders_that_hold_every_class_are_asked_about(tmp_path: Path) -> None:
     folder = by(tmp_path / "films", ["amber", "birch", "cedar"], stem="{k}")
-    with pytest.raises(DataError, match=r"are they patients\? they are few, and 3 of them hold every class"):
+    with pytest.raises(DataError, match=r"are they patients\? 3 of them hold every class, and they are few"):
         load(folder)
 
 
@@ -85,6 +90,48 @@ def test_many_folders_of_every_class_with_the_same_names_are_asked_about(tmp_pat
     folder = by(tmp_path / "films", [f"a{number}" for number in range(12)], stem="woman{n}")
     with pytest.raises(DataError, match="12 of them hold every class, and images of the same names"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            list("ABCDEFGHIJKL"),
+            "12 of them hold every class, and no name holds a number, as those of patients do",
+        ),
+        ([str(number) for number in range(1, 11)], "10 of them hold every class, and their names count up"),
+        (
+            ["apprentissage", "calc_test"],
+            "calc_test may be a part of a split; parts are called train, val, test",
+        ),
+        (["internal", "holdout"], "holdout may be a part of a split"),
+    ],
+)
+def test_names_that_may_be_sites_folds_or_parts_are_asked_about(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
+    folder = by(tmp_path / "films", names, stem="{k}")
+    with pytest.raises(DataError, match=rf"are they patients\? {message}"):
+        load(folder)
+
+
+def test_a_table_without_parts_beside_folders_that_may_be_parts_is_refused(tmp_path: Path) -> None:
+    folder = by(tmp_path / "films", ["internal", "holdout"], stem="{upper}{k}")
+    rows = [f"{path.name},p{number}" for number, path in enumerate(sorted(folder.glob("*/*/*.png")))]
+    (folder / "patients.csv").write_text("\n".join(["file,patient", *rows]))
+    with pytest.raises(
+        DataError, match=r"the folders holdout, internal of .* may be parts of a split; call them"
+    ):
+        load(folder)
+    words = ["file,patient,split", *(f"{row},{'train' if 'int' in row else 'test'}" for row in rows)]
+    (folder / "patients.csv").write_text("\n".join(words))
+    assert load(folder)[0].is_test is not None
+
+
+def test_parts_that_are_said_to_be_other_folders_are_named(tmp_path: Path) -> None:
+    folder = by(tmp_path / "films", ["internal", "holdout"], stem="{k}")
+    _, notes = load(folder, upper_folders="other")
+    assert "the folders holdout, internal are not read as parts of a split" in notes
 
 
 @pytest.mark.parametrize(

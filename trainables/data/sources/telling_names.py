@@ -1,0 +1,59 @@
+"""Names of columns, arrays and files that may stand for patients, or for the parts of a split."""
+
+import re
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_PATIENTS: Final = (
+    "patients?|pat|pt|subjects?|subj|persons?|participants?|individuals?|probands?|volunteers?|wom[ae]n|"
+    "cases?|donors?|slides?|groups?|mrn|empi|pid"
+)
+_IDS: Final = (
+    "anon|ids?|nos?|nrs?|num|numbers?|names?|codes?|keys?|uids?|identifiers?|index|idx|groups?|hash|table"
+)
+_MAY_BE_PATIENTS: Final = re.compile(rf"(anon|hashed)?({_PATIENTS})({_IDS})*")
+_PARTS: Final = (
+    "train|training|trn|val|valid|validation|dev|test|testing|tst|holdout|extra|datasplit|split|folds?|"
+    "partition|subset|set|part|phase"
+)
+_OF_PARTS: Final = (
+    "set|data|part|s|split|mask|flag|ids?|idx|index|indices|rows|files|no|nr|number|images?|labels?|[xy]"
+)
+_MAY_BE_PARTS: Final = re.compile(
+    rf"(is|in|public|private|cv|k|images?|labels?|[xy])?({_PARTS})({_PARTS}|{_OF_PARTS})*"
+)
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case, without signs and blanks."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def may_be_patients(name: str) -> bool:
+    """True for a name that may stand for patients, not for a fact about them.
+
+    >>> [may_be_patients(name) for name in ("pat_id", "Case No", "mrn", "patient_age", "density")]
+    [True, True, True, False, False]
+    """
+    return _MAY_BE_PATIENTS.fullmatch(plain(name)) is not None
+
+
+def may_be_parts(name: str) -> bool:
+    """True for a name that may stand for the parts of a split, or for one of them.
+
+    >>> [may_be_parts(name) for name in ("is_train", "Fold", "val_images", "dataset", "test_result")]
+    [True, True, True, False, False]
+    """
+    return _MAY_BE_PARTS.fullmatch(plain(name)) is not None
+
+
+def could_group(values: NDArray[Any]) -> bool:
+    """True unless all values differ, so that they cannot say which images belong together."""
+    return len(np.unique(values)) < values.size
+
+
+def could_part(values: NDArray[Any]) -> bool:
+    """True unless all values are one, so that they part nothing."""
+    return len(np.unique(values)) > 1
