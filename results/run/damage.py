@@ -23,7 +23,7 @@ def damaged_trials(run: RunFolder) -> dict[int, DamagedFileError]:
             record = run.record(number)
             if record is not None and record.state == "complete":
                 run.check_belongs(record)
-                _check_predictions(run, number, reads_whole=reads_whole)
+                _check_predictions(run, record, reads_whole=reads_whole)
         except DamagedFileError as error:
             found[number] = error
     return found
@@ -42,19 +42,19 @@ def damaged_weights(run: RunFolder) -> dict[int, DamagedFileError]:
     return found
 
 
-def _check_predictions(run: RunFolder, number: int, *, reads_whole: bool) -> None:
-    if not run.predictions_file(number).exists():
-        raise run.damaged_file(number, "oof.npz", "it is not there")
+def _check_predictions(run: RunFolder, record: TrialRecord, *, reads_whole: bool) -> None:
     if reads_whole:
-        run.out_of_fold(number)
+        run.predictions_of(record)
     else:
-        _check_sums(run, number)
+        _check_sums(run, record.number)
 
 
 def _check_sums(run: RunFolder, number: int) -> None:
     try:
         with zipfile.ZipFile(run.predictions_file(number)) as file:
             spoilt = file.testzip()
+    except FileNotFoundError as error:
+        raise run.damaged_file(number, "oof.npz", "it is not there") from error
     except NOT_A_ZIP as error:
         raise run.damaged_file(number, "oof.npz", str(error) or "it ends too early") from error
     if spoilt is not None:

@@ -24,11 +24,14 @@ class RepeatedTrial(FrozenModel):
         trial: Its number in the search.
         searched: Its value in the search, which chose it.
         values: Its value in each repeat; None where the trial failed.
+        predictions_digest: SHA-256 of its out-of-fold predictions in the search; None where they could not be
+            read, and in files of earlier versions.
     """
 
     trial: int = Field(ge=0)
     searched: FiniteFloat
     values: tuple[FiniteFloat | None, ...]
+    predictions_digest: str | None = None
 
     @property
     def known(self) -> list[float]:
@@ -105,10 +108,10 @@ def read_repeats(run: RunFolder) -> Repeats | None:
     """Read the scores of a run's repeats; None where there are none.
 
     Raises:
-        DamagedFileError: If the file does not hold them.
+        DamagedFileError: If the file does not hold them, or a finalist was run again since.
     """
     try:
-        return Repeats.model_validate_json(run.repeats_file.read_bytes())
+        found = Repeats.model_validate_json(run.repeats_file.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -116,6 +119,13 @@ def read_repeats(run: RunFolder) -> Repeats | None:
             f"{run.repeats_file} does not hold scores of repeats ({error.errors()[0]['msg']}); make it again "
             f"with: {run.command('repeat')}"
         ) from error
+    for one in found.trials:
+        if run.has_other_predictions(one.trial, one.predictions_digest):
+            raise DamagedFileError(
+                f"{run.repeats_file} holds scores of trial {one.trial} before it was run again; make it "
+                f"again with: {run.command('repeat')}"
+            )
+    return found
 
 
 def repeated_predictions(run: RunFolder, trial: int) -> tuple[OutOfFold, ...]:

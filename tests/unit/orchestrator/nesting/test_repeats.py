@@ -1,6 +1,7 @@
 """Finalists that are trained again: their splits, their scores, what goes on, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import finished_run
@@ -133,6 +134,19 @@ def test_a_comparison_takes_the_repeats_which_did_not_choose(repeated) -> None:
     plain = compare([(run, "best", first.trial), (run, "best", third)])
     assert plain.repeats == 0
     assert plain.models[0].value == pytest.approx(first.searched)
+
+
+def test_finalists_that_were_run_again_since_are_not_taken_for_those_that_were_repeated(repeated) -> None:
+    run, found = repeated
+    number = found.numbers[0]
+    before = run.out_of_fold(number)
+    run.write_out_of_fold(number, replace(before, probabilities=before.probabilities[:, ::-1]))
+    try:
+        with pytest.raises(DamagedFileError, match=rf"scores of trial {number} before it was run again"):
+            read_repeats(run)
+    finally:
+        run.write_out_of_fold(number, before)
+    assert read_repeats(run) == found
 
 
 def test_the_command_prints_what_is_there(repeated, capsys: pytest.CaptureFixture[str]) -> None:
