@@ -21,9 +21,10 @@ from results.errors import RunError
 from results.run.records import RepeatPlace, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
-from results.scores.repeats import RepeatedTrial, Repeats, read_repeats
+from results.scores.repeats import RepeatedTrial, Repeats, readable_repeats
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.files import set_aside
 from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
@@ -99,7 +100,7 @@ def repeat_finalists(
     number = repeats or search.request.repeats or DEFAULT_REPEATS
     chosen = _finalists(run, search, finalists or DEFAULT_FINALISTS)
     numbers = tuple(record.number for record in chosen)
-    known = read_repeats(run)
+    known = readable_repeats(run)
     if known is not None and (known.repeats, known.numbers) == (number, numbers):
         return known
     with run.exclusive():
@@ -116,6 +117,8 @@ def repeat_finalists(
             split=search.split_name,
             finished_at=datetime.now(UTC),
         )
+        if known is None and run.repeats_file.exists():
+            set_aside(run.repeats_file, "damaged")
         run.write_json(run.repeats_file, result.model_dump(mode="json"))
     return result
 
