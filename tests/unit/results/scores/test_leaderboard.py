@@ -132,9 +132,9 @@ def test_of_very_many_trials_the_predictions_of_the_best_are_read_and_the_others
     keep(empty_run, 7, 0.5, predictions(0.2), config=SIMPLEST)
     keep(empty_run, 8, 0.4, predictions(0.1), config=SIMPLEST)
     every = leaderboard(empty_run)
-    read, whole = [], RunFolder.out_of_fold
+    read, whole = [], RunFolder.predictions_of
     monkeypatch.setattr(
-        RunFolder, "out_of_fold", lambda run, number: (read.append(number), whole(run, number))[1]
+        RunFolder, "predictions_of", lambda run, record: (read.append(record.number), whole(run, record))[1]
     )
     monkeypatch.setattr("results.scores.leaderboard.MOST_COMPARED", 3)
     found = leaderboard(empty_run)
