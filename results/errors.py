@@ -6,6 +6,7 @@ OrchestrateError
 │   └── RecordExistsError   a trial that has a record already
 ├── ScoreError      a score that the data are too few for
 ├── EnsembleError   an ensemble that cannot be built from the available trials
+│   └── OutdatedEnsembleError   an ensemble of trials that have been run again since
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
     └── ModelChangedError   a lower precision, or a student, that changes a model by more than is allowed
 """
@@ -31,6 +32,10 @@ class RecordExistsError(RunError):
 
 class EnsembleError(OrchestrateError):
     """An ensemble that cannot be built from the available trials."""
+
+
+class OutdatedEnsembleError(EnsembleError):
+    """An ensemble of trials that have been run again since it was built."""
 
 
 class ExportError(OrchestrateError):

@@ -9,7 +9,7 @@ from results.ensembles.against_baseline import baseline_verdict
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.ensembles.limits import DEFAULT_MEMBERS
-from results.errors import EnsembleError
+from results.errors import EnsembleError, OutdatedEnsembleError
 from results.run.damage import damaged_trials
 from results.scores.baseline import BaselineVerdict
 from results.scores.leaderboard import Row, leaderboard
@@ -132,9 +132,12 @@ class RankedTrials(RunView):
         """Forget models that predicted already, since others come into their place."""
 
     def _built(self) -> list[Ensemble]:
-        """The ensembles that are in the run folder; none if trials have ended that they do not know."""
+        """The ensembles that are in the run folder; none if they do not know trials as they are now."""
         names = [name for name in BUILT if self._run.ensemble_file(name).is_file()]
-        found = [read_ensemble(self._run, name) for name in names]
+        try:
+            found = [read_ensemble(self._run, name) for name in names]
+        except OutdatedEnsembleError:
+            return []
         compared = objectives_of(self.record).rank(self.complete)[:MOST_COMPARED]
         ended = {record.number for record in compared if record.value is not None}
         known = set(found[0].pool) | set(damaged_trials(self._run)) if found else set()

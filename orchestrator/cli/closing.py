@@ -29,8 +29,10 @@ from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE
 from results.scores.metrics import metric_named
+from results.scores.outer_result import readable_outer
 from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
 from results.scores.ranking import Objectives, objectives_of
+from results.scores.repeats import readable_repeats
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import labelled_settings
 from trainables.common.errors import SplitError
@@ -75,7 +77,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
 
         finish_run(result, console, output)
     warn_of_baseline(result, console)
-    repeats = result.repeats
+    repeats = readable_repeats(run)
     if repeats is not None:
         output.add(
             "repeats",
@@ -83,7 +85,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
             rows=lambda: repeats_as_json(repeats),
             csv=lambda: repeats_as_csv(repeats),
         )
-    nested = result.outer
+    nested = readable_outer(run)
     if nested is not None:
         output.add(
             "nested",

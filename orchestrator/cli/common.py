@@ -55,7 +55,26 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     for number, error in damaged_weights(folder).items():
         if folder.weights_folder(number).is_dir():  # a copy of a run may be without weights
             print_warning(messages(), str(error))
+    for said in _damaged_claims(folder):
+        print_warning(messages(), said)
     return folder
+
+
+def _damaged_claims(folder: "RunFolder") -> list[str]:
+    """What is wrong with the scores of a nested search and of repeats, which the run is read without then."""
+    if not (folder.outer_file.exists() or folder.repeats_file.exists()):
+        return []  # before what takes time to import
+    from results.errors import DamagedFileError
+    from results.scores.outer_result import read_outer
+    from results.scores.repeats import read_repeats
+
+    said = []
+    for read in (read_outer, read_repeats):
+        try:
+            read(folder)
+        except DamagedFileError as error:
+            said.append(str(error))
+    return said
 
 
 def warn_of_baseline(result: "RankedTrials", console: "Console") -> None:

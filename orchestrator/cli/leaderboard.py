@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
     from orchestrator.api.ranked import RankedTrials
     from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
-    from results.scores.outer_result import read_outer
+    from results.scores.outer_result import readable_outer
     from results.scores.outer_table import with_nested_score
     from results.scores.ranking import objectives_of
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             leaderboard_table(
                 rows, limit=arguments.top, objectives=objectives_of(search), unit=search.request.unit
             ),
-            read_outer(folder),
+            readable_outer(folder),
         ),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
+
 from orchestrator.nesting.inner_search import InnerSearch
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import scored_part
@@ -16,12 +18,13 @@ from orchestrator.tuning.session import Begin, Surroundings, run_each
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.errors import EnsembleError, RunError, ScoreError
-from results.run.outer_fold import FoldPredictions, OuterFold, read_outer_fold
+from results.run.outer_fold import FoldPredictions, OuterFold, damaged_outer_fold, read_outer_fold
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import metric_named
-from results.scores.outer_result import OuterCost, OuterResult, read_outer, score_outer, stability_of
+from results.scores.outer_result import OuterCost, OuterResult, readable_outer, score_outer, stability_of
 from results.scores.ranking import objectives_of
+from trainables.common.files import set_aside
 from trainables.common.text import count_text
 from trainables.common.types import IntArray
 from trainables.data.outer_folds import cut_outer_folds, fewest_in_a_fold, inner_split
@@ -87,7 +90,7 @@ def run_nested_search(
     folds = outer or _known_folds(run) or search.request.outer or DEFAULT_OUTER
     # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
     trials = search.request.trials if search.terminated is not None else len(run.records())
-    known = read_outer(run)
+    known = readable_outer(run)
     if known is not None and (known.folds, known.asked) == (folds, trials):
         return NestedOutcome(known, is_interrupted=False)
     with run.exclusive():
@@ -112,6 +115,8 @@ def run_nested_search(
         if not _predicted(inner, ground, surroundings, by):
             return NestedOutcome(None, is_interrupted=True)
         result = _result(ground)
+        if known is None and run.outer_file.exists():
+            set_aside(run.outer_file, "damaged")
         run.write_json(run.outer_file, result.model_dump(mode="json"))
         try:
             write_outer_events(run, result)
@@ -157,7 +162,7 @@ def _ground(run: RunFolder, search: SearchRecord, folds: int, trials: int) -> _G
 
 def _predicted(inner: list[InnerSearch], ground: _Ground, surroundings: Surroundings, by: str) -> bool:
     """Run the inner searches that are not finished, and let each predict its fold; False if interrupted."""
-    waiting = [one for one in inner if not _is_done(one)]
+    waiting = [one for one in inner if not _is_done(one, ground)]
     say, name = surroundings.notify, metric_named(ground.search.metric).header
 
     def begun() -> Iterator[Begin]:
@@ -190,15 +195,37 @@ def _predicted(inner: list[InnerSearch], ground: _Ground, surroundings: Surround
     return True
 
 
-def _is_done(one: InnerSearch) -> bool:
-    found = read_outer_fold(one.run)
+def _is_done(one: InnerSearch, ground: _Ground) -> bool:
+    found = _predicted_fold(one.run, ground, one.fold)
     return found is not None and (found[0].folds, found[0].asked) == (one.folds, one.trials)
+
+
+def _predicted_fold(inner: RunFolder, ground: _Ground, fold: int) -> tuple[OuterFold, FoldPredictions] | None:
+    """Read an outer fold, 1-based; None where it was not predicted yet.
+
+    Raises:
+        DamagedFileError: If its files do not hold what they should, or are those of another fold.
+    """
+    read = read_outer_fold(inner)
+    if read is None:
+        return None
+    known, found = read
+    if known.fold != fold:
+        raise damaged_outer_fold(inner, f"it is outer fold {known.fold}, and should be {fold}")
+    unseen = ground.unseen(fold)
+    if known.folds == ground.folds and not (
+        np.array_equal(found.rows, unseen.rows)
+        and np.array_equal(found.labels, unseen.labels)
+        and np.array_equal(found.groups, unseen.groups.astype(np.str_))
+    ):
+        raise damaged_outer_fold(inner, f"its images are not those of outer fold {fold}")
+    return read
 
 
 def _result(ground: _Ground) -> OuterResult:
     folds: list[tuple[OuterFold, FoldPredictions]] = []
     for fold in range(1, ground.folds + 1):
-        found = read_outer_fold(ground.run.outer_run(fold))
+        found = _predicted_fold(ground.run.outer_run(fold), ground, fold)
         if found is None:
             raise RunError(
                 f"outer fold {fold} of {ground.run.path} is not predicted; was it removed meanwhile?"

@@ -5,7 +5,7 @@ from results.errors import EnsembleError, RunError
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.interval import Interval
-from results.scores.outer_result import read_outer
+from results.scores.outer_result import readable_outer
 from results.scores.overtuning import Overtuning, overtuning_of
 from results.scores.ranking import objectives_of
 
@@ -38,7 +38,7 @@ def measure_overtuning(run: RunFolder) -> Overtuning:
             f"{run.resume_command}"
         )
     found = overtuning_of(trials, objectives, seed=search.request.seed)
-    outer = read_outer(run)
+    outer = readable_outer(run)
     return found.model_copy(
         update={
             "nested": _nested(run),

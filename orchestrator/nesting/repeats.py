@@ -21,9 +21,10 @@ from results.errors import RunError
 from results.run.records import RepeatPlace, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
-from results.scores.repeats import RepeatedTrial, Repeats, read_repeats
+from results.scores.repeats import RepeatedTrial, Repeats, readable_repeats
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.files import set_aside
 from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
@@ -99,22 +100,25 @@ def repeat_finalists(
     number = repeats or search.request.repeats or DEFAULT_REPEATS
     chosen = _finalists(run, search, finalists or DEFAULT_FINALISTS)
     numbers = tuple(record.number for record in chosen)
-    known = read_repeats(run)
+    known = readable_repeats(run)
     if known is not None and (known.repeats, known.numbers) == (number, numbers):
         return known
     with run.exclusive():
+        digests = _digests(run, numbers)
         ends = list(_repeats(run, search, chosen, number, surroundings))
         for one in ends:
-            _check_is_of(one, numbers)
+            _check_is_of(one, numbers, digests)
         if not _ran(ends, surroundings, search):
             return None
         result = Repeats(
             metric=search.metric,
             repeats=number,
-            trials=tuple(_scored(record, ends) for record in chosen),
+            trials=tuple(_scored(run, record, ends) for record in chosen),
             split=search.split_name,
             finished_at=datetime.now(UTC),
         )
+        if known is None and run.repeats_file.exists():
+            set_aside(run.repeats_file, "damaged")
         run.write_json(run.repeats_file, result.model_dump(mode="json"))
     return result
 
@@ -145,9 +149,8 @@ def _repeats(
     patch_set = run.patch_set()
     rows = with_units(patch_set, select_rows(patch_set, task), search.request.unit, task)
     points = tuple(InitialPoint(f"trial {record.number}", record.config) for record in chosen)
-    place = RepeatPlace(
-        run=str(run.path.resolve()), repeat=1, trials=tuple(record.number for record in chosen)
-    )
+    numbers = tuple(record.number for record in chosen)
+    place = RepeatPlace(run=str(run.path.resolve()), repeat=1, trials=numbers, digests=_digests(run, numbers))
     for repeat in range(1, number + 1):
         cut = repeated_split(rows, split, task, repeat=repeat)
         record = record_within(
@@ -168,7 +171,13 @@ def _repeats(
         yield _Repeat(run.repeat_run(repeat), record, cut, points, space)
 
 
-def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
+def _digests(run: RunFolder, numbers: tuple[int, ...]) -> tuple[str, ...]:
+    """Digests of the predictions of trials, by which they are known; none where one cannot be read."""
+    found = [digest for number in numbers if (digest := run.predictions_digest(number)) is not None]
+    return tuple(found) if len(found) == len(numbers) else ()
+
+
+def _check_is_of(one: _Repeat, trials: tuple[int, ...], digests: tuple[str, ...]) -> None:
     if not one.is_there:
         return
     place = one.run.search().repeat
@@ -177,6 +186,11 @@ def _check_is_of(one: _Repeat, trials: tuple[int, ...]) -> None:
         raise RunError(
             f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now; move "
             f"{one.run.path.parent} away to repeat these"
+        )
+    if place.digests and digests and place.digests != digests:
+        raise RunError(
+            f"{one.run.path} holds the finalists {', '.join(map(str, trials))} before one of them was run "
+            f"again; move {one.run.path.parent} away to repeat them as they are now"
         )
 
 
@@ -198,10 +212,15 @@ def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) 
         return not any(outcome.is_interrupted for outcome in outcomes)
 
 
-def _scored(record: TrialRecord, ends: list[_Repeat]) -> RepeatedTrial:
+def _scored(run: RunFolder, record: TrialRecord, ends: list[_Repeat]) -> RepeatedTrial:
     values = []
     for one in ends:
         place = one.record.repeat
         own = one.run.record(place.trials.index(record.number)) if place else None
         values.append(own.value if own is not None and own.state == "complete" else None)
-    return RepeatedTrial(trial=record.number, searched=record.value or 0.0, values=tuple(values))
+    return RepeatedTrial(
+        trial=record.number,
+        searched=record.value or 0.0,
+        values=tuple(values),
+        predictions_digest=run.predictions_digest(record.number),
+    )

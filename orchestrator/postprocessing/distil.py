@@ -209,6 +209,7 @@ def _write(
         "collapsed_folds": tuple(best.collapsed),
         "wall_seconds": seconds,
         "has_weights": bool(best.weights),
+        "predictions_digest": held_out.digest,
         "finished_at": datetime.now(UTC),
     }
     new.write_record(record.model_copy(update=changes))

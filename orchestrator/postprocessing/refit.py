@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.preflight.run_data import open_run_data
-from results.errors import RunError
+from results.errors import DamagedFileError, RunError
 from results.predictors.selected_model import resolve_model
 from results.run.records import SearchRecord, TrialRecord
-from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder
+from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder, weights_digest
 from results.run.run_folder import RunFolder
-from trainables.common.files import folder_in_progress, replace_folder, write_atomically
+from trainables.common.files import folder_in_progress, replace_folder, reserve, write_atomically
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
@@ -48,7 +48,7 @@ class RefittedTrial:
 def refit_model(
     run: RunFolder, *, ensemble: str, trial: int | None, seeds: int
 ) -> tuple[str, Iterator[RefittedTrial]]:
-    """Refit all members of a model that have not been, one after the other.
+    """Refit all members of a model that have no whole refit as they are now, one after the other.
 
     Args:
         run: Run folder of the search; its data must still be in the store.
@@ -78,36 +78,51 @@ def _checked_record(run: RunFolder, number: int) -> TrialRecord:
 
 
 def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
-    known = read_refit(run, record.number)
+    known = _whole_refit(run, record.number)
     if known is not None and (known.seeds, known.epochs) == (seeds, record.best_epoch):
         return RefittedTrial(record.number, known, is_new=False)
     search, config, begun = run.search(), decode(record.config), time.monotonic()
-    training_data, runtime = open_run_data(run, search, available_device())
-    epochs = record.best_epoch or 1
-    found = (refit if config.classical.name == "none" else refit_classical)(
-        config,
-        training_data,
-        _with_refitted_start(runtime, search),
-        epochs=epochs,
-        seeds=seeds,
-        seed=record.seed,
-        losses=record.losses,
-    )
-    written = RefitRecord(
-        epochs=epochs,
-        seeds=seeds,
-        images=found.images,
-        loss=found.loss,
-        seconds=time.monotonic() - begun,
-        note=_note(config),
-        finished_at=datetime.now(UTC),
-    )
     place = refit_folder(run, record.number)
-    with folder_in_progress(place) as folder:
+    with folder_in_progress(place) as folder:  # before hours of training that could not be kept
+        reserve(folder, seeds * _largest(run.weights_folder(record.number)))
+        training_data, runtime = open_run_data(run, search, available_device())
+        epochs = record.best_epoch or 1
+        found = (refit if config.classical.name == "none" else refit_classical)(
+            config,
+            training_data,
+            _with_refitted_start(runtime, search),
+            epochs=epochs,
+            seeds=seeds,
+            seed=record.seed,
+            losses=record.losses,
+        )
         write_fold_weights(folder, found.weights)
+        written = RefitRecord(
+            epochs=epochs,
+            seeds=seeds,
+            images=found.images,
+            loss=found.loss,
+            seconds=time.monotonic() - begun,
+            note=_note(config),
+            predictions_digest=run.predictions_digest(record.number),
+            weights_digest=weights_digest(folder),
+            finished_at=datetime.now(UTC),
+        )
         write_atomically(folder / REFIT_FILE, written.model_dump_json(indent=1) + "\n")
         replace_folder(place, folder)
     return RefittedTrial(record.number, written, is_new=True)
+
+
+def _whole_refit(run: RunFolder, number: int) -> RefitRecord | None:
+    try:
+        return read_refit(run, number)
+    except DamagedFileError:
+        return None
+
+
+def _largest(folder: Path) -> int:
+    """Bytes of the largest weights of a fold, which those of a refit will have, too; 0 without any."""
+    return max((path.stat().st_size for path in folder.glob("*.safetensors")), default=0)
 
 
 def _note(config: TrialConfig) -> str:

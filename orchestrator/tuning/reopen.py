@@ -15,12 +15,13 @@ from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.elsewhere import NOTHING_SAID, SaidPlaces, check_study_storage
 from orchestrator.tuning.rebuild import mend_split, read_points
-from orchestrator.tuning.room import trials_of_ensembles
+from orchestrator.tuning.room import members_of_ensembles, trials_of_ensembles
 from orchestrator.tuning.setup import Prepared, allowance_of, study_place
 from orchestrator.tuning.shared_store import check_shared_store
 from results.run.damage import damaged_trials, damaged_weights
 from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
+from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from results.scores.ranking import objectives_of
@@ -30,7 +31,7 @@ from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
-from trainables.common.text import command_text, count_text, typed_path
+from trainables.common.text import command_text, count_text, trials_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.splits import read_split
 
@@ -121,6 +122,7 @@ def reopen_search(
     _let_damaged_weights_go(run, notify)
     for cause, count in _set_failed_aside(run, options.retry).items():
         again[f"that failed ({cause})"] = count
+    _let_go_of_what_is_outdated(run, notify)
     place = study_place(run, record)
     recovery = _recovered(run, record, space, place, notify)
     again["whose record is gone"] = recovery.run_again - again.total()
@@ -294,6 +296,22 @@ def _set_failed_aside(run: RunFolder, causes: Collection[str]) -> Counter[str]:
             set_aside(run.record_file(record.number), "failed")
             found[record.cause] += 1
     return found
+
+
+def _let_go_of_what_is_outdated(run: RunFolder, notify: Notify) -> None:
+    """Set refits of trials without a record aside, and name the ensembles that hold such trials."""
+    ended = {record.number for record in run.records()}
+    for number in run.trial_numbers():
+        folder = refit_folder(run, number)
+        if number not in ended and folder.is_dir():
+            kept = set_aside(folder, "outdated")
+            notify(f"trial {number} has no result any more: its refit is kept as {kept.name}")
+    for name, trials in members_of_ensembles(run).items():
+        if lost := sorted(trials - ended):
+            notify(
+                f"ensemble {name} holds {trials_text(lost)} without a result; once the search has ended, "
+                f"build it again: {run.command('ensemble')}"
+            )
 
 
 def _recovered(

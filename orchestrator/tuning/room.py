@@ -6,7 +6,6 @@ features, which are computed again.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reaso
 from orchestrator.tuning.disk_usage import disk_usage, write_feature_limit
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from trainables.common.files import is_disk_full
+from trainables.common.files import is_disk_full, reserve
 from trainables.features.budget import GB, DiskBudget, evict
 from trainables.features.stored_files import features_folder
 
@@ -160,12 +159,8 @@ class RoomKeeper:
         return None if self._fits() else self._full
 
     def _fits(self) -> bool:
-        """Reserve what is needed, and give it back: a quota is not seen in the free space of a disk."""
-        probe = self.run.path / f".room-{os.getpid()}"
         try:
-            with probe.open("wb") as file:
-                probe.unlink()  # a search that is killed meanwhile leaves nothing
-                os.posix_fallocate(file.fileno(), 0, self._needed)
+            reserve(self.run.path, self._needed)
         except OSError as error:
             if not is_disk_full(error):
                 raise
@@ -189,10 +184,15 @@ class RoomKeeper:
 
 def trials_of_ensembles(run: RunFolder) -> set[int]:
     """Return the numbers of all trials that a built ensemble of a run needs."""
-    found = set[int]()
-    for path in run.ensembles.glob("*.json"):
+    return set[int]().union(*members_of_ensembles(run).values())
+
+
+def members_of_ensembles(run: RunFolder) -> dict[str, set[int]]:
+    """Return name -> numbers of the trials that it needs, for each built ensemble of a run."""
+    found: dict[str, set[int]] = {}
+    for path in sorted(run.ensembles.glob("*.json")):
         try:
-            found.update(int(number) for number in json.loads(path.read_bytes())["trials"])
+            found[path.stem] = {int(number) for number in json.loads(path.read_bytes())["trials"]}
         except (OSError, ValueError, KeyError, TypeError):  # damaged: those who use it will say so
             continue
     return found

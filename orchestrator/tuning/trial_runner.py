@@ -318,6 +318,7 @@ class TrialRunner:
             losses=best.losses,
             collapsed_folds=best.collapsed,
             has_weights=bool(best.weights),
+            predictions_digest=held_out.digest,
             error=self.remark,
         )
         self._add(record)

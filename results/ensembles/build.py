@@ -125,6 +125,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     best = choose(scored, seed=seed, objectives=objectives, costs=summed)
     claimed = [best if score.method == best.method else score for score in scored]
     nested = _kept(claimed, summed, objectives, operation)
+    digests = {record.number: own.digest for record, own in readable}
     built = []
     for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
         # The parts of a nested evaluation of a hold-out are not its fold models. What is chosen is calibrated
@@ -140,6 +141,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
                 method=score.method,
                 classes=search.classes,
                 trials=members,
+                digests=tuple(digests[number] for number in members),
                 fitted=fitted,
                 calibration=rule.calibration,
                 mean_calibration=rule.mean_calibration,

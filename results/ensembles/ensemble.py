@@ -1,12 +1,13 @@
 """An ensemble as it is kept in a run folder: its members, their combination, and what it may claim."""
 
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.ensembles.methods import METHODS, FittedEnsemble
 from results.ensembles.nested import BASELINE, BEST_SINGLE
-from results.errors import EnsembleError
+from results.errors import EnsembleError, OutdatedEnsembleError
 from results.run.prediction_costs import PredictionTime
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
@@ -17,7 +18,7 @@ from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.triage import TriageRule
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, trials_text, typed_path
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 BUILT: Final = (BEST_SINGLE, *METHODS, BASELINE)  # names under which ensembles are stored, in their order
@@ -69,6 +70,8 @@ class Ensemble(FrozenModel):
     Attributes:
         method: Name in `METHODS`, or `best_single` or `baseline` for one trial alone.
         trials: Numbers of the members, in the order of the first axis that `fitted.combine` expects.
+        digests: SHA-256 of the out-of-fold predictions of each member, in the order of `trials`; empty in
+            files of earlier versions.
         fitted: Combination rule, fitted on all out-of-fold predictions.
         calibration: Calibration of the combined positive probability of single fold models, fitted on nested
             predictions, which no part of the ensemble was fitted on; None beyond two classes.
@@ -98,6 +101,7 @@ class Ensemble(FrozenModel):
     method: str
     classes: tuple[str, ...]
     trials: tuple[int, ...] = Field(min_length=1)
+    digests: tuple[str, ...] = ()
     fitted: FittedEnsemble
     calibration: Platt | None
     mean_calibration: Platt | None = None
@@ -155,6 +159,7 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
 
     Raises:
         EnsembleError: If it was not built, or the file is not an ensemble.
+        OutdatedEnsembleError: If a member has other predictions now than when it was built.
         UnknownNameError: If no ensemble has such a name.
     """
     known = (BEST, *BUILT)
@@ -162,7 +167,7 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         raise UnknownNameError("ensemble", name, known)
     path = run.ensemble_file(name)
     try:
-        return Ensemble.model_validate_json(path.read_bytes())
+        found = Ensemble.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         if not any(record.state == "complete" for record in run.records()):
             raise nothing_completed(run) from error
@@ -175,6 +180,19 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
             f"{path} is not an ensemble: {error.errors()[0]['msg']}. Build it again with: "
             f"{run.command('ensemble')}"
         ) from error
+    _check_members(run, found, path)
+    return found
+
+
+def _check_members(run: RunFolder, found: Ensemble, path: Path) -> None:
+    known = zip(found.trials, found.digests, strict=False)  # of an earlier version there are none
+    other = [number for number, digest in known if run.has_other_predictions(number, digest)]
+    if other:
+        raise OutdatedEnsembleError(
+            f"{path} was built on other predictions of {trials_text(other)} than there are now, as after the "
+            f"trial was run again, so that nothing it claims holds; build it again with: "
+            f"{run.command('ensemble')}"
+        )
 
 
 def nothing_completed(run: RunFolder) -> EnsembleError:

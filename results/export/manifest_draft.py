@@ -29,7 +29,7 @@ from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
-from results.scores.outer_result import read_outer
+from results.scores.outer_result import readable_outer
 from results.scores.strata_table import sentences_of
 from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, flatten
@@ -95,7 +95,7 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         triage=chosen.rule.triage,
         subgroups=_subgroups(run, opened),
         audit=opened.search.audit,
-        nested_search=read_outer(run),
+        nested_search=readable_outer(run),
         preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
     )
 

@@ -25,7 +25,7 @@ def damaged_trials(run: RunFolder) -> dict[int, DamagedFileError]:
             record = run.record(number)
             if record is not None and record.state == "complete":
                 run.check_belongs(record)
-                _check_predictions(run, number, reads_whole=reads_whole)
+                _check_predictions(run, record, reads_whole=reads_whole)
         except DamagedFileError as error:
             found[number] = error
     return found
@@ -44,11 +44,11 @@ def damaged_weights(run: RunFolder) -> dict[int, DamagedFileError]:
     return found
 
 
-def _check_predictions(run: RunFolder, number: int, *, reads_whole: bool) -> None:
+def _check_predictions(run: RunFolder, record: TrialRecord, *, reads_whole: bool) -> None:
     if reads_whole:
-        run.out_of_fold(number)
+        run.predictions_of(record)
     else:
-        _check_sums(run, number)
+        _check_sums(run, record.number)
 
 
 def _check_sums(run: RunFolder, number: int) -> None:

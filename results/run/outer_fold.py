@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, ValidationError
 
 from results.errors import DamagedFileError
+from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
+from results.run.trial_checks import predictions_fault
 from trainables.common.files import write_atomically
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import first_line
@@ -127,8 +129,28 @@ def read_outer_fold(inner: RunFolder) -> tuple[OuterFold, FoldPredictions] | Non
     except FileNotFoundError:
         return None
     except (ValidationError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedFileError(
-            f"{inner.outer_fold_file} or the predictions beside it are damaged: "
-            f"{first_line(error)}; remove both to predict the fold again"
-        ) from error
+        raise damaged_outer_fold(inner, first_line(error)) from error
+    fault = _fault(fold, found)
+    if fault is not None:
+        raise damaged_outer_fold(inner, fault)
     return fold, found
+
+
+def damaged_outer_fold(inner: RunFolder, fault: str) -> DamagedFileError:
+    """Return the error that names the files of a damaged outer fold, and says what can be done about it."""
+    return DamagedFileError(
+        f"{inner.outer_fold_file} or the predictions beside it are damaged: {fault}; remove both to predict "
+        "the fold again"
+    )
+
+
+def _fault(fold: OuterFold, found: FoldPredictions) -> str | None:
+    """What is wrong with the predictions of an outer fold, as the end of a sentence; None if nothing is."""
+    if missing := fold.models.keys() - found.probabilities.keys():
+        return f"it lacks predictions of {min(missing)}"
+    for role, probabilities in found.probabilities.items():
+        folds = np.full(found.rows.shape, fold.fold - 1)
+        fault = predictions_fault(OutOfFold(found.rows, found.labels, folds, found.groups, probabilities))
+        if fault is not None:
+            return f"{role}: {fault}"
+    return None

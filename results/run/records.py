@@ -1,6 +1,7 @@
 """Records of a search and of its trials: plain, frozen, free of NaN."""
 
 import datetime
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,11 +73,14 @@ class RepeatPlace(FrozenModel):
         run: Absolute path of the run folder of that search.
         repeat: Number of the repeat, 1-based.
         trials: Their trial numbers in that search, in the order of the trials here.
+        digests: SHA-256 of their out-of-fold predictions in that search, in the same order; empty in runs of
+            earlier versions, and where one could not be read.
     """
 
     run: str
     repeat: int = Field(ge=1)
     trials: tuple[int, ...]
+    digests: tuple[str, ...] = ()
 
 
 class Termination(FrozenModel):
@@ -277,6 +281,8 @@ class TrialRecord(FrozenModel):
         error: Message and last lines of the traceback, for failed trials; also a remark if it was run again,
             or with less than it asked for since the time was up.
         has_weights: True while `folds/` holds the weights.
+        predictions_digest: SHA-256 of its out-of-fold predictions, see `OutOfFold.digest`; None for trials
+            without, and in runs of earlier versions.
         peak_bytes: Peak memory of the trial in bytes, on its GPU or, without one, on the machine; None if it
             was not measured.
         finished_at: Time of its end, with time zone.
@@ -304,6 +310,7 @@ class TrialRecord(FrozenModel):
     fingerprint: str
     seed: int
     has_weights: bool = False
+    predictions_digest: str | None = None
     finished_at: datetime.datetime
 
     @field_validator("cause", mode="before")
@@ -357,6 +364,16 @@ class OutOfFold:
     folds: IntArray
     groups: NDArray[np.str_]
     probabilities: FloatArray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all arrays with their types and shapes, however they are packed in a file."""
+        found = hashlib.sha256()
+        for name in self.__slots__:
+            array = getattr(self, name)
+            found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
     def held_out(self) -> "OutOfFold":
         """Keep the images that some fold held out; those that a hold-out trains on have no prediction."""

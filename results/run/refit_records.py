@@ -2,7 +2,7 @@
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 
 from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
+from results.run.weights_file import folder_fault
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, typed_path
 
@@ -25,6 +26,9 @@ class RefitRecord(FrozenModel):
         images: Number of images that each model was trained on.
         loss: Training loss in the last epoch.
         note: Remark about the number of epochs; empty without one.
+        predictions_digest: SHA-256 of the trial's out-of-fold predictions, which are others once it was run
+            again; None where they could not be read, and in files of earlier versions.
+        weights_digest: SHA-256 of the weights, see `weights_digest`; None in files of earlier versions.
     """
 
     epochs: int = Field(ge=1)
@@ -33,6 +37,8 @@ class RefitRecord(FrozenModel):
     loss: FiniteFloat
     seconds: FiniteFloat
     note: str = ""
+    predictions_digest: str | None = None
+    weights_digest: str | None = None
     finished_at: datetime.datetime
 
 
@@ -45,26 +51,46 @@ def read_refit(run: RunFolder, number: int) -> RefitRecord | None:
     """Return the record of a trial's refit; None without one.
 
     Raises:
-        DamagedFileError: If the file is not such a record.
+        DamagedFileError: If the file is not such a record, the weights are not all there as they were
+            written, or the trial was run again since.
     """
-    path = refit_folder(run, number) / REFIT_FILE
+    folder = refit_folder(run, number)
+    again = f"train it again with: {run.command('refit', '--trial', str(number))}"
     try:
-        return RefitRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+        found = RefitRecord.model_validate_json((folder / REFIT_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         raise DamagedFileError(
-            f"{path} is damaged: {error.errors()[0]['msg']}; remove {path.parent} and refit the trial again"
+            f"{folder / REFIT_FILE} is damaged: {error.errors()[0]['msg']}; {again}"
         ) from error
+    fault = folder_fault(folder, found.seeds)
+    if fault is not None:
+        raise DamagedFileError(f"{folder / fault[0]} is damaged: {fault[1]}; {again}")
+    if found.weights_digest not in (None, weights_digest(folder)):
+        raise DamagedFileError(f"the weights in {folder} are damaged: they are not those written; {again}")
+    if run.has_other_predictions(number, found.predictions_digest):
+        raise DamagedFileError(f"{folder} is a refit of trial {number} before it was run again; {again}")
+    return found
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a digest of all weights in a folder."""
+    return _digest_of(sorted(folder.glob("*.safetensors")))
 
 
 def refit_digest(run: RunFolder, trials: Sequence[int]) -> str:
     """Return a digest of the refitted weights of some trials: another refit of a trial is another model."""
+    return _digest_of(
+        path for number in trials for path in sorted(refit_folder(run, number).glob("*.safetensors"))
+    )
+
+
+def _digest_of(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for number in trials:
-        for path in sorted(refit_folder(run, number).glob("*.safetensors")):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -78,6 +104,7 @@ def check_refits(run: RunFolder, trials: Sequence[int], option: str) -> None:
 
     Raises:
         RunError: If a member was not refitted.
+        DamagedFileError: If a refit is not whole, or is of a trial that was run again since.
     """
     missing = [str(number) for number in trials if read_refit(run, number) is None]
     if missing:

@@ -403,13 +403,51 @@ class RunFolder:
 
         Raises:
             RunError: If it has none, since it is not complete.
-            DamagedFileError: If the file of a complete trial is gone, or a file does not hold predictions of
-                every image.
+            DamagedFileError: If the file of a complete trial is gone, does not hold predictions of every
+                image, or holds others than the record is of.
         """
+        record = None
+        with contextlib.suppress(DamagedFileError):  # predictions can be read without their record
+            record = self.record(number)
+        return self._predictions(number, record)
+
+    def predictions_of(self, record: TrialRecord) -> OutOfFold:
+        """Read the out-of-fold predictions of a trial whose record has been read.
+
+        Raises:
+            RunError: If it has none, since it is not complete.
+            DamagedFileError: If the file of a complete trial is gone, does not hold predictions of every
+                image, or holds others than the record is of.
+        """
+        return self._predictions(record.number, record)
+
+    def predictions_digest(self, number: int) -> str | None:
+        """Return the digest of a trial's out-of-fold predictions; None where none can be read.
+
+        The record says it, so that they need not be read, unless it is of an earlier version.
+        """
+        try:
+            record = self.record(number)
+            if record is None or record.predictions_digest is not None:
+                return None if record is None else record.predictions_digest
+            return self.predictions_of(record).digest
+        except RunError:
+            return None
+
+    def has_other_predictions(self, number: int, digest: str | None) -> bool:
+        """Tell whether a trial has other predictions now than those that something was made of.
+
+        Args:
+            number: Number of the trial.
+            digest: Digest of the predictions then; None, as in files of earlier versions, tells nothing.
+        """
+        return digest is not None and self.predictions_digest(number) not in (None, digest)
+
+    def _predictions(self, number: int, record: TrialRecord | None) -> OutOfFold:
         try:
             found = unpacked_predictions(read_plain(self.predictions_file(number)))
         except (FileNotFoundError, NotADirectoryError) as error:
-            if (record := self.record(number)) is not None and record.state == "complete":
+            if record is not None and record.state == "complete":
                 raise self.damaged_file(number, "oof.npz", "it is not there") from error
             raise RunError(
                 f"trial {number} has no out-of-fold predictions; only complete trials have"
@@ -420,6 +458,8 @@ class RunFolder:
             reason = str(error).splitlines()[0] if str(error) else "it ends too early"
             raise self.damaged_file(number, "oof.npz", reason) from error
         fault = predictions_fault(found)
+        if fault is None and record is not None and record.predictions_digest not in (None, found.digest):
+            fault = "its predictions are not those that the record of the trial was made of"
         if fault is not None:
             raise self.damaged_file(number, "oof.npz", fault)
         return found
@@ -433,7 +473,7 @@ class RunFolder:
         for record in records:
             try:
                 self.check_belongs(record)
-                found = self.out_of_fold(record.number)
+                found = self.predictions_of(record)
             except DamagedFileError:
                 continue
             yield record, found

@@ -240,12 +240,20 @@ def read_outer(run: RunFolder) -> OuterResult | None:
         return OuterResult.model_validate_json(run.outer_file.read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        first = error.errors()[0]
+    except (ValidationError, IsADirectoryError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is a folder"
         raise DamagedFileError(
-            f"{run.outer_file} is not the result of a nested search ({first['msg']}); make it again with: "
+            f"{run.outer_file} is not the result of a nested search ({said}); make it again with: "
             f"{run.command('nest')}"
         ) from error
+
+
+def readable_outer(run: RunFolder) -> OuterResult | None:
+    """Read the result of a run's nested search; None without one, and where the file is damaged."""
+    try:
+        return read_outer(run)
+    except DamagedFileError:
+        return None
 
 
 def _judged(role: Role, folds: Sequence[tuple[OuterFold, FoldPredictions]]) -> _Judged:

@@ -24,11 +24,14 @@ class RepeatedTrial(FrozenModel):
         trial: Its number in the search.
         searched: Its value in the search, which chose it.
         values: Its value in each repeat; None where the trial failed.
+        predictions_digest: SHA-256 of its out-of-fold predictions in the search; None where they could not be
+            read, and in files of earlier versions.
     """
 
     trial: int = Field(ge=0)
     searched: FiniteFloat
     values: tuple[FiniteFloat | None, ...]
+    predictions_digest: str | None = None
 
     @property
     def known(self) -> list[float]:
@@ -105,30 +108,48 @@ def read_repeats(run: RunFolder) -> Repeats | None:
     """Read the scores of a run's repeats; None where there are none.
 
     Raises:
-        DamagedFileError: If the file does not hold them.
+        DamagedFileError: If the file does not hold them, or a finalist was run again since.
     """
     try:
-        return Repeats.model_validate_json(run.repeats_file.read_bytes())
+        found = Repeats.model_validate_json(run.repeats_file.read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError as error:
+    except (ValidationError, IsADirectoryError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is a folder"
         raise DamagedFileError(
-            f"{run.repeats_file} does not hold scores of repeats ({error.errors()[0]['msg']}); make it again "
-            f"with: {run.command('repeat')}"
+            f"{run.repeats_file} does not hold scores of repeats ({said}); make it again with: "
+            f"{run.command('repeat')}"
         ) from error
+    for one in found.trials:
+        if run.has_other_predictions(one.trial, one.predictions_digest):
+            raise DamagedFileError(
+                f"{run.repeats_file} holds scores of trial {one.trial} before it was run again; make it "
+                f"again with: {run.command('repeat')}"
+            )
+    return found
+
+
+def readable_repeats(run: RunFolder) -> Repeats | None:
+    """Read the scores of a run's repeats; None where there are none, and where the file is damaged."""
+    try:
+        return read_repeats(run)
+    except DamagedFileError:
+        return None
 
 
 def repeated_predictions(run: RunFolder, trial: int) -> tuple[OutOfFold, ...]:
     """Return the out-of-fold predictions of a trial in each finished repeat; none where it is no finalist.
+
+    A damaged file with their scores counts as none; whoever opened the run has been told of it.
 
     Args:
         run: Run folder of the search.
         trial: Number of a trial.
 
     Raises:
-        DamagedFileError: If a file is damaged.
+        DamagedFileError: If the predictions of a repeat are damaged.
     """
-    found = read_repeats(run)
+    found = readable_repeats(run)
     own = None if found is None else next((one for one in found.trials if one.trial == trial), None)
     if found is None or own is None or None in own.values:
         return ()

@@ -174,6 +174,20 @@ def folder_in_progress(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def reserve(folder: Path, size_bytes: int) -> None:
+    """Make sure that a folder can hold as much, by taking the room and giving it back.
+
+    A quota is not seen in the free space of a disk.
+
+    Raises:
+        OSError: If there is no room, or the folder cannot be written.
+    """
+    probe = _beside(folder / "room")
+    with probe.open("xb") as file:
+        probe.unlink()  # a process that is killed meanwhile leaves nothing
+        os.posix_fallocate(file.fileno(), 0, max(1, size_bytes))
+
+
 def replace_folder(folder: Path, new: Path) -> None:
     """Put a folder in the place of another one, which is removed afterwards.
 

@@ -1,6 +1,7 @@
 """A whole search without each outer fold: its split, its predictions, its result, and what it refuses."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +192,70 @@ def test_a_damaged_result_says_how_to_make_it_again(tmp_path: Path) -> None:
     broken.outer_file.write_text("{}")
     with pytest.raises(DamagedFileError, match="orchestrate nest"):
         read_outer(broken)
+
+
+def copied(run: RunFolder, place: Path) -> RunFolder:
+    shutil.copytree(run.path, place)
+    return RunFolder(place)
+
+
+def test_a_damaged_result_is_told_of_once_and_made_again_by_the_verb(
+    nested, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, result = nested
+    run = copied(whole, tmp_path / "copy")
+    run.outer_file.write_bytes(run.outer_file.read_bytes()[:100])
+    assert main(["leaderboard", str(run.path)]) == 0
+    printed = capsys.readouterr()
+    assert "outer.json is not the result of a nested search" in " ".join(printed.err.split())
+    assert "run again without each" not in " ".join(printed.out.split())
+    again = run_nested_search(run, SURROUNDINGS).result
+    assert again is not None
+    assert again.scores == result.scores
+    assert read_outer(run) == again
+    assert (run.path / "outer.json.damaged").stat().st_size == 100
+
+
+def edited(change):
+    def edit(run: RunFolder) -> None:
+        path = run.outer_run(1).outer_predictions_file
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        np.savez_compressed(path, **{**arrays, "p_shipped": change(arrays["p_shipped"])})
+
+    return edit
+
+
+def with_predictions_of_another_fold(run: RunFolder) -> None:
+    shutil.copy(run.outer_run(2).outer_predictions_file, run.outer_run(1).outer_predictions_file)
+
+
+def with_all_of_another_fold(run: RunFolder) -> None:
+    with_predictions_of_another_fold(run)
+    shutil.copy(run.outer_run(2).outer_fold_file, run.outer_run(1).outer_fold_file)
+
+
+FOLD_DAMAGES = {
+    "NaN": (edited(lambda values: values * np.nan), "shipped: it holds probabilities that are not numbers"),
+    "three times": (edited(lambda values: values * 3), "shipped: its probabilities do not sum to 1"),
+    "fewer": (edited(lambda values: values[:10]), "shipped: its arrays do not have one entry for each image"),
+    "other predictions": (with_predictions_of_another_fold, "its images are not those of outer fold 1"),
+    "another fold": (with_all_of_another_fold, "it is outer fold 2, and should be 1"),
+}
+
+
+@pytest.mark.parametrize("damage", FOLD_DAMAGES)
+def test_predictions_that_cannot_be_those_of_an_outer_fold_are_named(
+    nested, tmp_path: Path, damage: str
+) -> None:
+    run = copied(nested[0], tmp_path / "copy")
+    run.outer_file.unlink()
+    harm, reason = FOLD_DAMAGES[damage]
+    harm(run)
+    with pytest.raises(
+        DamagedFileError, match=rf"outer/1/outer_fold\.json or .*damaged: {reason}.*remove both"
+    ):
+        run_nested_search(run, SURROUNDINGS, outer=FOLDS)
 
 
 def test_a_run_without_sealed_part_and_patients_says_what_cannot_be_claimed(

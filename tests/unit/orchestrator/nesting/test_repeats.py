@@ -1,6 +1,7 @@
 """Finalists that are trained again: their splits, their scores, what goes on, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import finished_run
@@ -135,6 +136,39 @@ def test_a_comparison_takes_the_repeats_which_did_not_choose(repeated) -> None:
     plain = compare([(run, "best", first.trial), (run, "best", third)])
     assert plain.repeats == 0
     assert plain.models[0].value == pytest.approx(first.searched)
+
+
+def test_damaged_scores_of_repeats_are_told_of_and_made_again_by_the_verb(
+    repeated, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, found = repeated
+    monkeypatch.setattr(repeats, "run_each", lambda searches, surroundings, *, request: (one for one in ()))
+    content = run.repeats_file.read_bytes()
+    run.repeats_file.write_bytes(content[:100])
+    try:
+        assert main(["leaderboard", str(run.path)]) == 0
+        assert "repeats.json does not hold scores of repeats" in " ".join(capsys.readouterr().err.split())
+        first, second = found.numbers
+        assert compare([(run, "best", first), (run, "best", second)]).repeats == 0
+        again = repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2)
+        assert again is not None
+        assert again.trials == found.trials
+        assert (run.path / "repeats.json.damaged").read_bytes() == content[:100]
+    finally:
+        run.repeats_file.write_bytes(content)
+
+
+def test_finalists_that_were_run_again_since_are_not_taken_for_those_that_were_repeated(repeated) -> None:
+    run, found = repeated
+    number = found.numbers[0]
+    before = run.out_of_fold(number)
+    run.write_out_of_fold(number, replace(before, probabilities=before.probabilities[:, ::-1]))
+    try:
+        with pytest.raises(DamagedFileError, match=rf"scores of trial {number} before it was run again"):
+            read_repeats(run)
+    finally:
+        run.write_out_of_fold(number, before)
+    assert read_repeats(run) == found
 
 
 def test_the_command_prints_what_is_there(repeated, capsys: pytest.CaptureFixture[str]) -> None:

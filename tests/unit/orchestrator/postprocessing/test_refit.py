@@ -1,6 +1,7 @@
 """Retrain, then test: on the whole training part and nothing else, for as many epochs as were chosen."""
 
 import dataclasses
+import errno
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from finished_run import CONFIGS, TASK, make_run
 from orchestrator.cli.main import main
 from orchestrator.postprocessing.refit import refit_model
 from results.ensembles.build import build_ensembles
-from results.errors import RunError
+from results.errors import DamagedFileError, RunError
 from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.predictors.loading import open_row_predictor
@@ -295,6 +296,92 @@ def test_folds_that_stopped_by_themselves_are_told_of(refitted):
     (member,) = refit_model(refitted, ensemble="best", trial=1, seeds=4)[1]
     assert "each fold kept an epoch of its own (training.early_stopping_scope=fold)" in member.message()
     update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "mean"})
+
+
+def whole_refit(run, number):
+    """Number of a trial's models once it is refitted again if it must be, and whether it was."""
+    (member,) = refit_model(run, ensemble="best", trial=number, seeds=1)[1]
+    return len(read_fold_weights(refit_folder(run, number))), member.is_new
+
+
+@pytest.fixture
+def once(searched):
+    """Folder of the only model that trial 1 was refitted to."""
+    whole_refit(searched, 1)
+    return refit_folder(searched, 1)
+
+
+def gone(folder):
+    (folder / "0.safetensors").unlink()
+
+
+def cut(folder):
+    path = folder / "0.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def changed(folder):
+    path = folder / "0.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def without_record(folder):
+    (folder / "refit.json").write_text("{")
+
+
+DAMAGES = {
+    gone: r"0\.safetensors is damaged: it is not there",
+    cut: r"0\.safetensors is damaged: it ends too early",
+    changed: r"the weights in .*refit are damaged: they are not those written",
+    without_record: r"refit\.json is damaged",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_refit_that_is_not_whole_is_named_and_trained_again(searched, once, damage):
+    damage(once)
+    with pytest.raises(DamagedFileError, match=rf"{DAMAGES[damage]}.*orchestrate refit .*--trial 1"):
+        resolve_model(searched, trial=1, refit=True)
+    assert whole_refit(searched, 1) == (1, True)
+    assert whole_refit(searched, 1) == (1, False)
+
+
+def test_a_refit_of_a_trial_that_was_run_again_is_none_of_it(searched, once):
+    before = searched.out_of_fold(1)
+    searched.write_out_of_fold(1, dataclasses.replace(before, probabilities=before.probabilities[:, ::-1]))
+    try:
+        with pytest.raises(DamagedFileError, match="is a refit of trial 1 before it was run again"):
+            read_refit(searched, 1)
+        assert whole_refit(searched, 1) == (1, True)
+    finally:
+        searched.write_out_of_fold(1, before)
+
+
+def test_a_refit_of_an_earlier_version_is_taken_without_digests(searched, once):
+    path = once / "refit.json"
+    known = json.loads(path.read_bytes())
+    digests = {known.pop(name) for name in ("predictions_digest", "weights_digest")}
+    assert len(digests - {None}) == 2
+    path.write_text(json.dumps(known))
+    changed(once)
+    assert whole_refit(searched, 1) == (1, False)
+    changed(once)
+
+
+def test_a_refit_that_cannot_be_kept_is_refused_before_it_is_trained(searched, monkeypatch):
+    def trained(*arguments, **options):
+        raise AssertionError("nothing is trained")
+
+    def full(descriptor, offset, length):
+        assert length >= 3 * (searched.weights_folder(1) / "0.safetensors").stat().st_size
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("orchestrator.postprocessing.refit.refit", trained)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(refit_model(searched, ensemble="best", trial=1, seeds=3)[1])
+    assert not list(searched.trial(1).glob(".refit*"))
 
 
 # -- what predicts with it

@@ -20,6 +20,7 @@ from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
 from orchestrator.tuning.setup import study_place, write_initial_points
 from results.run.records import OutOfFold, TrialRecord
+from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
 from results.run.versions import package_versions
 from search_spaces.context import SpaceContext
@@ -325,6 +326,25 @@ def test_a_closed_form_head_with_damaged_weights_is_fitted_again_and_no_ensemble
     said = reopened(run)[1]
     assert any("goes on without weights" in line for line in said)
     assert not any("an ensemble holds" in line for line in said)
+
+
+def test_what_was_made_of_a_trial_that_is_run_again_is_set_aside_or_named(run: RunFolder) -> None:
+    run.write_json(run.ensemble_file("average"), {"trials": [1, 0]})
+    run.write_json(run.ensemble_file("best"), {"trials": [1]})
+    refit = refit_folder(run, 0)
+    refit.mkdir()
+    (refit / "0.safetensors").write_bytes(b"of the trial as it was")
+    run.record_file(0).unlink()
+    numbers, said = reopened(run)
+    assert 0 in numbers
+    assert "trial 0 has no result any more: its refit is kept as refit.outdated" in said
+    assert [path.name for path in run.trial(0).iterdir() if path.is_dir()] == ["refit.outdated"]
+    assert [line for line in said if line.startswith("ensemble ")] == [
+        f"ensemble average holds trials 0, 1 without a result; once the search has ended, build it again: "
+        f"orchestrate ensemble {run.path}",
+        f"ensemble best holds trial 1 without a result; once the search has ended, build it again: "
+        f"orchestrate ensemble {run.path}",
+    ]
 
 
 def test_whole_weights_stay(run: RunFolder) -> None:

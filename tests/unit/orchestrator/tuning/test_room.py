@@ -41,7 +41,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = 0
         self.asked: list[int] = []
-        monkeypatch.setattr(room.os, "posix_fallocate", self.reserve)
+        monkeypatch.setattr(os, "posix_fallocate", self.reserve)
 
     def reserve(self, descriptor: int, start: int, size: int) -> None:
         self.asked.append(size)

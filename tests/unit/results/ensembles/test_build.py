@@ -17,7 +17,7 @@ from results.ensembles.ensemble import Ensemble, read_ensemble
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
-from results.errors import EnsembleError
+from results.errors import EnsembleError, OutdatedEnsembleError
 from results.run.records import OutOfFold
 from results.scores.interval import Interval
 from trainables.common.errors import UnknownNameError
@@ -52,6 +52,38 @@ def test_ensembles_are_written_and_read_back(run):
     assert read_ensemble(run) == next(ensemble for ensemble in built if ensemble.is_chosen)
 
 
+def with_other_predictions(run, number):
+    """Run a trial again, with another outcome."""
+    found = run.out_of_fold(number)
+    other = dataclasses.replace(found, probabilities=found.probabilities[:, ::-1].copy())
+    run.write_out_of_fold(number, other)
+    run.write_record(run.record(number).model_copy(update={"predictions_digest": other.digest}))
+
+
+def test_an_ensemble_of_a_trial_that_was_run_again_is_refused_and_built_again(run):
+    built = build_ensembles(run, methods=["average"], seed=0)
+    members = built[1].trials
+    with_other_predictions(run, members[0])
+    said = rf"average\.json was built on other predictions of trial {members[0]} than .*orchestrate ensemble"
+    with pytest.raises(OutdatedEnsembleError, match=said):
+        read_ensemble(run, "average")
+    build_ensembles(run, methods=["average"], seed=0)
+    assert read_ensemble(run, "average").method == "average"
+
+
+def test_an_ensemble_of_an_earlier_version_is_read_without_digests(run):
+    (_, built) = build_ensembles(run, methods=["average"], seed=0)
+    run.write_json(run.ensemble_file("average"), built.model_dump(mode="json", exclude={"digests"}))
+    with_other_predictions(run, built.trials[0])
+    assert read_ensemble(run, "average").digests == ()
+
+
+def test_an_ensemble_whose_member_lost_its_predictions_is_read(run):
+    (_, built) = build_ensembles(run, methods=["average"], seed=0)
+    run.predictions_file(built.trials[0]).unlink()
+    assert read_ensemble(run, "average") == built
+
+
 def test_members_without_weight_are_dropped(tmp_path):
     trials = {0: simulate(trials=1, strength=-3.0)[0], 1: simulate(trials=1, strength=3.0)[0]}
     run = make_run(tmp_path, trials)
@@ -68,8 +100,13 @@ def test_every_complete_trial_is_in_the_pool_and_only_those_with_weights_are_mem
 
 
 def test_of_very_many_trials_the_best_are_in_the_pool_and_no_other_is_read(run, monkeypatch):
-    read, whole = [], type(run).out_of_fold
-    monkeypatch.setattr(type(run), "out_of_fold", lambda run, one: read.append(one) or whole(run, one))
+    read, whole = [], type(run).predictions_of
+
+    def noted(run, record):
+        read.append(record.number)
+        return whole(run, record)
+
+    monkeypatch.setattr(type(run), "predictions_of", noted)
     monkeypatch.setattr("results.ensembles.build.MOST_COMPARED", 2)
     built = build_ensembles(run, methods=["average"], seed=0)
     ranked = sorted(run.records(), key=lambda record: (-record.value, record.number))

@@ -4,6 +4,7 @@ import datetime
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,13 +188,67 @@ def test_damaged_predictions_are_named_and_the_other_trials_are_still_ranked(
     assert {row.trial for row in leaderboard(run)} == {1, 2, None}
 
 
+def of_trials_with_digests(run: RunFolder) -> None:
+    """Write the records as a worker does, who knows the predictions."""
+    for record in run.records():
+        digest = run.out_of_fold(record.number).digest
+        run.write_record(record.model_copy(update={"predictions_digest": digest}))
+
+
+def flipped(found: OutOfFold) -> OutOfFold:
+    return replace(found, labels=1 - found.labels)
+
+
+def in_one_fold(found: OutOfFold) -> OutOfFold:
+    return replace(found, folds=found.folds * 0)
+
+
+def of_other_patients(found: OutOfFold) -> OutOfFold:
+    return replace(found, groups=found.groups[::-1].copy())
+
+
+OTHERS: dict[str, Callable[[OutOfFold], OutOfFold]] = {
+    "flipped labels": flipped,
+    "fewer rows": lambda found: found.where(np.arange(20)),
+    "another order": lambda found: replace(found, rows=found.rows[::-1].copy()),
+    "other folds": in_one_fold,
+    "other patients": of_other_patients,
+    "those of another trial": lambda found: predictions(7),
+}
+
+
+@pytest.mark.parametrize("damage", OTHERS)
+def test_whole_predictions_that_are_not_those_of_the_record_are_named(run: RunFolder, damage: str) -> None:
+    of_trials_with_digests(run)
+    assert damaged_trials(run) == {}
+    run.write_out_of_fold(0, OTHERS[damage](predictions()))
+    with pytest.raises(DamagedFileError, match=r"oof\.npz is damaged: its predictions are not those that"):
+        run.out_of_fold(0)
+    assert list(damaged_trials(run)) == [0]
+    assert {row.trial for row in leaderboard(run)} == {1, 2, None}
+
+
+def test_predictions_of_an_earlier_version_are_read_without_a_digest(run: RunFolder) -> None:
+    run.write_out_of_fold(0, predictions(7))
+    assert run.out_of_fold(0).digest == run.predictions_digest(0) == predictions(7).digest
+
+
+def test_predictions_are_the_same_however_they_are_packed(run: RunFolder) -> None:
+    of_trials_with_digests(run)
+    found = run.out_of_fold(0)
+    np.savez(run.predictions_file(0), **{name: getattr(found, name) for name in OutOfFold.__slots__})
+    assert run.out_of_fold(0).digest == found.digest
+    assert replace(found, rows=found.rows + 1).digest != found.digest
+    assert replace(found, rows=found.rows.astype(np.int32)).digest != found.digest
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "a flipped byte"])
 def test_of_very_many_trials_check_sums_alone_tell_what_a_disk_has_damaged(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     read: list[int] = []
     monkeypatch.setattr("results.run.damage._READ_WHOLE", 2)
-    monkeypatch.setattr(RunFolder, "out_of_fold", lambda run, number: read.append(number))
+    monkeypatch.setattr(RunFolder, "predictions_of", lambda run, record: read.append(record.number))
     assert damaged_trials(run) == {}
     PREDICTIONS[damage][0](run.trial(1) / "oof.npz")
     assert list(damaged_trials(run)) == [1]
@@ -314,7 +369,7 @@ def test_a_damaged_refit_is_named(run: RunFolder) -> None:
     folder = run.trial(0) / "refit"
     folder.mkdir()
     (folder / "refit.json").write_text("{")
-    with pytest.raises(DamagedFileError, match=r"refit\.json is damaged: .*and refit the trial again"):
+    with pytest.raises(DamagedFileError, match=r"refit\.json is damaged: .*: orchestrate refit .* --trial 0"):
         read_refit(run, 0)
 
 

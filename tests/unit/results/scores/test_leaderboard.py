@@ -132,9 +132,9 @@ def test_of_very_many_trials_the_predictions_of_the_best_are_read_and_the_others
     keep(empty_run, 7, 0.5, predictions(0.2), config=SIMPLEST)
     keep(empty_run, 8, 0.4, predictions(0.1), config=SIMPLEST)
     every = leaderboard(empty_run)
-    read, whole = [], RunFolder.out_of_fold
+    read, whole = [], RunFolder.predictions_of
     monkeypatch.setattr(
-        RunFolder, "out_of_fold", lambda run, number: (read.append(number), whole(run, number))[1]
+        RunFolder, "predictions_of", lambda run, record: (read.append(record.number), whole(run, record))[1]
     )
     monkeypatch.setattr("results.scores.leaderboard.MOST_COMPARED", 3)
     found = leaderboard(empty_run)
@@ -172,7 +172,7 @@ def test_of_equal_trials_the_smaller_ranks_first(empty_run):
     keep(empty_run, 0, 0.8, predictions(1.0), trained_parameters=500)
     keep(empty_run, 1, 0.8, predictions(1.0), trained_parameters=100)
     keep(empty_run, 2, 0.8, predictions(1.0), trained_parameters=None)
-    assert [row.trial for row in leaderboard(empty_run)[:3]] == [1, 0, 2]
+    assert [row.trial for row in leaderboard(empty_run)[:3]] == [2, 1, 0]  # one in closed form trained none
 
 
 def test_a_loss_ranks_the_lowest_first(empty_run):
