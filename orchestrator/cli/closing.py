@@ -36,7 +36,7 @@ from results.scores.repeats import readable_repeats
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import labelled_settings
 from trainables.common.errors import SplitError
-from trainables.common.text import command_text, trials_text
+from trainables.common.text import command_text, count_text, trials_text
 from trainables.data.splits import read_split
 
 INTERRUPTED = 130
@@ -131,6 +131,7 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
             ("late", _late(best)),
             ("ended", "" if search.terminated is None else search.terminated.message),
+            ("left", _left(result)),
             ("shared", _saved(result)),
             ("time", shares_text(result.time_shares)),
         ),
@@ -192,6 +193,18 @@ def _saved(result: SearchResult) -> str:
     except SplitError:
         return ""
     return savings_message(savings_from_sharing(result.records, count_images(split, result.record.classes)))
+
+
+def _left(result: SearchResult) -> str:
+    """Say how many trials the time limit left out, and how to have them; nothing of another end."""
+    search, ended = result.record, len(result.records)
+    if search.request.minutes is None or result.is_interrupted or search.terminated is not None:
+        return ""
+    left = search.request.trials - ended
+    if left <= 0:
+        return ""
+    again = command_text("orchestrate", "resume", short_path(result.path), "--minutes", "N")
+    return f"{count_text(left, 'trial')} of {search.request.trials} not run in the time; {again}"
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:

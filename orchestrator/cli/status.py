@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.common import add_format, add_runs, at_least_one
+from orchestrator.cli.common import add_format, add_runs
 from orchestrator.cli.remote import add_file, ask_head, open_cluster
 from orchestrator.reporting.console import Sections, messages, print_warning
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runs(parser)
     parser.add_argument(
         "--last",
-        type=at_least_one,
+        type=int,
         default=_SHOWN,
         metavar="N",
         help=f"searches that are listed (default: {_SHOWN})",

@@ -229,6 +229,8 @@ def state_text(search: SearchStatus) -> str:
     >>> late = dict(started_at="", minutes=None)
     >>> state_text(SearchStatus(**nothing, **late, pid=7))
     'running'
+    >>> state_text(SearchStatus(**nothing, **late, pid=None))
+    'ended early'
     >>> state_text(SearchStatus(**nothing, **late, pid=None, job={"status": "FAILED", "exit_code": 2}))
     'ended, code 2'
     """
@@ -236,7 +238,7 @@ def state_text(search: SearchStatus) -> str:
         return "running"
     job = search.job
     if job is None or job["status"] == "SUCCEEDED":
-        return "ended"
+        return "ended" if search.ended >= search.asked else "ended early"
     if job["status"] in ("PENDING", "RUNNING"):
         return "starting"
     if job["status"] == "STOPPED":

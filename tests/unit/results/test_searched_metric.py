@@ -121,7 +121,7 @@ def test_the_shipped_model_and_its_reports_go_by_what_is_searched(by_f2, trials)
     )
     assert next(iter(evaluation.metrics)) == "f2"
     text = " ".join(shown(evaluation_table(evaluation)).split())
-    assert f"Decisions at {model.threshold:.3f}, best for F2, F1 at its own threshold." in text
+    assert f"Decisions at {model.threshold:.3f}, best for F2, F1 at its own threshold; " in text
 
 
 def test_a_loss_is_minimised_everywhere(tmp_path):

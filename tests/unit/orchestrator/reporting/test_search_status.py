@@ -182,8 +182,9 @@ def test_jobs_without_a_run_folder_wait_or_have_failed() -> None:
     ("values", "text"),
     [
         ({"pid": 3}, "running"),
-        ({}, "ended"),
-        ({"job": job(status="SUCCEEDED")}, "ended"),
+        ({}, "ended early"),
+        ({"trials": {"complete": 20, "pruned": 4}}, "ended"),
+        ({"job": job(status="SUCCEEDED"), "trials": {"complete": 24}}, "ended"),
         ({"job": job(status="PENDING")}, "starting"),
         ({"job": job(status="STOPPED")}, "stopped"),
         ({"job": job(status="FAILED", exit_code=1)}, "ended, code 1"),

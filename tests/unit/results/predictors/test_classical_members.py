@@ -185,7 +185,11 @@ def test_a_run_that_kept_no_arrays_is_fitted_again(table_run: RunFolder) -> None
 def test_models_that_were_fitted_on_other_numbers_are_noticed(table_run: RunFolder) -> None:
     table_run.discard_weights(0)
     kept = table_run.out_of_fold(0)
-    table_run.write_out_of_fold(0, replace(kept, probabilities=1 - kept.probabilities))
+    other = replace(kept, probabilities=1 - kept.probabilities)
+    table_run.write_out_of_fold(0, other)
+    record = table_run.record(0)
+    assert record is not None
+    table_run.write_record(record.model_copy(update={"predictions_digest": other.digest}))
     with pytest.raises(ExportError, match="trial 0, fitted again, does not predict what it predicted"):
         open_row_predictor(table_run, trial=0)(kept.rows[:5])
 

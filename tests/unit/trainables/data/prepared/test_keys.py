@@ -33,10 +33,10 @@ def test_a_key_that_is_missing_or_short_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_further_columns_that_speak_of_an_id_are_hashed_under_a_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("0123456789abcdef")
-    rows = ["file,label,patient_no,case id,age_years"]
+    rows = ["file,label,patient,patient_no,case id,age_years"]
     for number in range(4):
         write(tmp_path / "tree" / f"{number}.png", noise(number))
-        rows.append(f"{number}.png,{number % 2},b{number // 2},7,51")
+        rows.append(f"{number}.png,{number % 2},p{number // 2},b{number // 2},7,51")
     (tmp_path / "tree" / "labels.csv").write_text("\n".join(rows))
     table = prepare_set(
         "dicom", tmp_path / "tree", tmp_path / "set", hash_ids=str(tmp_path / "key")
