@@ -115,4 +115,6 @@ def test_where_the_idle_worker_dies_the_trial_is_run_again_and_ends(
     kills = KillsHelper(said)
     searched(worker_run(bright_patches, tmp_path), said, kills)
     assert len(kills.killed) == 1
-    assert kills.reasons == ["its worker died; it is run again"]
+    assert kills.reasons == [
+        "a worker that trained folds of it failed; it goes on without such workers, from its last checkpoint"
+    ]
