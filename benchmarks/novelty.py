@@ -29,7 +29,8 @@ from trainables.config.trial_config import decode
 from trainables.data.patches import select_rows
 from trainables.data.phantom import make_phantom
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import TEST, make_split
+from trainables.data.split_record import TEST
+from trainables.data.splits import make_split
 from trainables.models.registry import backbone_named
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import build_stages, find_weights

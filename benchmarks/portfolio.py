@@ -53,7 +53,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 
 
 def _closed(backbone: str, cut: str, name: str, **own: Any) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from trainables.common.errors import WeightsError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import Split, make_split
+from trainables.data.split_record import Split
+from trainables.data.splits import make_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.taps import Tap, feature_shapes, frozen_parts, taps_to_share

@@ -42,7 +42,7 @@ from results.run.run_folder import RunFolder
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import training_data_of
 from trainables.models.weights import find_weights
 

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -24,10 +24,11 @@ from orchestrator.api.search_claims import SearchClaims
 from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
-from results.export import manifest, precision_record
+from results.export import manifest, manifest_parts, model_input, precision_record
 from results.run import outer_fold, prediction_costs, records
 from results.run.baseline_record import BaselineRecord
 from results.run.run_folder import RunFolder
+from results.run.run_paths import RunPaths
 from results.run.search_request import SearchRequest
 from results.run.sessions import SessionTime
 from results.scores import outer_result, repeats
@@ -283,15 +284,15 @@ def _summary(thing: Any) -> str:
 
 
 def _run_paths() -> Iterator[str]:
-    """Rows of the files and folders that `RunFolder` names, each once."""
-    folder, shown = RunFolder(Path(_RUN)), {_RUN}
-    for member in vars(RunFolder).values():
+    """Rows of the files and folders that `RunPaths` names, each once."""
+    folder, shown = RunPaths(Path(_RUN)), {_RUN}
+    for member in vars(RunPaths).values():
         made = member.fget if isinstance(member, property) else member
         if not inspect.isfunction(made) or not _gives_path(made):
             continue
         needed = [parameter for parameter in inspect.signature(made).parameters if parameter != "self"]
         found = made(folder, *(_STANDS_FOR[parameter] for parameter in needed))
-        path = (found.path if isinstance(found, RunFolder) else found).as_posix()
+        path = (found.path if isinstance(found, RunPaths) else found).as_posix()
         if path in shown:
             continue
         shown.add(path)
@@ -305,18 +306,16 @@ def _run_paths() -> Iterator[str]:
 def _gives_path(function: Any) -> bool:
     """Whether a method of a run folder gives a path, or the run folder of a search within it."""
     known = {"self", *_STANDS_FOR} >= set(inspect.signature(function).parameters)
-    return known and typing.get_type_hints(function).get("return") in (Path, RunFolder)
+    return known and typing.get_type_hints(function).get("return") in (Path, Self)
 
 
 def _parts_of_manifest() -> list[type[BaseModel]]:
-    """Records inside the manifest: those of its own in the order of their definition, after others."""
+    """Records inside the manifest, in the order of their definition."""
     return [
         part
-        for part in vars(manifest).values()
-        if inspect.isclass(part)
-        and issubclass(part, BaseModel)
-        and part.__module__ in (manifest.__name__, precision_record.__name__)
-        and part is not manifest.Manifest
+        for module in (model_input, manifest_parts, precision_record)
+        for part in vars(module).values()
+        if inspect.isclass(part) and issubclass(part, BaseModel) and part.__module__ == module.__name__
     ]
 
 

@@ -17,7 +17,7 @@ from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
 from trainables.config.tasks import Task
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import Split
+from trainables.data.split_record import Split
 
 _TASK_FILES: Final = (".yaml", ".yml")
 

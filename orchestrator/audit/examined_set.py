@@ -11,7 +11,7 @@ from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.data.columns import Columns
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.splits import TEST, Split
+from trainables.data.split_record import TEST, Split
 
 NO_PART: Final = -3  # of rows that no part was found for
 _LONGEST_NAME: Final = 60  # characters of a name in a finding

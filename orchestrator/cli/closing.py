@@ -37,7 +37,7 @@ from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeat
 from results.scores.settings_text import labelled_settings
 from trainables.common.errors import SplitError
 from trainables.common.text import command_text, count_text, trials_text
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 
 INTERRUPTED = 130
 

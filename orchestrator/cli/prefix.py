@@ -60,9 +60,10 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def _store(arguments: argparse.Namespace) -> Path:
+    from results.run.run_paths import store_folder
     from trainables.common.errors import ConfigError
 
-    store: Path = arguments.store or arguments.runs / ".store"
+    store = store_folder(arguments.runs, arguments.store)
     if not store.is_dir():
         raise ConfigError(f"no store at {store}; name it with --store, or its runs folder with --runs")
     return store

@@ -14,7 +14,7 @@ from orchestrator.study.price import Pass, PointPrice
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows
-from trainables.data.splits import TEST, Split
+from trainables.data.split_record import TEST, Split
 from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.store import PrefixStore
 from trainables.models.registry import backbone_named

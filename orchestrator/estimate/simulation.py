@@ -29,7 +29,7 @@ from orchestrator.reporting.compute_savings import count_images
 from orchestrator.study.method import asked_method
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
-from trainables.data.splits import TEST, TRAINING
+from trainables.data.split_record import TEST, TRAINING
 from trainables.models.weights import weights_text
 from trainables.runtime.devices import choose_device
 from trainables.training.cost_probe import measure_crowding, peak_memory_bytes

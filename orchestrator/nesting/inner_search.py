@@ -20,7 +20,7 @@ from results.run.run_folder import RunFolder
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.common.notify import Notify
-from trainables.data.splits import Split, digest_of, read_split
+from trainables.data.split_record import Split, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,6 @@ class InnerSearch:
                 "keep_weights": max(outer.request.keep_weights, self.trials),
             },
             folds=self.split.folds,
-            split_digest=digest_of(self.split),
+            split_digest=self.split.digest,
             outer=OuterPlace(run=str(self.outer.path.resolve()), fold=self.fold, folds=self.folds),
         )

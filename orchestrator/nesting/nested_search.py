@@ -30,7 +30,7 @@ from trainables.common.types import IntArray
 from trainables.data.outer_folds import cut_outer_folds, fewest_in_a_fold, inner_split
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import FEWEST
-from trainables.data.splits import TEST, Split, read_split
+from trainables.data.split_record import TEST, Split, read_split
 from trainables.data.units import ScoredRows, with_units
 
 DEFAULT_OUTER: Final = 5

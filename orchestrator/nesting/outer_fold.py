@@ -1,6 +1,5 @@
 """Prediction of an outer fold by what the search without it ships, and by the simpler models beside it."""
 
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,7 +12,7 @@ from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.outer_fold import ROLES, FoldModel, FoldPredictions, OuterFold, Role, write_outer_fold
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.run.test_accesses import SealedPatients, TestAccess, record_access
+from results.run.test_accesses import TestAccess, record_access
 from results.scores.outer_result import shares_of
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
@@ -129,17 +128,13 @@ def _record_of(records: Sequence[TrialRecord], number: int) -> TrialRecord:
 
 
 def _log(inner: RunFolder, unseen: ScoredRows, model: SelectedModel, by: str) -> None:
-    patients = SealedPatients.of(unseen.groups)
-    access = TestAccess(
-        opening=uuid.uuid4().hex,
-        when=datetime.now(UTC),
+    access = TestAccess.of(
+        unseen.groups,
+        run=inner.path,
         by=by,
-        run=str(inner.path),
-        sealed=patients.digest,
-        patients=tuple(sorted(patients.each)),
+        when=datetime.now(UTC),
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,
-        images=len(unseen.rows),
     )
-    record_access(inner, access.model_dump(mode="json", exclude={"result"}))
+    record_access(inner, access.opened)

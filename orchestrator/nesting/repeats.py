@@ -28,7 +28,7 @@ from trainables.common.files import set_aside
 from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
 from trainables.data.repeated_splits import repeated_split
-from trainables.data.splits import Split, read_split
+from trainables.data.split_record import Split, read_split
 from trainables.data.units import with_units
 
 DEFAULT_REPEATS: Final = 3

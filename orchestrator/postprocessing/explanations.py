@@ -37,7 +37,7 @@ from trainables.common.errors import ConfigError
 from trainables.common.text import printable
 from trainables.common.types import IntArray
 from trainables.data.patches import TaskRows, select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a mistake in the request is said before
     from results.predictors.explained_model import ExplainedModel

@@ -1,6 +1,5 @@
 """Evaluation of a model on labelled data that it never saw; every look at them is logged first."""
 
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +18,6 @@ from results.export.run_reference import reference_of
 from results.export.training_reference import TrainingReference, read_reference
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import (
-    SealedPatients,
     TestAccess,
     read_outside_accesses,
     record_outside_access,
@@ -159,23 +157,18 @@ def _evaluated(
     manifest, store = bundle.manifest, make_store(request)
     patch_set = read_outside(request, asked.notify)
     found = predict_outside(bundle, patch_set, request.task_definition, reference)
-    patients = SealedPatients.of(found.groups)
-    before = len(read_outside_accesses(store, patch_set.fingerprint, patients=patients))
-    access = TestAccess(
-        opening=uuid.uuid4().hex,
-        when=datetime.now(UTC),
+    access = TestAccess.of(
+        found.groups,
+        run=None if run is None else run.path,
         by=asked.by,
-        run=None if run is None else str(run.path),
-        sealed=patients.digest,
-        patients=tuple(sorted(patients.each)),
+        when=datetime.now(UTC),
         model=manifest.method,
         trials=tuple(member.trial for member in manifest.members),
         threshold=0.5 if manifest.threshold is None else manifest.threshold,
-        images=len(found.labels),
         data=patch_set.fingerprint,
     )
-    entry = access.model_dump(mode="json", exclude={"result"})
-    record_outside_access(store, run, patch_set.fingerprint, entry)
+    before = len(read_outside_accesses(store, patch_set.fingerprint, patients=access.seen))
+    record_outside_access(store, run, patch_set.fingerprint, access.opened)
     counts = np.array([manifest.data.counts[name] for name in manifest.classes], dtype=np.float64)
     evaluation = score_outside(
         found.labels,
@@ -202,8 +195,7 @@ def _evaluated(
         is_synthetic=manifest.is_synthetic or patch_set.is_synthetic,
         is_ordinal=manifest.is_ordinal,
     )
-    result = {**entry, "result": evaluation.model_dump(mode="json")}
-    record_outside_access(store, run, patch_set.fingerprint, result)
+    record_outside_access(store, run, patch_set.fingerprint, access.ended(evaluation))
     return evaluation
 
 

@@ -13,7 +13,7 @@ from results.run.run_folder import RunFolder
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import TaskRows, open_patch_set, select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 from trainables.data.units import ScoredRows, scored_units, units_of
 
 

@@ -60,7 +60,7 @@ from trainables.config.trial_config import TrialConfig
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import split_warnings, trained_and_predicted
-from trainables.data.splits import TEST, Split
+from trainables.data.split_record import TEST, Split
 from trainables.data.training_data import training_data_of
 from trainables.data.units import with_units
 from trainables.models.weights import Inventory

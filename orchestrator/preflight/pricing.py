@@ -16,7 +16,7 @@ from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, open_patch_set, select_rows
-from trainables.data.splits import Split
+from trainables.data.split_record import Split
 from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.listing import StoredKey, stored_keys
 from trainables.models.registry import backbone_named

@@ -13,7 +13,7 @@ from search_spaces.context import SpaceContext
 from trainables.common.errors import WeightsError
 from trainables.config.baseline import BASELINE_BACKBONE
 from trainables.data.patches import open_patch_set
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.features.budget import GB
 from trainables.models.registry import backbone_named

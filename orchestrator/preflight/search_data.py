@@ -8,11 +8,13 @@ from typing import Final
 
 from orchestrator.preflight.warm_start import NO_SOURCES, WarmStartSources
 from orchestrator.request import SearchRequest
+from results.run.run_paths import store_folder
 from trainables.common.files import make_private
 from trainables.data.grown_split import grow_split
 from trainables.data.patches import PatchSet, TaskRows
 from trainables.data.prepared.on_the_way import load_data
-from trainables.data.splits import Split, make_split
+from trainables.data.split_record import Split
+from trainables.data.splits import make_split
 from trainables.data.units import with_units
 
 _SECONDS: Final = 15.0  # between two messages
@@ -20,7 +22,7 @@ _SECONDS: Final = 15.0  # between two messages
 
 def store_of(request: SearchRequest) -> Path:
     """Return the folder of stored data and features, absolute."""
-    return (request.store or request.runs / ".store").resolve()
+    return store_folder(request.runs, request.store).resolve()
 
 
 def make_store(request: SearchRequest) -> Path:

@@ -28,7 +28,7 @@ from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.grown_split import known_parts
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.shared_images import NOT_SHARED, rows_elsewhere
-from trainables.data.splits import TEST, Split, read_split
+from trainables.data.split_record import TEST, Split, read_split
 from trainables.data.training_data import TrainingData
 
 

@@ -31,7 +31,7 @@ from trainables.common.text import trials_text
 from trainables.config.baseline import BASELINE_TEXT
 from trainables.data.columns import take_rows
 from trainables.data.patches import PatchSet
-from trainables.data.splits import Split, read_split
+from trainables.data.split_record import Split, read_split
 
 
 @dataclass(frozen=True, slots=True)

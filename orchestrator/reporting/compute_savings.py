@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from results.run.records import TrialRecord
 from trainables.common.text import clock_text
-from trainables.data.splits import TEST_PART, TRAINING_PART, Split
+from trainables.data.split_record import TEST_PART, TRAINING_PART, Split
 from trainables.features.feature_use import FeatureUse
 
 

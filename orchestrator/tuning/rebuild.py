@@ -22,7 +22,7 @@ from trainables.common.errors import OrchestrateError, SplitError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
 from trainables.data.patches import select_rows
-from trainables.data.splits import Split, digest_of, read_split, write_split
+from trainables.data.split_record import Split, read_split, write_split
 
 _DAMAGED: Final = "damaged"
 
@@ -73,7 +73,7 @@ def _made_again(run: RunFolder, record: SearchRecord) -> Split:
 def _proof(run: RunFolder, record: SearchRecord, split: Split) -> str | None:
     """What shows that a split is the one of the search, as the end of a sentence; None if nothing does."""
     if record.split_digest is not None:
-        return "with the digest of the first" if digest_of(split) == record.split_digest else None
+        return "with the digest of the first" if split.digest == record.split_digest else None
     complete = [own for own in run.records() if own.state == "complete"]
     compared = 0
     for _, found in run.readable_predictions(complete):

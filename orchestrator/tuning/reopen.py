@@ -33,7 +33,7 @@ from trainables.common.files import set_aside
 from trainables.common.notify import Notify
 from trainables.common.text import command_text, count_text, trials_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 
 RETRIED: Final[tuple[Cause, ...]] = ("lost_worker", "environment")  # causes that are gone, as a rule
 

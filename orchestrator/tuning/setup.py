@@ -36,7 +36,7 @@ from trainables.common.notify import Notify
 from trainables.common.registered import names_in_use
 from trainables.config.trial_config import flatten
 from trainables.data.sources import is_built_in
-from trainables.data.splits import Split, digest_of, read_split, write_split
+from trainables.data.split_record import Split, read_split, write_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _search_record(preflight: Preflight, name: str, command: str) -> SearchRecor
         holdout=preflight.split.holdout,
         test_share=preflight.split.test_share,
         naive_split=preflight.split.is_naive,
-        split_digest=digest_of(preflight.split),
+        split_digest=preflight.split.digest,
         gpus_per_trial=preflight.gpus_per_trial,
         shares_gpus_as_measured=preflight.gpus_per_trial > 0 and request.gpus_per_trial is None,
         start_from=preflight.start_from,

@@ -24,9 +24,9 @@ from results.export.manifest import (
     PREPARATION_FILE,
     UNITS_FILE,
     Manifest,
-    ParityCheck,
 )
 from results.export.manifest_draft import manifest_draft
+from results.export.manifest_parts import ParityCheck
 from results.export.model_card import licence_warnings
 from results.export.model_file import describe_model, sha256_of
 from results.export.novelty import novelty_facts, with_novelty

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from results.export.manifest import Manifest, TestScores
+from results.export.manifest import Manifest
+from results.export.manifest_parts import TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import ExportError
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from results.export.view_and_side import NOT_STATED, Stated, lacking
 from results.relevance.frame import Frame
 from results.relevance.place_in_file import PlaceInFile

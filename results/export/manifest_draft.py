@@ -8,19 +8,9 @@ import numpy as np
 
 from results.ensembles.judged import judged_model
 from results.ensembles.weighted_mean import WeightedMean
-from results.export.manifest import (
-    PREPARATION_CODE,
-    PREPARATION_FILE,
-    UNITS_FILE,
-    ExtraInput,
-    Manifest,
-    Member,
-    ModelInput,
-    OutOfFoldScores,
-    ParityCheck,
-    TestScores,
-    TrainingData,
-)
+from results.export.manifest import PREPARATION_CODE, PREPARATION_FILE, UNITS_FILE, Manifest
+from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, TestScores, TrainingData
+from results.export.model_input import ExtraInput, ModelInput
 from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
 from results.predictors.test_evaluation import TestEvaluation
@@ -35,7 +25,7 @@ from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, flatten
 from trainables.data.declared_whites import in_words
 from trainables.data.patches import PatchSet
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import training_data_of
 from trainables.models.registry import backbone_named
 from trainables.models.taps import frozen_parts

@@ -5,14 +5,8 @@ templates follow, and lie in `model_card.json` for programs.
 """
 
 from results.export.card_templates import TITLES, card_fields, fields_as_markdown
-from results.export.manifest import (
-    PREPARATION_CODE,
-    PREPARATION_FILE,
-    Manifest,
-    Member,
-    ParityCheck,
-    TestScores,
-)
+from results.export.manifest import PREPARATION_CODE, PREPARATION_FILE, Manifest
+from results.export.manifest_parts import Member, ParityCheck, TestScores
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from results.export.manifest import Novelty
+from results.export.manifest_parts import Novelty
 from results.predictors.ensemble_module import EnsembleModule, WithFolds
 from results.predictors.novelty_features import ModelNovelty
 from results.predictors.novelty_module import NOVELTY_OUTPUT, WithNovelty

@@ -17,15 +17,8 @@ from results.errors import ExportError
 from results.export.bundle_folder import check_free, new_bundle
 from results.export.descriptions import write_manifest
 from results.export.exported_model import Bundle, load_bundle
-from results.export.manifest import (
-    CARD_DATA_FILE,
-    CARD_FILE,
-    MANIFEST_FILE,
-    MODEL_FILE,
-    UNITS_FILE,
-    Manifest,
-    Recalibration,
-)
+from results.export.manifest import CARD_DATA_FILE, CARD_FILE, MANIFEST_FILE, MODEL_FILE, UNITS_FILE, Manifest
+from results.export.manifest_parts import Recalibration
 from results.export.model_file import describe_model, sha256_of
 from results.export.outside_data import OutsideData
 from results.scores.calibration import Platt

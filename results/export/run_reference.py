@@ -1,10 +1,10 @@
 """What is kept of the images of a run: of the sealed test part a digest, by which they are known again."""
 
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from results.export.training_reference import TrainingReference, training_reference
 from results.run.run_folder import RunFolder
 from trainables.data.patches import select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 
 
 def reference_of(run: RunFolder, wanted: ModelInput) -> TrainingReference:

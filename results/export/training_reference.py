@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from results.errors import ExportError
 from results.export.image_reading import in_channels
-from results.export.manifest import REFERENCE_FILE, ModelInput
+from results.export.manifest import REFERENCE_FILE
+from results.export.model_input import ModelInput
 from results.scores.set_shift import FigureQuantiles
 from trainables.common.files import write_atomically
 from trainables.common.frozen import FrozenModel

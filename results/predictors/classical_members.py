@@ -16,7 +16,7 @@ from results.scores.metrics import scores
 from trainables.common.types import FloatArray
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import WeightsFile
 from trainables.validation.classical import ClassicalValidation

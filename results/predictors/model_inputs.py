@@ -12,7 +12,7 @@ from torch import Tensor
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import TRAINING
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.features.frozen_forward import to_tensor
 from trainables.inference.finished_trials import RequiredInputs

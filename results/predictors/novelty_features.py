@@ -10,7 +10,7 @@ from results.predictors.loading import OpenedModel, weights_of
 from results.predictors.novelty_module import pooled_rows
 from results.predictors.store_runtime import store_runtime
 from results.run.run_folder import RunFolder
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_plain_features
 from trainables.inference.shared_backbones import SharedBackbone

@@ -24,7 +24,7 @@ from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import PatchSet, TaskRows, select_rows
-from trainables.data.splits import TRAINING
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.data.units import images_of_units, units_of
 from trainables.features.feature_use import FeatureUse

@@ -13,7 +13,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import OrchestrateError
 from trainables.config.trial_config import TrialConfig, decode
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.features.loading import open_plain_features
 from trainables.models.registry import backbone_named

@@ -2,7 +2,6 @@
 
 import datetime
 import html
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +16,7 @@ from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
-from results.run.test_accesses import SealedPatients, TestAccess, read_accesses, record_access
+from results.run.test_accesses import TestAccess, read_accesses, record_access
 from results.scores.calibration import calibration_slope
 from results.scores.confusion_table import confusion_table
 from results.scores.cross_fitting import fewest_patients
@@ -175,23 +174,18 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
             f"with: {run.command('leaderboard')}"
         )
     model = resolve_model(run, ensemble=ensemble or BEST, trial=trial, refit=refit, operation=operation)
-    patients = SealedPatients.of(groups)
-    before = len(read_accesses(run, patients=patients))
-    opening = TestAccess(
-        opening=uuid.uuid4().hex,
-        when=now,
+    access = TestAccess.of(
+        groups,
+        run=run.path,
         by=by,
-        run=str(run.path),
-        sealed=patients.digest,
-        patients=tuple(sorted(patients.each)),
+        when=now,
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,
         refit_digest=model.refit_digest,
-        images=len(test_rows),
     )
-    entry = opening.model_dump(mode="json", exclude={"result"})
-    record_access(run, entry)
+    before = len(read_accesses(run, patients=access.seen))
+    record_access(run, access.opened)
     evaluation = score_test(
         model,
         predict(test_rows),
@@ -201,7 +195,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         opening=before + 1,
         seed=request.seed,
     ).model_copy(update={"unit": request.unit})
-    record_access(run, {**entry, "result": evaluation.model_dump(mode="json")})
+    record_access(run, access.ended(evaluation))
     return evaluation
 
 

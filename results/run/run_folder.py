@@ -15,17 +15,16 @@ from results.errors import DamagedFileError, RecordExistsError, RunError
 from results.run.lease import Lease, lives_elsewhere, owned, read_owner
 from results.run.predictions_file import packed_predictions, unpacked_predictions
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
+from results.run.run_paths import RunPaths
 from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
 from trainables.common.files import is_disk_full, read_plain, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
-from trainables.common.text import command_text, first_line, typed_path
+from trainables.common.text import first_line
 from trainables.data.patches import PatchSet, open_patch_set
-from trainables.data.splits import TEST_PART, read_split
+from trainables.data.split_record import TEST_PART, read_split
 from trainables.features.locks import NO_LOCK, held
 
-_OUTER, _REPEATS = "outer", "repeats"  # folders of the searches within a search
-_WITHIN: Final = {_OUTER: "nest", _REPEATS: "repeat"}  # and the verbs that run them
 _TO_WRITE: Final = "a search writes to its folder: free it, or copy the run to one that can be written"
 _NOT_A_RECORD: Final = (
     *(PlainYamlError, ValidationError, ConfigError),
@@ -34,160 +33,13 @@ _NOT_A_RECORD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
-    """The folder `runs/<task>/<name>/`: names and formats of its files, but no decisions about them."""
-
-    path: Path
-
-    @property
-    def search_file(self) -> Path:
-        """Request and facts of the search, as YAML."""
-        return self.path / "search.yaml"
-
-    @property
-    def split_file(self) -> Path:
-        """Split manifest: the fold of each patient, or the sealed test part."""
-        return self.path / "split.json"
-
-    @property
-    def baseline(self) -> Path:
-        """Folder of the reference on colour and intensity only, where no trial sees just these."""
-        return self.path / "baseline"
-
-    @property
-    def study_file(self) -> Path:
-        """Optuna's journal of the study."""
-        return self.path / "study.log"
-
-    @property
-    def initial_points_file(self) -> Path:
-        """Configurations that the search tries first, as JSON; point k is trial k."""
-        return self.path / "initial_points.json"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard event files, one for each trial."""
-        return self.path / "tensorboard"
-
-    @property
-    def leaderboard_file(self) -> Path:
-        """Leaderboard, as CSV."""
-        return self.path / "leaderboard.csv"
-
-    @property
-    def report_file(self) -> Path:
-        """Report of the search, as one HTML page."""
-        return self.path / "report.html"
-
-    @property
-    def bundle(self) -> Path:
-        """Bundle of the model that a search with `--finish` exports at its end."""
-        return self.path / "bundle"
-
-    @property
-    def costs_file(self) -> Path:
-        """What predictions of the run's models cost, as JSON."""
-        return self.path / "prediction_costs.json"
-
-    @property
-    def sessions_file(self) -> Path:
-        """What the workers did with their time: one line of JSON for each session."""
-        return self.path / "sessions.jsonl"
-
-    @property
-    def openings_file(self) -> Path:
-        """Log of every time that the sealed test part was read."""
-        return self.path / "test_openings.jsonl"
-
-    @property
-    def explanations(self) -> Path:
-        """Folder of relevance maps, with a folder for each model and method."""
-        return self.path / "explanations"
-
-    @property
-    def outer_file(self) -> Path:
-        """Result of the nested search, as JSON."""
-        return self.path / "outer.json"
-
-    def outer_run(self, fold: int) -> "RunFolder":
-        """Run folder of the search that does not see an outer fold, 1-based."""
-        return RunFolder(self.path / _OUTER / str(fold))
-
-    @property
-    def outer_fold_file(self) -> Path:
-        """In the folder of a search that does not see an outer fold: what predicted that fold, as JSON."""
-        return self.path / "outer_fold.json"
-
-    @property
-    def outer_predictions_file(self) -> Path:
-        """In the folder of a search that does not see an outer fold: the predictions of that fold."""
-        return self.path / "outer_fold.npz"
-
-    @property
-    def repeats_file(self) -> Path:
-        """Scores of the finalists that were trained again, as JSON."""
-        return self.path / "repeats.json"
-
-    def repeat_run(self, repeat: int) -> "RunFolder":
-        """Run folder of the search that trains the finalists again, 1-based."""
-        return RunFolder(self.path / _REPEATS / str(repeat))
-
-    def student_run(self, method: str, number: int) -> "RunFolder":
-        """Run folder of the student that learned from an ensemble by the configuration of a trial."""
-        return RunFolder(self.path / "students" / f"{method}-{number:04d}")
-
-    def trial(self, number: int) -> Path:
-        """Folder of one trial."""
-        return self.path / "trials" / f"{number:04d}"
-
-    def record_file(self, number: int) -> Path:
-        """Record of one trial, written when the trial has ended."""
-        return self.trial(number) / "record.json"
-
-    def checkpoint_file(self, number: int) -> Path:
-        """Checkpoint of a trial that has not ended."""
-        return self.trial(number) / "checkpoint.safetensors"
-
-    def weights_folder(self, number: int) -> Path:
-        """Folder of the weights of a trial's folds."""
-        return self.trial(number) / "folds"
+class RunFolder(RunPaths):
+    """The folder `runs/<task>/<name>/`: formats of its files, but no decisions about them."""
 
     @property
     def local(self) -> "RunFolder":
         """This folder: whoever has it reads search and split from it."""
         return self
-
-    def mark_file(self, mark: str) -> Path:
-        """Empty file by which a worker knows that it sees this very folder, and not one of the same path."""
-        return self.path / f".mark-{mark}"
-
-    @property
-    def ray_scratch(self) -> Path:
-        """What Ray Tune writes while the search runs; it is removed at the end."""
-        return self.path / ".ray"
-
-    @property
-    def lock_file(self) -> Path:
-        """Empty file that the process which runs the search holds locked."""
-        return self.path / ".lock"
-
-    @property
-    def owner_file(self) -> Path:
-        """Process that runs the search, and its beats, for machines to which locks are not carried."""
-        return self.path / ".owner.json"
-
-    @property
-    def resume_command(self) -> str:
-        """Command that goes on with the search, as it can be pasted.
-
-        One within another search is gone on with by the verb that runs it, which does the rest, too.
-        """
-        verb, whole = _WITHIN.get(self.path.parent.name), RunFolder(self.path.parent.parent)
-        return whole.command(verb) if verb and whole.search_file.is_file() else self.command("resume")
-
-    def command(self, verb: str, *options: str) -> str:
-        """Command of a verb on this run, as it can be pasted."""
-        return command_text("orchestrate", verb, typed_path(self.path), *options)
 
     def discard_weights(self, number: int) -> None:
         """Remove the weights of a trial; its record and predictions stay.
@@ -229,20 +81,6 @@ class RunFolder:
             SplitError: If its split is missing or damaged.
         """
         return TEST_PART in read_split(self.split_file).counts
-
-    @property
-    def ensembles(self) -> Path:
-        """Folder of the ensembles."""
-        return self.path / "ensembles"
-
-    def ensemble_file(self, name: str) -> Path:
-        """File of one ensemble."""
-        return self.ensembles / f"{name}.json"
-
-    @property
-    def store_limit_file(self) -> Path:
-        """Bytes that stored features may take now, by the disk budget of the search."""
-        return self.path / ".store_limit"
 
     def store_limit(self) -> int | None:
         """Read the bytes that stored features may take; None without a disk budget."""
@@ -489,10 +327,6 @@ class RunFolder:
             return []
         names = (entry.name for entry in folder.iterdir() if entry.is_dir())
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and _is_own(name))
-
-    def predictions_file(self, number: int) -> Path:
-        """Out-of-fold predictions of one trial, written before its record."""
-        return self.trial(number) / "oof.npz"
 
     def damaged_file(self, number: int, name: str, fault: str) -> DamagedFileError:
         """Return the error that names a damaged file of a trial, and says what can be done about it."""

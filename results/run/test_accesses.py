@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from trainables.common.appending import append_line
 from trainables.common.errors import SplitError
 from trainables.common.files import open_own
 from trainables.common.frozen import FrozenModel
-from trainables.data.splits import TEST, Split, read_split
+from trainables.data.split_record import TEST, Split, read_split
 
 _DIGITS: Final = 12  # of a patient's digest: two of a million agree by chance once in 500 sets
 
@@ -62,6 +63,46 @@ class TestAccess(FrozenModel):
     images: int
     data: str | None = None
     result: dict[str, Any] | None = None
+
+    @classmethod
+    def of(  # noqa: PLR0913 - one line of the log
+        cls,
+        groups: NDArray[Any],
+        *,
+        run: Path | None,
+        by: str,
+        when: datetime.datetime,
+        model: str,
+        trials: tuple[int, ...],
+        threshold: float,
+        refit_digest: str | None = None,
+        data: str | None = None,
+    ) -> "TestAccess":
+        """Return a look at some images that has no result yet, given the patient of each, shape (images,)."""
+        patients = SealedPatients.of(groups)
+        return cls(
+            opening=uuid.uuid4().hex,
+            when=when,
+            by=by,
+            run=None if run is None else str(run),
+            sealed=patients.digest,
+            patients=tuple(sorted(patients.each)),
+            model=model,
+            trials=trials,
+            threshold=threshold,
+            refit_digest=refit_digest,
+            images=len(groups),
+            data=data,
+        )
+
+    @property
+    def opened(self) -> dict[str, Any]:
+        """The line of the log that is written before anything is read."""
+        return self.model_dump(mode="json", exclude={"result"})
+
+    def ended(self, result: FrozenModel) -> dict[str, Any]:
+        """Return the line that is written when the scores are known."""
+        return {**self.opened, "result": result.model_dump(mode="json")}
 
     @property
     def seen(self) -> "SealedPatients":

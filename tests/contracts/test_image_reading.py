@@ -13,7 +13,7 @@ from source_files import load
 
 from results.errors import ExportError
 from results.export.image_reading import read_image
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from trainables.common.errors import DataError
 from trainables.data.patches import PatchSet
 

@@ -53,7 +53,7 @@ NAMES = {
     "results.scores.repeats": {"read_repeats", "readable_repeats"},
     "results.scores.settings_text": {"labelled_settings"},
     "search_spaces.fixed_params": {"parse_fixed_params"},
-    "trainables.data.splits": {"read_split"},
+    "trainables.data.split_record": {"read_split"},
 }
 
 

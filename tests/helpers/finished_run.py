@@ -13,7 +13,8 @@ from results.scores.metrics import mean_fold_auc, scores
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
-from trainables.data.splits import make_split, write_split
+from trainables.data.split_record import write_split
+from trainables.data.splits import make_split
 from trainables.data.training_data import training_data_of
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import write_fold_weights

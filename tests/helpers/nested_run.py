@@ -13,7 +13,7 @@ from search_spaces.registry import space_for
 from trainables.config.trial_config import decode
 from trainables.data.outer_folds import cut_outer_folds, inner_split
 from trainables.data.patches import RawPatches, select_rows
-from trainables.data.splits import read_split, write_split
+from trainables.data.split_record import read_split, write_split
 from trainables.data.training_data import training_data_of
 from trainables.runtime.trial_runtime import TrialRuntime
 

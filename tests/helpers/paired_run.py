@@ -13,7 +13,8 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources.checks import baseline_partners
-from trainables.data.splits import make_split, write_split
+from trainables.data.split_record import write_split
+from trainables.data.splits import make_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import find_weights
 from trainables.runtime.checkpoint import read_fold_weights

@@ -2,7 +2,8 @@
 
 from trainables.config.tasks import task_named
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import Split, make_split
+from trainables.data.split_record import Split
+from trainables.data.splits import make_split
 from trainables.data.training_data import TrainingData, training_data_of
 
 

@@ -8,7 +8,7 @@ from split_data import three_folds
 
 from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet
-from trainables.data.splits import write_split
+from trainables.data.split_record import write_split
 
 CONTEXT = {
     "backbones": ["efficientnet_lite0"],

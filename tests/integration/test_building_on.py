@@ -8,7 +8,7 @@ import pytest
 from test_search import orchestrate
 
 from results.run.run_folder import RunFolder
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 

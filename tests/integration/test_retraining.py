@@ -17,7 +17,7 @@ from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import ExportError
 from results.scores.set_shift import SetShift
 from trainables.data.phantom import make_phantom
-from trainables.data.splits import TEST, Split, read_split
+from trainables.data.split_record import TEST, Split, read_split
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 

@@ -19,7 +19,7 @@ import pytest
 from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.sessions import read_sessions
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 
 pytestmark = pytest.mark.timeout(240)
 

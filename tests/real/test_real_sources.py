@@ -10,7 +10,8 @@ from trainables.data.image_files import decode_image
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.pixel_range import bit_range
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import TEST, Split, make_split
+from trainables.data.split_record import TEST, Split
+from trainables.data.splits import make_split
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 TASK = TASKS["benign_malignant"]

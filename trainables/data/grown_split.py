@@ -17,8 +17,10 @@ from trainables.config.tasks import Task
 from trainables.data.extra_rows import extra_groups
 from trainables.data.patches import TaskRows, TextArray
 from trainables.data.shared_images import NOT_SHARED
-from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, some_of, unseen_test_groups, with_counts
+from trainables.data.split_record import TEST, TRAINING, Split, some_of
+from trainables.data.splits import ATTEMPTS
 from trainables.data.stratified_cut import drawn_groups, grouped_cut
+from trainables.data.taken_over_split import unseen_test_groups, with_counts
 
 _WAY_OUT: Final = "add patients of that class, use --test-share 0, or start from no earlier run"
 

@@ -14,7 +14,8 @@ from trainables.common.errors import SplitError
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task
 from trainables.data.patches import TaskRows
-from trainables.data.splits import TEST, TRAINING, Split, make_split
+from trainables.data.split_record import TEST, TRAINING, Split
+from trainables.data.splits import make_split
 from trainables.data.stratified_cut import grouped_cut
 from trainables.data.units import only_class_of_units
 

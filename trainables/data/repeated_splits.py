@@ -8,7 +8,8 @@ import numpy as np
 from trainables.common.errors import SplitError
 from trainables.config.tasks import Task
 from trainables.data.patches import TaskRows
-from trainables.data.splits import ATTEMPTS, TEST, TRAINING, Split, make_split
+from trainables.data.split_record import TEST, TRAINING, Split
+from trainables.data.splits import ATTEMPTS, make_split
 
 _OWN_SEEDS: Final = 1983  # sets the seeds of these cuts apart from those of a search's own folds
 

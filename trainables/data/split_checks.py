@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trainables.common.types import IntArray
 from trainables.data.extra_rows import without_extra
 from trainables.data.patches import TaskRows
-from trainables.data.splits import TEST, TRAINING, Split
+from trainables.data.split_record import TEST, TRAINING, Split
 
 FEWEST: Final = 10  # patients of a class below which a score is hardly worth its interval
 _VERY_FEW: Final = 2

@@ -10,7 +10,7 @@ from trainables.common.types import Float64Array, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
 from trainables.config.unit_config import UnitName
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import TEST, Split
+from trainables.data.split_record import TEST, Split
 from trainables.data.units import ScoredRows, check_whole, scored_units, units_of
 
 

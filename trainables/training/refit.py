@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.common.errors import ConfigError
 from trainables.config.trial_config import TrialConfig, decode, flatten
-from trainables.data.splits import TRAINING
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.features.loading import open_features
 from trainables.runtime.trial_runtime import TrialRuntime

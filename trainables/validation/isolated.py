@@ -25,7 +25,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from trainables.config.trial_config import TrialConfig
-from trainables.data.splits import TRAINING
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.features.locks import held
 from trainables.runtime.checkpoint import read_checkpoint, write_checkpoint

@@ -6,7 +6,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from trainables.common.text import count_text
 from trainables.data.mammogram.preparation import Preparation
-from trainables.data.splits import TEST_PART
+from trainables.data.split_record import TEST_PART
 
 SEARCH: Final = "search.yaml"
 SPLIT: Final = "split.json"

@@ -8,7 +8,7 @@ from results.run.test_accesses import TestAccess
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
-from trainables.data.splits import TEST_PART
+from trainables.data.split_record import TEST_PART
 
 
 def _build(facts: RunFacts) -> Content:

@@ -30,7 +30,7 @@ from results.scores.outer_table import sentences
 from trainables.common.errors import ConfigError, SplitError
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 
 FOLDS = 2
 

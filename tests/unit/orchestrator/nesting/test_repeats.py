@@ -29,7 +29,7 @@ from results.scores.fold_scores import fold_areas
 from results.scores.repeats import Repeats, read_repeats
 from trainables.common.errors import ConfigError
 from trainables.data.patches import select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 from trainables.data.training_data import training_data_of
 from trainables.runtime.trial_runtime import TrialRuntime
 

@@ -30,7 +30,7 @@ from results.scores.operating_point import Operation
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import task_named
 from trainables.data.patches import select_rows
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 from trainables.relevance.methods import GRADIENT_METHODS
 from trainables.relevance.preferred_image import preferred_image
 from trainables.relevance.shuffled_weights import shuffled_copy

@@ -24,7 +24,8 @@ from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import open_patch_set, select_rows
-from trainables.data.splits import TEST, TRAINING, make_split, read_split
+from trainables.data.split_record import TEST, TRAINING, read_split
+from trainables.data.splits import make_split
 from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_features
 from trainables.runtime.checkpoint import read_fold_weights

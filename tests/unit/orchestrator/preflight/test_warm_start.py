@@ -18,7 +18,7 @@ from results.errors import RunError
 from results.run.test_accesses import SealedPatients, openings_of, record_access
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
-from trainables.data.splits import TEST, read_split, write_split
+from trainables.data.split_record import TEST, read_split, write_split
 
 LATER = {1: CONFIGS[0], 4: {**CONFIGS[0], "optimizer.lr": 0.01}, 6: {**CONFIGS[0], "optimizer.lr": 0.02}}
 

@@ -11,7 +11,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.report import make_report
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 from trainables.data.training_data import training_data_of
 from trainables.features.loading import open_plain_features
 from trainables.models.weights import find_weights

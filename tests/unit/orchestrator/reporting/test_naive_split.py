@@ -17,7 +17,7 @@ from orchestrator.reporting.terminal import SearchProgress, closing_summary
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.run.split_labels import NAIVE_WARNING
-from trainables.data.splits import read_split
+from trainables.data.split_record import read_split
 
 NAMED = "AUC (naive split)"
 VERBS = [["leaderboard"], ["ensemble", "--methods", "average"], ["thresholds"], ["evaluate"]]

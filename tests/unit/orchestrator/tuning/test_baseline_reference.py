@@ -23,7 +23,8 @@ from search_spaces.recipes.ours import BASELINE
 from trainables.config.tasks import task_named
 from trainables.data.patches import select_rows, store_patch_set
 from trainables.data.phantom import make_phantom
-from trainables.data.splits import make_split, write_split
+from trainables.data.split_record import write_split
+from trainables.data.splits import make_split
 
 TEXTURE = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}
 COLOUR = {**TEXTURE, "model.backbone": "intensity", "classical.standardize": True, "classical.c": 0.1}

@@ -22,7 +22,7 @@ from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import space_named
 from trainables.common.errors import SplitError
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import digest_of, read_split
+from trainables.data.split_record import read_split
 
 POINTS = [
     InitialPoint("ours", {"model.backbone": "efficientnet_lite0", "training.epochs": epochs})
@@ -65,7 +65,7 @@ def with_finished_trial(run: RunFolder, patches: PatchSet, *, shift: int = 0) ->
 def test_a_split_is_made_again_if_it_has_the_digest_of_the_first(
     bright_patches: PatchSet, tmp_path: Path, is_gone: bool
 ) -> None:
-    digest = digest_of(three_folds(bright_patches))
+    digest = three_folds(bright_patches).digest
     run, record = run_of(bright_patches, tmp_path, split_digest=digest)
     before = run.split_file.read_bytes()
     if is_gone:
@@ -105,7 +105,7 @@ def test_a_split_that_nothing_proves_is_not_made_again(bright_patches: PatchSet,
 def test_a_split_of_another_seed_is_never_taken_for_the_first(
     bright_patches: PatchSet, tmp_path: Path
 ) -> None:
-    run, record = run_of(bright_patches, tmp_path, split_digest=digest_of(three_folds(bright_patches)))
+    run, record = run_of(bright_patches, tmp_path, split_digest=three_folds(bright_patches).digest)
     run.split_file.unlink()
     with pytest.raises(SplitError, match="would be another one"):
         mended(run, record.with_options(seed=1))

@@ -23,7 +23,8 @@ from trainables.common.errors import ConfigError
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.patches import PatchSet, select_rows
-from trainables.data.splits import make_split, write_split
+from trainables.data.split_record import write_split
+from trainables.data.splits import make_split
 from trainables.runtime.checkpoint import read_fold_weights, write_checkpoint
 from trainables.validation.fold_process import LostProcessError
 

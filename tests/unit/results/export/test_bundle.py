@@ -28,7 +28,7 @@ from results.predictors.loading import open_model
 from results.predictors.test_evaluation import evaluate_test
 from results.run.records import OutOfFold
 from trainables.config.trial_config import decode
-from trainables.data import splits
+from trainables.data.split_record import TEST, read_split
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 
 HEADINGS = [
@@ -243,11 +243,7 @@ def test_images_of_an_undecided_type_are_left_out_while_a_fold_has_others():
 
 
 def test_exporting_never_opens_the_test_part(run, tmp_path, monkeypatch):
-    sealed = {
-        group
-        for group, fold in splits.read_split(run.split_file).fold_of_group.items()
-        if fold == splits.TEST
-    }
+    sealed = {group for group, fold in read_split(run.split_file).fold_of_group.items() if fold == TEST}
     images = open_model(run, trial=0).patch_set.images
     seen = []
 

@@ -6,15 +6,9 @@ import json
 import pytest
 
 from results.export.card_templates import TITLES, card_as_json, card_fields, fields_as_markdown
-from results.export.manifest import (
-    Manifest,
-    Member,
-    ModelInput,
-    OutOfFoldScores,
-    ParityCheck,
-    TestScores,
-    TrainingData,
-)
+from results.export.manifest import Manifest
+from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, TestScores, TrainingData
+from results.export.model_input import ModelInput
 from results.export.precision_record import LowerPrecision
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE_WARNING

@@ -12,7 +12,7 @@ from source_files import write
 
 from orchestrator.api.prepared_sets import prepare_set
 from results.export.image_reading import read_image
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from trainables.data.collections.collection import Choices, Example, Listing
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared.engine import prepare

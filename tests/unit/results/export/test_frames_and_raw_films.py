@@ -9,7 +9,7 @@ from dicom_files import PROCESSING, dicom, film
 from orchestrator.api.prepared_sets import prepare_set
 from results.errors import ExportError
 from results.export.image_reading import read_image
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from trainables.common.errors import ConfigError, DataError
 from trainables.data.mammogram.preparation import Preparation
 

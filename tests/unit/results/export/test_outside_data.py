@@ -27,7 +27,7 @@ from results.scores.operating_point import Operation, odds_shift
 from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
-from trainables.data.splits import TEST, read_split
+from trainables.data.split_record import TEST, read_split
 
 SCREENING = Operation.of(at="sensitivity=0.9", prevalence=0.05, triage="missed=0.1,alarms=0.2")
 

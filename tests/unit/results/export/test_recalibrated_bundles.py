@@ -13,7 +13,7 @@ from results.errors import ExportError
 from results.export import recalibration
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
-from results.export.manifest import Recalibration, TestScores
+from results.export.manifest_parts import Recalibration, TestScores
 from results.export.model_card import model_card
 from results.export.outside_data import OutsideData, predict_outside
 from results.export.recalibration import RecalibratedBundle, recalibrate_bundle

@@ -16,7 +16,7 @@ from source_files import write
 from results.errors import ExportError
 from results.export.image_reading import read_image
 from results.export.in_memory import model_in_memory
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from trainables.data.collections.collection import Choices, Collection, Example, Listing
 from trainables.data.patches import PatchSet, open_patch_set, store_patch_set
 from trainables.data.prepared.engine import prepare

@@ -31,7 +31,8 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import make_split, write_split
+from trainables.data.split_record import write_split
+from trainables.data.splits import make_split
 
 FOREST: dict[int, dict[str, Any]] = {
     0: {"classical.name": "tree", "classical.depth": 4},

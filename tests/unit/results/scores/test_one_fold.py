@@ -20,7 +20,7 @@ from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
 from results.scores.decision_rule import cross_fit, fit_decision_rule
 from results.scores.decisions import decisions
 from results.scores.leaderboard import leaderboard
-from trainables.data.splits import TEST, TRAINING, read_split
+from trainables.data.split_record import TEST, TRAINING, read_split
 
 
 def one_fold(images=120, seed=0, strength=1.0):

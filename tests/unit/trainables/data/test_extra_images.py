@@ -17,7 +17,8 @@ from trainables.data.source import Stated
 from trainables.data.sources import load_patch_set
 from trainables.data.sources.npz import load_npz
 from trainables.data.split_checks import split_warnings
-from trainables.data.splits import TEST, TRAINING, make_split, read_split, write_split
+from trainables.data.split_record import TEST, TRAINING, read_split, write_split
+from trainables.data.splits import make_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.models.weights import take_inventory
 from trainables.runtime.trial_runtime import TrialRuntime

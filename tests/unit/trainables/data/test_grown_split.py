@@ -13,7 +13,8 @@ from trainables.config.tasks import task_named
 from trainables.data.grown_split import grow_split, known_parts
 from trainables.data.patches import PatchSet, RawPatches, TaskRows, store_patch_set
 from trainables.data.shared_images import NOT_SHARED, rows_elsewhere
-from trainables.data.splits import TEST, TRAINING, Split, make_split, read_split, write_split
+from trainables.data.split_record import TEST, TRAINING, Split, read_split, write_split
+from trainables.data.splits import make_split
 
 TASK = task_named("benign_malignant")
 NOBODY = np.full(400, NOT_SHARED)

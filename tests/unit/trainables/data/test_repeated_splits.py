@@ -9,7 +9,8 @@ from trainables.common.errors import SplitError
 from trainables.config.tasks import task_named
 from trainables.data.patches import TaskRows
 from trainables.data.repeated_splits import repeated_split
-from trainables.data.splits import TEST, TRAINING, Split, make_split
+from trainables.data.split_record import TEST, TRAINING, Split
+from trainables.data.splits import make_split
 
 TASK = task_named("benign_malignant")
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from trainables.common.errors import SplitError
 from trainables.data.patches import TaskRows
 from trainables.data.split_checks import trained_and_predicted
-from trainables.data.splits import TEST, TRAINING, Split, make_split, read_split, write_split
+from trainables.data.split_record import TEST, TRAINING, Split, read_split, write_split
+from trainables.data.splits import make_split
 
 
 def rows_of(groups: list[str], labels: list[int]) -> TaskRows:
@@ -234,7 +235,7 @@ def test_the_manifest_of_each_protocol_reads_back(tmp_path: Path, protocol: dict
 
 
 def test_a_manifest_from_before_the_protocols_is_a_grouped_one(tmp_path: Path) -> None:
-    from trainables.data.splits import _digest
+    from trainables.data.split_record import _digest
 
     made = split(patients(20))
     content = {name: value for name, value in asdict(made).items() if name not in ("holdout", "is_naive")}

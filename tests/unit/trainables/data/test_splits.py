@@ -12,7 +12,8 @@ from trainables.common.errors import SplitError, UnknownNameError
 from trainables.common.seeds import LARGEST_SEED
 from trainables.data import splits as module
 from trainables.data.patches import TaskRows
-from trainables.data.splits import TEST, Split, make_split, read_split, write_split
+from trainables.data.split_record import TEST, Split, read_split, write_split
+from trainables.data.splits import make_split
 from trainables.data.stratified_cut import grouped_cut
 
 TASK = "benign_malignant"

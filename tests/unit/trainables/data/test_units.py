@@ -15,7 +15,8 @@ from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import PatchSet, RawPatches, TaskRows, select_rows, store_patch_set
 from trainables.data.phantom import make_phantom
 from trainables.data.sources import load_patch_set
-from trainables.data.splits import TEST, Split, make_split
+from trainables.data.split_record import TEST, Split
+from trainables.data.splits import make_split
 from trainables.data.training_data import training_data_of
 from trainables.data.units import images_of_units, only_class_of_units, scored_units, units_of
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from results.scores.metrics import scores
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet
-from trainables.data.splits import TRAINING
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.training.folds import training_positions
 from trainables.training.losses import class_weights, learned_weights

@@ -5,7 +5,7 @@ import pytest
 
 from search_spaces.closed_form import HEADS, RARER_HEADS
 from trainables.config.trial_config import decode
-from trainables.data.splits import TEST
+from trainables.data.split_record import TEST
 from trainables.training.folds import NanLossError
 from trainables.validation import fit_cost
 from trainables.validation.fit_cost import measure_fits

@@ -10,7 +10,7 @@ from source_files import load, noise
 from orchestrator.api.prepared_sets import prepare_set
 from results.errors import ExportError
 from results.export.image_reading import read_image
-from results.export.manifest import ModelInput
+from results.export.model_input import ModelInput
 from trainables.common.errors import DataError
 from trainables.data.mammogram.preparation import Preparation
 

@@ -12,7 +12,8 @@ from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS, Task
 from trainables.data.patches import select_rows
 from trainables.data.sources.own_codes import by_own_codes
-from trainables.data.splits import TEST, make_split
+from trainables.data.split_record import TEST
+from trainables.data.splits import make_split
 
 PATIENTS = np.array(["a", "a", "b", "b", "c", "c"])
 TASK = TASKS["benign_malignant"]

@@ -9,7 +9,8 @@ from source_files import load, noise, two_classes, write
 from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
 from trainables.data.patches import select_rows
-from trainables.data.splits import TEST, make_split
+from trainables.data.split_record import TEST
+from trainables.data.splits import make_split
 
 TASK = TASKS["benign_malignant"]
 
