@@ -76,13 +76,16 @@ def sources() -> str:
 
 
 def collections() -> str:
-    """Collections with what they read, and how a search takes them."""
+    """Collections with what they read, the sizes of what they become, and how a search takes them."""
     how = {True: "as it is", False: "prepares it"}
     rows = [
-        f"| `{name}` | {one.title} | {one.accepts} | {how[one.is_read_directly]} |"
+        f"| `{name}` | {one.title} | {one.accepts} | {one.own_sizes or '-'} | {how[one.is_read_directly]} |"
         for name, one in COLLECTIONS.items()
     ]
-    head = ["| collection | what it is | reads | `search --data PATH` |", "| --- | --- | --- | --- |"]
+    head = [
+        "| collection | what it is | reads | own size | `search --data PATH` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     return "\n".join([*head, *rows])
 
 

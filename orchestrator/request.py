@@ -22,7 +22,7 @@ from trainables.common.plain_yaml import PlainYamlError, load_yaml
 from trainables.common.text import command_text, first_line, is_folder_name, typed_path
 from trainables.config.task_file import task_in
 from trainables.config.tasks import Task
-from trainables.config.trial_config import flatten, parse_setting
+from trainables.config.trial_config import checked_settings
 from trainables.models.registry import backbone_named
 
 DEFAULT_METRIC: Final = "auc"
@@ -287,10 +287,7 @@ def _check_known(values: Mapping[str, Any]) -> None:
 def _checked_params(params: Any, path: Path) -> dict[str, Any]:
     if not isinstance(params, Mapping):
         raise ConfigError(f"fixed_params in {path} must hold names and values of settings, found {params!r}")
-    flat = flatten(params)
-    for name, value in flat.items():
-        parse_setting(name, value)
-    return flat
+    return checked_settings(params)
 
 
 def typed_command(arguments: list[str]) -> str:

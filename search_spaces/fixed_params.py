@@ -7,7 +7,7 @@ import optuna
 import yaml
 
 from trainables.common.errors import ConfigError
-from trainables.config.trial_config import parse_setting
+from trainables.config.trial_config import checked_settings
 
 
 def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
 
     >>> parse_fixed_params(["optimizer.lr=0.01", "model.head.hidden=[64, 32]"])
     {'optimizer.lr': 0.01, 'model.head.hidden': [64, 32]}
+    >>> parse_fixed_params(["training.share=0.5"])  # as earlier versions called it
+    {'training.train_fraction': 0.5}
     """
     fixed_params: dict[str, Any] = {}
     for text in texts:
@@ -28,8 +30,7 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
         if not value.strip():
             raise ConfigError(f"--set {text!r} needs a value, found an empty one; null is written out")
-        fixed_params[name] = _value(name, value)
-        parse_setting(name, fixed_params[name])
+        fixed_params |= checked_settings({name: _value(name, value)})
     return fixed_params
 
 

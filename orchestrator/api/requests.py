@@ -14,7 +14,7 @@ from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.registry import name_of_function
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import Task, task_named
-from trainables.config.trial_config import flatten, parse_setting
+from trainables.config.trial_config import checked_settings
 from trainables.data.sources import default_data
 
 if TYPE_CHECKING:
@@ -137,10 +137,7 @@ def _fixed_params(params: Any) -> dict[str, Any]:
     """Settings to hold, as a mapping, nested or dotted, or as texts `NAME=VALUE`."""
     if not isinstance(params, Mapping):
         return dict(parse_fixed_params([params] if isinstance(params, str) else params))
-    flat = flatten(params)
-    for name, value in flat.items():
-        parse_setting(name, value)
-    return dict(flat)
+    return checked_settings(params)
 
 
 def _with_arrays(asked: Mapping[str, Any], arrays: Arrays) -> SearchRequest:

@@ -97,7 +97,8 @@ def _list() -> int:
 
     width = max(map(len, COLLECTIONS))
     for name, collection in COLLECTIONS.items():
-        print(f"{name.ljust(width)}  {collection.title}: {collection.accepts}")
+        size = f" ({collection.own_sizes})" if collection.own_sizes else ""
+        print(f"{name.ljust(width)}  {collection.title}: {collection.accepts}{size}")
     return 0
 
 

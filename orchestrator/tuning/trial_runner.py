@@ -353,7 +353,7 @@ class TrialRunner:
             return TrialFailure(
                 "lost_worker", first_line(error), is_taken=error.is_taken, is_helpers=error.is_helpers
             )
-        if isinstance(error, (MachineError, *_ENVIRONMENT)):
+        if _is_of_the_environment(error):
             return TrialFailure("environment", first_line(error), is_disk_full(error))
         try:
             self._write_failure(error)
@@ -438,6 +438,13 @@ class TrialRunner:
         """Key of the trial's checkpoints: of another configuration, data or seed none is taken."""
         facts = [self.config.model_dump(mode="json"), self.search.fingerprint, self.search.request.seed]
         return hashlib.sha256(json.dumps([*facts, self.search.folds], sort_keys=True).encode()).hexdigest()
+
+
+def _is_of_the_environment(error: Exception) -> bool:
+    """True for what any configuration would have met; memory that does not suffice may do so for another."""
+    return isinstance(error, MachineError) or (
+        isinstance(error, _ENVIRONMENT) and not is_out_of_memory(error)
+    )
 
 
 def _search(run: RunFolder) -> SearchRecord:

@@ -124,6 +124,18 @@ def test_a_trial_goes_on_from_a_checkpoint(
     np.testing.assert_allclose(probabilities(resumed), probabilities(whole), atol=5e-3)
 
 
+def test_torchs_own_stream_of_the_device_goes_on_from_a_checkpoint(
+    training_data: TrainingData, tmp_path: Path
+) -> None:
+    config, runtime = decode(FROZEN), on(DEVICE, tmp_path)
+    interrupted = CrossValidation(config, training_data, runtime, seed=0, score=scores)
+    interrupted.epoch()
+    state = interrupted.state()
+    expected = torch.rand(3, device=DEVICE)
+    CrossValidation(config, training_data, runtime, seed=0, score=scores).load_state(state)
+    assert torch.equal(torch.rand(3, device=DEVICE), expected)
+
+
 def test_weights_are_kept_on_the_cpu_and_predict_the_same_on_either_device(
     training_data: TrainingData, tmp_path: Path
 ) -> None:

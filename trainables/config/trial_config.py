@@ -408,6 +408,22 @@ def parse_setting(name: str, value: Any) -> Any:
         raise ConfigError(f"{name}={value}: {reasons}") from error
 
 
+def checked_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check settings, nested or dotted, one by one; returns their values, as given, by their present names.
+
+    Raises:
+        UnknownNameError: If there is no such setting.
+        ConfigError: If a value is not allowed.
+
+    >>> checked_settings({"training": {"share": 0.5}, "optimizer.lr": 0.1})
+    {'training.train_fraction': 0.5, 'optimizer.lr': 0.1}
+    """
+    found = {RENAMED_SETTINGS.get(name, name): value for name, value in flatten(values).items()}
+    for name, value in found.items():
+        parse_setting(name, value)
+    return found
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested settings into dotted names; dotted names stay as they are.
 

@@ -148,8 +148,8 @@ def _without_folds_of_extra(rows: TaskRows, known: Mapping[str, int]) -> dict[st
 
 
 def _drawn(labels: IntArray, groups: TextArray, share: float, seed: int) -> set[str]:
-    """Groups of about a share of the images; none of a single group, which has to train."""
-    if not share or len(set(groups.tolist())) < 2:
+    """Groups of about a share of the images; none of too few to stratify, which have to train."""
+    if not share or len(set(groups.tolist())) < 2 or int(np.bincount(labels).max()) < 2:
         return set()
     return drawn_groups(labels, groups, share, seed)
 

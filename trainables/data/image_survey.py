@@ -64,21 +64,25 @@ class _Seen:
     """Pictures seen so far, by their pixels, and by how often each value occurs, which no turn changes."""
 
     def __init__(self) -> None:
-        self._row_of_pixels: dict[bytes, int] = {}
+        # First row of a picture, and whether the pixels are turned against it: copies of a copy are its too.
+        self._first_of_pixels: dict[bytes, tuple[int, bool]] = {}
         self._counts: set[bytes] = set()
 
     def first_copy(self, image: NDArray[Any], row: int) -> tuple[int, bool]:
         """Row of the first image with these pixels, or the given row; True if it is turned or mirrored."""
-        first = self._row_of_pixels.setdefault(_digest(image), row)
-        if first != row:
-            return first, False
+        pixels = _digest(image)
+        if pixels not in self._first_of_pixels:
+            self._first_of_pixels[pixels] = self._first_turned(image, row)
+        return self._first_of_pixels[pixels]
+
+    def _first_turned(self, image: NDArray[Any], row: int) -> tuple[int, bool]:
         flat = image.ravel()
         counts = _digest(np.sort(flat) if image.dtype.kind == "f" else np.bincount(flat))
         if counts not in self._counts:
             self._counts.add(counts)
             return row, False
-        found = (self._row_of_pixels.get(_digest(turned)) for turned in _turns(image))
-        return next(((other, True) for other in found if other is not None), (row, False))
+        found = (self._first_of_pixels.get(_digest(turned)) for turned in _turns(image))
+        return next(((first[0], True) for first in found if first is not None), (row, False))
 
 
 def _digest(array: NDArray[Any]) -> bytes:

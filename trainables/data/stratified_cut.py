@@ -55,9 +55,12 @@ def drawn_groups(labels: IntArray, groups: TextArray, share: float, seed: int) -
         groups: Group of each image, kept whole, shape (images,); at least two different ones.
         share: Share of the images to draw, in (0, 1); rounded to tenths or a simpler fraction.
         seed: Seed of the draw; the same seed gives the same groups.
+
+    Raises:
+        SplitError: If no class has two images, so that nothing can be in proportion.
     """
-    # The splitter cuts no class into more parts than the largest class has images.
-    most_parts = min(_MOST_PARTS, len(set(groups.tolist())), int(np.bincount(labels).max()))
+    # The splitter cuts no class into more parts than the largest class has images, and has at least two.
+    most_parts = max(2, min(_MOST_PARTS, len(set(groups.tolist())), int(np.bincount(labels).max())))
     fraction = _fraction(share, most_parts=most_parts)
     parts = grouped_cut(labels, groups, fraction.denominator, seed)
     # The splitter assigns the largest groups to the first parts, so the parts to take are drawn from all.

@@ -13,6 +13,7 @@ Source:
     of Statistical Mathematics 40; Liu and Nocedal (1989), "On the limited memory BFGS method".
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -124,7 +125,8 @@ def solve_logistic(
     def products() -> Float32Array:
         return _products(inputs, curvature)
 
-    key = ("products", rows.key, space, tuple(rows.class_weights))
+    # Weights of the rows, and so the curvature, come from the labels too, which the key of the rows lacks.
+    key = ("products", rows.key, space, hashlib.sha1(curvature.tobytes(), usedforsecurity=False).digest())
     is_kept = bool(rows.key) and inputs.shape[1] <= _MOST_REMEMBERED
     known = MEMORY.recall(key, products) if is_kept else products()
     position = np.zeros((inputs.shape[1] + 1, targets.shape[1])) if start is None else start

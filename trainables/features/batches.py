@@ -49,7 +49,8 @@ class StoredFeatures:
     """Batches from stored views of a frozen prefix.
 
     Args:
-        training: One (images, ...) array for each training view.
+        training: One (images, ...) array for each training view; a view that is in several of these lists is
+            the same array in all of them.
         prediction: One (images, ...) array for each prediction view.
         positions: Index of each row of the training part in these arrays, shape (rows,).
         device: Device that batches are copied to.
@@ -67,11 +68,11 @@ class StoredFeatures:
         self.shape: tuple[int, ...] = tuple(training[0].shape[1:])
         self.device = device
         as_they_are = [] if plain is None else [plain]
-        distinct = {_identity(array): array for array in (*training, *prediction, *as_they_are)}
+        distinct = {id(array): array for array in (*training, *prediction, *as_they_are)}  # held once each
         order = list(distinct)
-        self._plain = [order.index(_identity(array)) for array in as_they_are]
-        self._training = torch.tensor([order.index(_identity(array)) for array in training])
-        self._prediction = [order.index(_identity(array)) for array in prediction]
+        self._plain = [order.index(id(array)) for array in as_they_are]
+        self._training = torch.tensor([order.index(id(array)) for array in training])
+        self._prediction = [order.index(id(array)) for array in prediction]
         arrays = list(distinct.values())
         needed = len(positions) * sum(array[:1].nbytes for array in arrays)
         source = _Held if needed <= _IN_MEMORY_BYTES else _Mapped
@@ -137,11 +138,6 @@ class _Mapped:
             is_here = chosen == number
             batch[is_here] = self.arrays[number][places[is_here]]
         return torch.from_numpy(batch)
-
-
-def _identity(array: NDArray[Any]) -> object:
-    """Identity of the data behind an array, equal for two openings of one file."""
-    return getattr(array, "filename", None) or id(array)
 
 
 class PairedFeatures:

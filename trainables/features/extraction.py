@@ -20,7 +20,7 @@ from trainables.common.types import FloatArray
 from trainables.config.feature_storage import Kind
 from trainables.features.budget import GB, STALE_SECONDS, DiskBudget, DiskReservation
 from trainables.features.stored_files import Stored
-from trainables.features.writer import Writer, is_disk_full, stored_bytes
+from trainables.features.writer import Writer, is_out_of_room, stored_bytes
 from trainables.models.taps import Tap
 from trainables.preprocessing.views import View
 
@@ -154,7 +154,7 @@ class _TapSink:
             return Writer(path, self.shape, self.kind)
         except OSError as error:
             # The disk may be fuller than the budget assumes, as others write to it too: evict, and try again.
-            if not (is_disk_full(error) and self.is_wanted and reservation.free(size)):
+            if not (is_out_of_room(error) and self.is_wanted and reservation.free(size)):
                 raise
             return Writer(path, self.shape, self.kind)
 

@@ -1,7 +1,7 @@
 """Frozen stages as an ONNX graph: exported once per machine and key, run by ONNX Runtime on the CPU.
 
     <cache>/<key>.onnx        the graph; the output of every stage is one of its outputs
-    <cache>/<key>.refused     why there is no graph, if exporting failed; delete it to try again
+    <cache>/<key>.refused     versions of the tools, and why they make no graph; others try again
     <cache>/<key>.lock        held while one process exports; dies with it
 
 The key holds weights, structure, input shape and the version of torch. One file serves every set of stages
@@ -10,6 +10,7 @@ that a later pass may ask for: what a pass does not need is cut off when the gra
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import warnings
 from collections import OrderedDict
@@ -29,6 +30,7 @@ from trainables.common.onnx_runtime import onnxruntime
 from trainables.features.bn_folding import TOLERANCE
 from trainables.features.locks import held
 from trainables.models.readouts import run_stages
+from trainables.runtime.memory import is_out_of_memory
 
 _INPUT: Final = "images"
 _FORMAT: Final = 1  # raise it when what is exported changes
@@ -101,7 +103,8 @@ class OnnxStore:
 
     def holds(self) -> bool:
         """True if a graph, or the reason why there is none, is stored."""
-        return any(path.exists() for kind in ("onnx", "refused") if (path := self._path(kind)))
+        path = self._path("onnx")
+        return path is not None and (path.exists() or self._refused() is not None)
 
     def open(self, folded: "OrderedDict[str, nn.Module]", example: Tensor) -> OnnxStages:
         """Load the stored graph, or export it; either way it is compared with the stages.
@@ -111,13 +114,13 @@ class OnnxStore:
             example: A real batch to compare on, shape (B, C, S, S).
 
         Raises:
-            PrefixError: If the stages cannot be exported, or could not be before, or the graph computes
-                something else.
+            PrefixError: If the stages cannot be exported, or could not be before by the same tools, the graph
+                computes something else, or memory or disk do not suffice now.
             OSError: If the cache cannot be written.
         """
         with self._alone():
-            if (refused := self._path("refused")) and refused.exists():
-                raise PrefixError(refused.read_text())
+            if (refused := self._refused()) is not None:
+                raise PrefixError(refused)
             path = self._path("onnx")
             if path and (stored := self._read(path, example)):
                 return stored
@@ -140,11 +143,18 @@ class OnnxStore:
         return None if self._fault(stored, example) else stored
 
     def _fault(self, candidate: OnnxStages, example: Tensor) -> str | None:
-        """Fault of a graph, found by comparison with the output of each stage; None if it may be used."""
+        """Fault of a graph, found by comparison with the output of each stage; None if it may be used.
+
+        Raises:
+            PrefixError: If the machine cannot run it now.
+        """
         try:
             found = candidate(example, list(self._stages))
         except Exception as error:  # ONNX Runtime has one class for each status and no common one
-            return f"ONNX Runtime cannot run the stages: {_first_line(error)}"
+            fault = f"ONNX Runtime cannot run the stages: {_first_line(error)}"
+            if _is_passing(error):
+                raise PrefixError(fault) from error
+            return fault
         with torch.no_grad():
             for name, features in run_stages(self._stages, example):
                 largest = float(features.abs().max())
@@ -175,9 +185,18 @@ class OnnxStore:
             self._refuse("the stages cannot be exported to ONNX: the exporter returned nothing")
         return program.model_proto
 
+    def _refused(self) -> str | None:
+        """The stored reason why these tools make no graph; None where there is none."""
+        path = self._path("refused")
+        if path is None or not path.exists():
+            return None
+        tools, _, reason = path.read_text().partition("\n")
+        return reason if tools == _tools() else None
+
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
-        if path := self._path("refused"):
-            write_atomically(path, reason)  # or every worker would spend seconds on finding out
+        path = self._path("refused")
+        if path is not None and not _is_passing(cause):
+            write_atomically(path, f"{_tools()}\n{reason}")  # or every worker would spend seconds on it
         raise PrefixError(reason) from cause
 
     def _path(self, kind: str) -> Path | None:
@@ -201,6 +220,20 @@ class _EveryStage(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(features for _, features in run_stages(OrderedDict(self.stages.items()), images))
+
+
+def _tools() -> str:
+    """Versions of what makes graphs and runs them; that of torch is in the key."""
+    return f"onnxscript {importlib.metadata.version('onnxscript')}, onnxruntime {onnxruntime.__version__}"
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """True if an error, or one that it came from, is the state of the machine and not of the stages."""
+    while error is not None:
+        if isinstance(error, OSError) or is_out_of_memory(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _first_line(error: Exception) -> str:

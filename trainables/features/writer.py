@@ -36,7 +36,7 @@ class PartialFile:
         self.file = io.FileIO(self.partial, "x+")
         try:
             share(self.file.fileno())  # from now on, so that it is not evicted between `keep` and reading
-            reserve(self.file.fileno(), size)
+            reserve_blocks(self.file.fileno(), size)
         except BaseException:
             self.drop()
             raise
@@ -136,7 +136,7 @@ def stored_bytes(shape: tuple[int, ...], kind: DTypeLike) -> int:
     return math.prod(shape) * np.dtype(kind).itemsize
 
 
-def reserve(descriptor: int, size: int) -> None:
+def reserve_blocks(descriptor: int, size: int) -> None:
     """Reserve disk blocks for a file.
 
     Raises:
@@ -145,7 +145,7 @@ def reserve(descriptor: int, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        if is_disk_full(error):
+        if is_out_of_room(error):
             raise
         os.ftruncate(
             descriptor, size
@@ -164,6 +164,6 @@ def write_at(descriptor: int, content: bytes | memoryview, position: int) -> Non
         view, position = view[written:], position + written
 
 
-def is_disk_full(error: OSError) -> bool:
-    """True if an error means that the disk, or this user's quota, is full."""
+def is_out_of_room(error: OSError) -> bool:
+    """True if the disk, or this user's quota, is full, so that room may be made; no read-only disk is."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

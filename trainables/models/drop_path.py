@@ -7,12 +7,15 @@ Source:
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
 from trainables.models.heads import Dropout
+
+if TYPE_CHECKING:
+    from trainables.models.stages import Backbone
 
 # Where the blocks of timm's networks let a branch through a layer of its own. Some blocks use the attribute
 # only if they have a shortcut.
@@ -57,12 +60,15 @@ def drop_branches(stages: Mapping[str, nn.Module], trained: Iterable[str], last:
     return count
 
 
-@functools.lru_cache(maxsize=64)
 def stages_with_branches(backbone: str) -> frozenset[str]:
     """Names of a backbone's stages that have branches which may be dropped; it is built without weights."""
     from trainables.models.registry import backbone_named
 
-    net = backbone_named(backbone)
+    return _with_branches(backbone_named(backbone))
+
+
+@functools.lru_cache(maxsize=64)
+def _with_branches(net: "Backbone") -> frozenset[str]:
     with torch.device("meta"):
         stages = net.build(net.channels or 1)
     return frozenset(name for name, stage in stages.items() if next(_blocks(stage), None) is not None)

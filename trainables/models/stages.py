@@ -18,9 +18,11 @@ from trainables.models.readouts import BuildReadout, readout_name
 from trainables.models.recomputation import recomputed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Backbone:
     """Description of a backbone in the registry, known without building it.
+
+    It is equal to itself alone: what is remembered of a net must not be another's of the same name.
 
     Attributes:
         name: Name that the user types.

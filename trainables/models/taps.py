@@ -35,10 +35,13 @@ class Tap:
         return f"{self.stage}.{'gap' if self.is_pooled else 'map'}"
 
 
-@functools.lru_cache(maxsize=64)
 def feature_shapes(backbone: str, channels: int, size_px: int) -> dict[str, Shape]:
     """Shape (C, H, W) after each stage and readout, from the meta device, without weights and arithmetic."""
-    net = backbone_named(backbone)
+    return _shapes_of(backbone_named(backbone), channels, size_px)
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes_of(net: Backbone, channels: int, size_px: int) -> dict[str, Shape]:
     with torch.device("meta"):
         stages = net.with_readouts(net.build(channels))
         images = torch.empty(1, channels, size_px, size_px)

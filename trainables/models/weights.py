@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.error import URLError
 
 import torch
@@ -34,6 +34,7 @@ from trainables.models.weights_notes import WeightsNotes, notes_beside, renamed
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
 # Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
+WITHOUT_ORDER: Final = "a .safetensors file does not keep the order of its layers, by which this net is read"
 _SUFFIXES = (".pt", ".pth")
 NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")
 _NAMED_IN_MESSAGES = 5
@@ -71,8 +72,10 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
     tried: list[str] = []
     if weights_dir is not None:
         for path in sorted(weights_dir.glob(f"{name}*")):
-            if path.suffix in _SUFFIXES and not _is_of_another_net(path.stem, name):
-                return _of_folder(path, name)
+            if path.suffix in NAMED_SUFFIXES and not _is_of_another_net(path.stem, name):
+                if path.suffix in _SUFFIXES:
+                    return _of_folder(path, name)
+                tried.append(f"{path.name} is not taken: {WITHOUT_ORDER}")
         tried.append(f"no {name}*.pt or {name}*.pth in {weights_dir}")
     else:
         tried.append(f"no --weights-dir with {name}*.pt or {name}*.pth was given")

@@ -10,7 +10,14 @@ from pathlib import Path
 from trainables.common.errors import ConfigError, UnknownNameError, WeightsError
 from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.timm_generic import FAMILY
-from trainables.models.weights import NAMED_SUFFIXES, Inventory, WeightsFile, build_stages, find_weights
+from trainables.models.weights import (
+    NAMED_SUFFIXES,
+    WITHOUT_ORDER,
+    Inventory,
+    WeightsFile,
+    build_stages,
+    find_weights,
+)
 
 
 def with_nets_of_folder(inventory: Inventory, weights_dir: Path | None) -> Inventory:
@@ -27,7 +34,11 @@ def with_nets_of_folder(inventory: Inventory, weights_dir: Path | None) -> Inven
     usable, left_out = dict(inventory.usable), dict(inventory.left_out)
     for path in _files(weights_dir):
         name = f"{FAMILY}:{path.stem}"
-        if name in usable or name in left_out or _is_bundled(path.stem):
+        if _is_bundled(path.stem):
+            if path.suffix == ".safetensors":
+                left_out[path.name] = f"{WITHOUT_ORDER}; save its state dict as {path.stem}.pt"
+            continue
+        if name in usable or name in left_out:
             continue
         try:
             backbone_named(name)

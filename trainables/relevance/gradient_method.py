@@ -19,6 +19,10 @@ class Differentiable(Protocol):
     def members(self) -> SharedBackbones:
         """The trials of the model."""
 
+    @property
+    def device(self) -> torch.device:
+        """Device that the model runs on."""
+
     def log_odds(self, raw: Tensor, label: int) -> Tensor:
         """Map raw pixels as floats, (B, H, W) or (B, H, W, 3), to the log odds of a class, (B,)."""
 

@@ -47,7 +47,8 @@ def preferred_image(
         ConfigError: If the model has no gradient.
     """
     generator = torch.Generator().manual_seed(seed)
-    hidden = (0.2 * torch.randn((1, *shape), generator=generator)).requires_grad_()
+    # Drawn on the CPU, so that the noise is the same on every device.
+    hidden = (0.2 * torch.randn((1, *shape), generator=generator)).to(model.device).requires_grad_()
     optimizer, odds = torch.optim.Adam([hidden], lr=_RATE), list[float]()
     reach = max(1, round(_JITTER * max(shape[:2])))
     (first,) = torch.autograd.grad(model.log_odds(max_value * torch.sigmoid(hidden), label).sum(), hidden)
@@ -61,7 +62,7 @@ def preferred_image(
         loss.backward()
         optimizer.step()
         odds.append(float(score.detach()))
-    found: Float32Array = (max_value * torch.sigmoid(hidden))[0].detach().numpy()
+    found: Float32Array = (max_value * torch.sigmoid(hidden))[0].detach().cpu().numpy()
     return found, odds
 
 

@@ -1,6 +1,7 @@
 """Peak memory of a trial: of the GPU, or of the machine where there is no GPU."""
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ import torch
 # torch does not count what CUDA itself takes for a process: kernels, libraries and their workspaces.
 CUDA_CONTEXT_BYTES: Final = 600 * 2**20
 _PROCESS: Final = Path("/proc/self")
-# In the texts of errors: of CUDA and torch, of their libraries for products of matrices and convolutions, and
-# of ONNX Runtime.
+# In the texts of errors: of CUDA and torch, of their libraries for products of matrices and convolutions, of
+# ONNX Runtime, of the operating system, which torch quotes on a CPU, and of OpenCV.
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "failed to allocate memory",
+    "cannot allocate memory",
+    "insufficient memory",
 )
 
 
@@ -79,8 +82,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     (True, False)
     >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
     True
+    >>> try:
+    ...     torch.empty(2**50, dtype=torch.uint8)
+    ... except RuntimeError as error:
+    ...     is_out_of_memory(error)
+    True
+    >>> [is_out_of_memory(OSError(number, "fold 1")) for number in (errno.ENOMEM, errno.ENOSPC)]
+    [True, False]
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     text = str(error).lower()
     return any(sign in text for sign in _OUT_OF_MEMORY)

@@ -24,6 +24,7 @@ from trainables.models.registry import backbone_named
 from trainables.models.stages import Backbone, TrainedPart
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import WeightsFile, build_stages
+from trainables.runtime.memory import is_out_of_memory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import assemble_part
 from trainables.training.cost import Cost
@@ -131,6 +132,9 @@ def measure_epoch(
             is measured, and the time scaled up.
         prediction_views: Number of views that a prediction is averaged over.
         device: Device that trials will run on.
+
+    Raises:
+        Exception: What says that the memory of the device does not suffice, even for one model at a time.
     """
     # Neither stages nor a layer below them are part of a head, and blank features are not pixels to adapt.
     only_the_head = config.model.model_copy(update={"trained_stages": 0, "channels": "replicate"})
@@ -147,13 +151,19 @@ def measure_epoch(
     def build(fold: int) -> TrainedPart:
         return assemble_part(config, shape, weights=None, image_channels=1, classes=2)
 
-    modes: tuple[ExecutionMode, ...] = ("fused", "sequential") if can_fuse(build(0)) else ("sequential",)
-    times, parameters = [], 0
-    for mode in modes:
+    def measure(mode: ExecutionMode) -> EpochCost:
         run = Folds(config, data, build, seed=0, runtime=runtime, mode=mode)
-        parameters = run.trained_parameters
-        times.append(_seconds(lambda run=run: _epoch(run, data.count), device, runs=1))  # type: ignore[misc]
-    return EpochCost(min(times) * len(folds) / measured, parameters)
+        seconds = _seconds(lambda: _epoch(run, data.count), device, runs=1)
+        return EpochCost(seconds * len(folds) / measured, run.trained_parameters)
+
+    found = []
+    if can_fuse(build(0)):
+        try:
+            found.append(measure("fused"))
+        except Exception as error:
+            if not is_out_of_memory(error):  # a trial then trains its models one after the other
+                raise
+    return min([*found, measure("sequential")], key=lambda cost: cost.seconds)
 
 
 def measure_step(config: TrialConfig, shape: tuple[int, ...], device: torch.device) -> float:

@@ -24,6 +24,7 @@ from trainables.config.fine_tuning_config import FineTuningConfig
 from trainables.config.trial_config import TrialConfig
 from trainables.data.training_data import TrainingData
 from trainables.models.stages import TrainedPart
+from trainables.runtime.memory import is_out_of_memory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import build_part
 from trainables.training.fused import FusedModels, can_fuse
@@ -106,7 +107,9 @@ def _measure(
             side_input = None if config.model.type_input == "none" else labels.unsqueeze(1).to(dtype)
             run = kind(parts, TrainingInputs(config, blank, labels, weights, streams, side_input), device)
             seconds[mode] = _seconds(run, positions, device)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             seconds[mode] = float("inf")
     return seconds
 

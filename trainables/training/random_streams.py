@@ -4,7 +4,7 @@ Every model of a trial owns its generators, so that it draws the same numbers wh
 run one after the other or as one batched computation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,26 @@ class RandomStreams:
         """Continue from a state."""
         self.order.set_state(state["order"])
         self.noise.set_state(state["noise"])
+
+
+def shared_state(device: torch.device) -> dict[str, Tensor]:
+    """State of torch's own streams, from which layers draw that know no generator, for a checkpoint.
+
+    Args:
+        device: Device of the models; on CUDA its own stream comes with that of the CPU.
+    """
+    found = {"rng": torch.get_rng_state()}
+    if device.type == "cuda":
+        found["rng_cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def load_shared_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Continue with torch's own streams from `shared_state`; a stream that it lacks goes on as it is."""
+    if "rng" in state:
+        torch.set_rng_state(state["rng"])
+    if device.type == "cuda" and "rng_cuda" in state:
+        torch.cuda.set_rng_state(state["rng_cuda"], device)
 
 
 def epoch_order(images: IntArray, length: int, generator: torch.Generator) -> IntArray:

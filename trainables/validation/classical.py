@@ -18,6 +18,7 @@ from trainables.common.progress import worked
 from trainables.common.seeds import scikit_learn_seed
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.trial_config import TrialConfig
+from trainables.data.split_record import TRAINING
 from trainables.data.training_data import TrainingData
 from trainables.data.units import labels_of_units
 from trainables.estimators.estimator import Rows, Whole
@@ -31,7 +32,7 @@ from trainables.models.heads import probabilities
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, frozen_parts, tap_of
 from trainables.runtime.trial_runtime import TrialRuntime
-from trainables.training.folds import FoldData, NanLossError
+from trainables.training.folds import FoldData, NanLossError, training_positions
 from trainables.training.losses import class_weights, log_loss
 from trainables.training.random_streams import resampled
 from trainables.training.refit import Refitted
@@ -199,19 +200,25 @@ class ClassicalValidation:
         return replace(report, is_last=True)
 
     def state(self) -> dict[str, Any]:
-        """Checkpoint: the result, if there is one."""
-        return {"best": self._best}
+        """Checkpoint: nothing, since the one fit of an interrupted trial is made again."""
+        return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        self._best = state["best"]
+        """Start again."""
 
-    def refitted(self, seeds: int) -> list[dict[str, Tensor]]:
-        """Arrays of heads that are fitted on all rows, one for each seed; no fold is held out."""
-        everything = np.arange(len(self._data.labels))
-        return [
-            as_state(self._fitted_on(everything, fold=0, seed=self.seed * 1009 + one)) for one in range(seeds)
+    def refitted(self, seeds: int) -> tuple[list[dict[str, Tensor]], IntArray]:
+        """Fit heads without holding out a fold, one for each seed.
+
+        Returns:
+            The arrays of each head, and the positions that all are fitted on: those of the share of the
+            patients that the trial trains on, shape (n,).
+        """
+        whole = np.full(len(self._data.labels), TRAINING)
+        positions = training_positions(whole, self._data.groups, 0, share=self.config.training.train_fraction)
+        states = [
+            as_state(self._fitted_on(positions, fold=0, seed=self.seed * 1009 + one)) for one in range(seeds)
         ]
+        return states, positions
 
     def _fitted(self, fold: int) -> FittedEstimator:
         # Seeds as in `Folds`, so that closed-form heads and nets resample alike.
@@ -388,7 +395,7 @@ def refit_classical(
     seed: int,
     losses: Sequence[float] = (),
 ) -> Refitted:
-    """Fit a closed-form head on the whole training part; arguments are those of `training.refit.refit`.
+    """Fit a closed-form head without validation; arguments are those of `training.refit.refit`.
 
     Args:
         config: The trial.
@@ -404,8 +411,9 @@ def refit_classical(
         NanLossError: If weights are not finite.
     """
     validation = ClassicalValidation(config, training_data, runtime, seed=seed, score=_no_score)
-    states, labels = validation.refitted(seeds), training_data.labels
-    found = predicted(states[0], validation.training_inputs, classes=training_data.classes)
+    states, positions = validation.refitted(seeds)
+    labels = training_data.labels[positions]
+    found = predicted(states[0], validation.training_inputs[positions], classes=training_data.classes)
     training = config.training
     weights = class_weights(
         training.class_weight, labels, training_data.classes, beta=training.effective_beta

@@ -17,6 +17,7 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.fold_states import part_of
 from trainables.training.folds import Folds
 from trainables.training.initialisation import build_models, train_first_phase
+from trainables.training.random_streams import load_shared_state, shared_state
 from trainables.training.sequential import ExecutionMode
 from trainables.training.spread import FoldsElsewhere, SpreadFolds, shares_of
 from trainables.validation.epoch_selection import (
@@ -121,11 +122,11 @@ class CrossValidation:
         places = list(zip(shares[1:], elsewhere, strict=True))
         for (numbers, place), part in zip(places, parts[1:], strict=True):
             place.begin(numbers, part, mode=mode, seed=int(torch.randint(_SEEDS, ())))
-        drawn = torch.get_rng_state()
+        drawn = shared_state(self.runtime.device)
         del self.folds  # its memory is needed
         own = self._built(mode, shares[0])
         own.load_state(parts[0])
-        torch.set_rng_state(drawn)
+        load_shared_state(drawn, self.runtime.device)
         for place in elsewhere:
             place.wait()
         self.folds = SpreadFolds(own, places) if places else own
@@ -137,7 +138,7 @@ class CrossValidation:
             "kept": [None if fold is None else _plain(fold) for fold in self.record.kept],
             "losses": self.record.losses,
             "folds": self.folds.state(),
-            "rng": torch.get_rng_state(),
+            **shared_state(self.runtime.device),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -148,7 +149,7 @@ class CrossValidation:
         record.epochs_done, record.losses = state["epochs_done"], state["losses"]
         record.kept = [None if fold is None else FoldSnapshot(**fold) for fold in state["kept"]]
         self.folds.load_state(state["folds"])
-        torch.set_rng_state(state["rng"])
+        load_shared_state(state, self.runtime.device)
 
     def _built(self, mode: ExecutionMode | None = None, numbers: range | None = None) -> Folds:
         return build_models(

@@ -45,6 +45,7 @@ from trainables.runtime.memory import MemoryUse, PeakMemory, is_out_of_memory
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import Folds, NanLossError
 from trainables.training.initialisation import build_models, train_first_phase
+from trainables.training.random_streams import load_shared_state, shared_state
 
 _WAITS: Final = (0.05, 0.2, 1.0)  # seconds between attempts to start a process
 _PRELOADED: Final = "trainables.validation.preloaded"
@@ -358,7 +359,7 @@ def _end_with_parent() -> None:
 def _failure(error: Exception) -> _Failure:
     if isinstance(error, NanLossError):
         return _Failure("nan", str(error))
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not is_out_of_memory(error):
         return _Failure("system", error.strerror or str(error), error.errno)
     if isinstance(error, OutOfTimeError):
         return _Failure("late", str(error), view_seconds=error.view_seconds)
@@ -408,12 +409,12 @@ class _OpenFold:
 
     def write_state(self) -> None:
         """Write everything that another process needs to continue."""
-        write_checkpoint(
-            self.task.scratch / _STATE_FILE, self.folds.state(), key=f"after epoch {self.epochs_done}"
-        )
+        state = self.folds.state() | shared_state(self.task.runtime.device)
+        write_checkpoint(self.task.scratch / _STATE_FILE, state, key=f"after epoch {self.epochs_done}")
 
     def _read_state(self) -> None:
         state = read_checkpoint(self.task.scratch / _STATE_FILE, key=f"after epoch {self.epochs_done}")
         if state is None:
             raise FoldProcessError(f"{self.task.scratch} holds no state to go on from; was it removed?")
         self.folds.load_state(state)
+        load_shared_state(state, self.task.runtime.device)

@@ -35,20 +35,7 @@ def list_busi(path: Path, choices: Choices) -> Listing:
     no_table(choices)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
-    files, problems = files_below(path)
-    images, masks = dict[str, Path](), dict[str, list[Path]]()
-    for file in files:
-        found = _NAME.match(file.stem)
-        if found is None:
-            continue
-        word, number, mask = found[1].lower(), int(found[2]), found[3]
-        name = f"{word} ({number})"
-        if mask:
-            masks.setdefault(name, []).append(file)
-        elif file.parent.name.lower() in _CODES and file.parent.name.lower() != word:
-            problems.append(Problem(file.relative_to(path).as_posix(), "lies in the folder of another class"))
-        else:
-            images.setdefault(name, file)
+    images, masks, problems = _images_and_masks(path)
     examples, several, normal = [], 0, 0
     for name, file in images.items():
         label, own = _CODES[name.split()[0]], masks.get(name, [])
@@ -81,6 +68,25 @@ def list_busi(path: Path, choices: Choices) -> Listing:
     }
     notes += [f"{count_text(count, 'image')} {what}" for what, count in counted.items() if count]
     return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _images_and_masks(path: Path) -> tuple[dict[str, Path], dict[str, list[Path]], list[Problem]]:
+    """Images and their masks by names such as `benign (1)`, and files that cannot be used."""
+    files, problems = files_below(path)
+    images, masks = dict[str, Path](), dict[str, list[Path]]()
+    for file in files:
+        found = _NAME.match(file.stem)
+        if found is None:
+            continue
+        word, number, mask = found[1].lower(), int(found[2]), found[3]
+        name = f"{word} ({number})"
+        if mask:
+            masks.setdefault(name, []).append(file)
+        elif file.parent.name.lower() in _CODES and file.parent.name.lower() != word:
+            problems.append(Problem(file.relative_to(path).as_posix(), "lies in the folder of another class"))
+        else:
+            images.setdefault(name, file)
+    return images, masks, problems
 
 
 def _lesions(image: Example, masks: list[Path]) -> list[Example]:

@@ -271,5 +271,5 @@ CBIS_DDSM = Collection(
     reads=_reads,
     is_mammogram=True,
     licence="CC BY 3.0; cite Lee et al. 2017",
-    size=(299, 299),
+    region_size=(299, 299),
 )

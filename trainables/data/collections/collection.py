@@ -147,8 +147,9 @@ class Collection:
         is_mammogram: True for films and mammograms, which are made ready as such (breast found, turned,
             resampled); False for histology, ultrasound and tables.
         licence: Terms under which the images may be used, in one sentence; it goes into the set and the card.
-        size: Height and width of the prepared images, in pixels, unless the user says another; None keeps the
-            most frequent size.
+        size: Height and width of prepared whole images, in pixels, unless the user says another; None takes
+            that of whole mammograms, and of other images the most frequent one.
+        region_size: The same of regions of them; None takes the usual one of how regions are cut.
         is_read_directly: True where a search reads such a folder as it is, without preparing it on the way.
         is_general: True for a layout of the user's own, which yields to a published collection that reads the
             same folder.
@@ -162,5 +163,16 @@ class Collection:
     is_mammogram: bool
     licence: str
     size: tuple[int, int] | None = None
+    region_size: tuple[int, int] | None = None
     is_read_directly: bool = False
     is_general: bool = False
+
+    @property
+    def own_sizes(self) -> str:
+        """Its own sizes in words; empty where it has none.
+
+        >>> Collection("a", "A", "a folder", list, bool, False, "free", size=(512, 256)).own_sizes
+        'images 512x256'
+        """
+        own = {"images": self.size, "regions": self.region_size}
+        return ", ".join(f"{what} {size[0]}x{size[1]}" for what, size in own.items() if size is not None)

@@ -253,5 +253,5 @@ DDSM = Collection(
     reads=_reads,
     is_mammogram=True,
     licence="free for research; cite Heath et al. 2001",
-    size=(299, 299),
+    region_size=(299, 299),
 )

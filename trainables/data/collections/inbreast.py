@@ -7,13 +7,14 @@ import plistlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from xml.parsers.expat import ExpatError
 
 from trainables.common.text import count_text
 from trainables.config.tasks import CODES_OF_KIND, StoredCodes
-from trainables.data.collections.collection import Box, Choices, Collection, Example, Listing, Problem
+from trainables.data.collections.collection import Box, Choices, Collection, Cut, Example, Listing, Problem
 from trainables.data.collections.parts import (
     PICTURES,
     ROI_METHODS,
@@ -64,38 +65,16 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
         found = _FILE.match(file.stem) if file.suffix.lower() in PICTURES else None
         if found is None:
             continue
-        image, patient = found[1], found[2]
+        image = found[1]
         seen.add(image)
-        row = rows.get(image)
-        level = None if row is None else birads(row["bi_rads"])
-        if row is None or level is None:
-            what = (
-                "has no row in the table"
-                if row is None
-                else f"has no BI-RADS that is known ({row['bi_rads']!r})"
-            )
-            problems.append(Problem(file.name, what))
-            continue
-        is_suspicious = level[0] in _SUSPICIOUS
-        if regions == "image":
-            parts: Iterator[_Region] = iter([("", int(is_suspicious), None, "")])
+        example = _example(file, found, rows.get(image))
+        if isinstance(example, Problem):
+            problems.append(example)
+        elif regions == "image":
+            examples.append(example)
         else:
-            parts = _regions(image, outlines.get(image), is_suspicious, left_out, problems)
-        for suffix, label, box, finding in parts:
-            examples.append(
-                Example(
-                    file=file,
-                    name=image + suffix,
-                    label=label,
-                    patient=patient,
-                    exam=_exam(patient, row),
-                    laterality=SIDES.get((row["laterality"] or found[3] or "").upper()),
-                    view=_view(row["view"]),
-                    box=box,
-                    cut=None if box is None else cut,
-                    columns=_columns(row, level) | known(finding=finding),
-                )
-            )
+            own = _regions(image, outlines.get(image), left_out, problems)
+            examples += _of_regions(example, own, cut)
     problems += [
         Problem(image, "has a row in the table, but no file") for image in sorted(set(rows) - seen - {""})
     ]
@@ -112,7 +91,7 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
     return listing(path, examples, codes, notes=notes, problems=problems, classes=classes)
 
 
-_Region = tuple[str, int, Box | None, str]
+_Region = tuple[str, Box, str]  # end of its name, place, and what it is
 
 
 def number_of(text: str) -> str:
@@ -125,8 +104,41 @@ def number_of(text: str) -> str:
     return digits if re.fullmatch(r"\d{6,}", digits) else ""
 
 
+def _example(file: Path, found: re.Match[str], row: Row | None) -> Example | Problem:
+    """A whole image, with 1 as its label where it is suspicious."""
+    if row is None:
+        return Problem(file.name, "has no row in the table")
+    level = birads(row["bi_rads"])
+    if level is None:
+        return Problem(file.name, f"has no BI-RADS that is known ({row['bi_rads']!r})")
+    patient = found[2]
+    return Example(
+        file=file,
+        name=found[1],
+        label=int(level[0] in _SUSPICIOUS),
+        patient=patient,
+        exam=_exam(patient, row),
+        laterality=SIDES.get((row["laterality"] or found[3] or "").upper()),
+        view=_view(row["view"]),
+        columns=_columns(row, level),
+    )
+
+
+def _of_regions(image: Example, regions: Iterator[_Region], cut: Cut) -> Iterator[Example]:
+    """One example a region of an image."""
+    for suffix, box, kind in regions:
+        yield replace(
+            image,
+            name=image.name + suffix,
+            label=CODES_OF_KIND[kind][image.label],
+            box=box,
+            cut=cut,
+            columns={**image.columns, "finding": kind},
+        )
+
+
 def _regions(
-    image: str, outlines: Path | None, is_suspicious: bool, left_out: Counter[str], problems: list[Problem]
+    image: str, outlines: Path | None, left_out: Counter[str], problems: list[Problem]
 ) -> Iterator[_Region]:
     """Outlined regions of an image; one that has no file of outlines has no finding."""
     if outlines is None:
@@ -144,7 +156,7 @@ def _regions(
         elif len(points) < _FEWEST_POINTS:
             left_out["an outline of fewer than 3 points, such as a single calcification"] += 1
         else:
-            yield f"_{place}", CODES_OF_KIND[kind][is_suspicious], _box(points), kind
+            yield f"_{place}", _box(points), kind
 
 
 def _outlines(file: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:

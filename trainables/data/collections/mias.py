@@ -4,6 +4,7 @@ Source: Suckling et al. (1994), "The Mammographic Image Analysis Society digital
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -69,36 +70,22 @@ def list_mias(path: Path, choices: Choices) -> Listing:
     if unread:
         problems.append(Problem(table.name, f"has {count_text(unread, 'row')} that cannot be understood"))
     worst = _worst_rows(rows) if regions == "image" else rows
-    examples, unplaced, counts = [], 0, dict[str, int]()
-    for name, film, tissue, finding, severity, x, y, radius in worst:
+    examples, unplaced, counts = list[Example](), 0, dict[str, int]()
+    for row in worst:
+        name, finding, radius = row[0], row[3], row[-1]
         file = films.get(name)
         if file is None:
             problems.append(Problem(name, "has a row in the table, but no film"))
-            continue
-        is_normal = finding == "NORM"
-        if regions == "roi" and not is_normal and radius is None:
+        elif regions == "image":
+            examples.append(_example(file, row))
+        elif finding == "NORM":
+            examples.append(replace(_example(file, row), cut="tiles"))
+        elif radius is None:
             unplaced += 1
-            continue
-        code = 0 if is_normal else _CODES["calc" if finding == "CALC" else "mass", severity]
-        box = None if regions == "image" or is_normal else _box(file, int(x), int(y), int(radius))
-        counts[name] = counts.get(name, 0) + 1
-        side: Laterality = "R" if int(film) % 2 else "L"
-        examples.append(
-            Example(
-                file=file,
-                name=name if regions == "image" or is_normal else f"{name}_{counts[name]}",
-                label=code,
-                patient=f"mias{(int(film) + 1) // 2:03d}",
-                exam=f"mias{(int(film) + 1) // 2:03d}",
-                laterality=side,
-                view="MLO",
-                box=box,
-                cut=None if regions == "image" else "tiles" if is_normal else cut,
-                columns=known(
-                    finding=finding.lower(), severity=severity, tissue=_TISSUE[tissue], machine="mias"
-                ),
-            )
-        )
+        else:
+            counts[name] = counts.get(name, 0) + 1
+            box = _box(file, *map(int, row[-3:]))
+            examples.append(replace(_example(file, row), name=f"{name}_{counts[name]}", box=box, cut=cut))
     notes = [
         f"{len(rows)} rows on {len({row[0] for row in rows})} films; films 2k-1 and 2k are one patient",
         "calcifications are CALC; every other abnormality counts as a mass",
@@ -108,6 +95,23 @@ def list_mias(path: Path, choices: Choices) -> Listing:
     if regions == "image":
         notes.append("a film with several abnormalities has the label of the worst")
     return listing(path, examples, "pisa", notes=notes, problems=problems)
+
+
+def _example(file: Path, row: tuple[str, ...]) -> Example:
+    """A whole film with the label of a row."""
+    name, film, tissue, finding, severity, *_ = row
+    side: Laterality = "R" if int(film) % 2 else "L"
+    patient = f"mias{(int(film) + 1) // 2:03d}"
+    return Example(
+        file=file,
+        name=name,
+        label=0 if finding == "NORM" else _CODES["calc" if finding == "CALC" else "mass", severity],
+        patient=patient,
+        exam=patient,
+        laterality=side,
+        view="MLO",
+        columns=known(finding=finding.lower(), severity=severity, tissue=_TISSUE[tissue], machine="mias"),
+    )
 
 
 def _films(path: Path) -> tuple[dict[str, Path], list[Problem]]:
@@ -167,5 +171,5 @@ MIAS = Collection(
     reads=_reads,
     is_mammogram=True,
     licence="research only, not to be passed on; cite Suckling et al. 1994",
-    size=(299, 299),
+    region_size=(299, 299),
 )

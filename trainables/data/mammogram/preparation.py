@@ -191,21 +191,59 @@ class Prepared:
         Args:
             box: Left, top, width, height in pixels of the source.
         """
-        left, top, width, height = box
-        kept_left, kept_top, kept_width, _ = self.box
-        first = left - kept_left
-        if self.flipped:
-            first = kept_width - first - width
-        edges = (
-            self.offset[1] + first * self.scale[1],
-            self.offset[0] + (top - kept_top) * self.scale[0],
-            self.offset[1] + (first + width) * self.scale[1],
-            self.offset[0] + (top - kept_top + height) * self.scale[0],
+        return map_rectangle(
+            box,
+            kept=self.box,
+            is_flipped=self.flipped,
+            scale=self.scale,
+            offset=self.offset,
+            shape=self.pixels.shape[:2],
         )
-        rows, columns = self.pixels.shape[:2]
-        x0, x1 = (int(np.clip(round(edge), 0, columns)) for edge in edges[::2])
-        y0, y1 = (int(np.clip(round(edge), 0, rows)) for edge in edges[1::2])
-        return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+
+
+def map_rectangle(
+    region: Rectangle,
+    *,
+    kept: Rectangle,
+    is_flipped: bool,
+    scale: tuple[float, float],
+    offset: tuple[int, int],
+    shape: tuple[int, ...],
+) -> Rectangle | None:
+    """Map a rectangle of an image to where it lies once the image is cut, mirrored, scaled and placed.
+
+    The edges are rounded, so that rectangles that touch in the image touch there, too.
+
+    Args:
+        region: Left, top, width, height in pixels of the image.
+        kept: Rectangle of the image that was kept.
+        is_flipped: The mirror image was taken.
+        scale: Pixels of the result for one of the image, (along rows, along columns).
+        offset: Place of the kept rectangle's corner in the result, (top, left).
+        shape: Rows and columns of the result.
+
+    Returns:
+        Left, top, width, height in the result; None for one that lies wholly outside of it.
+
+    >>> into = {"kept": (0, 0, 9, 9), "is_flipped": False, "offset": (0, 0), "shape": (5, 5)}
+    >>> map_rectangle((3, 1, 3, 3), scale=(0.5, 0.5), **into)
+    (2, 0, 1, 2)
+    """
+    left, top, width, height = region
+    kept_left, kept_top, kept_width, _ = kept
+    first = left - kept_left
+    if is_flipped:
+        first = kept_width - first - width
+    edges = (
+        offset[1] + first * scale[1],
+        offset[0] + (top - kept_top) * scale[0],
+        offset[1] + (first + width) * scale[1],
+        offset[0] + (top - kept_top + height) * scale[0],
+    )
+    rows, columns = shape
+    x0, x1 = (int(np.clip(round(edge), 0, columns)) for edge in edges[::2])
+    y0, y1 = (int(np.clip(round(edge), 0, rows)) for edge in edges[1::2])
+    return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
 
 def prepare(

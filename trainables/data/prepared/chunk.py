@@ -21,7 +21,7 @@ from trainables.common.files import write_atomically
 from trainables.data.collections.collection import Box, Example
 from trainables.data.dicom.reading import ForProcessingError
 from trainables.data.image_files import decode_image
-from trainables.data.mammogram.preparation import PreparationError, prepare
+from trainables.data.mammogram.preparation import PreparationError, map_rectangle, prepare
 from trainables.data.pixel_range import bit_range
 from trainables.data.prepared.known_files import content_of
 from trainables.data.prepared.reading import Read, files_beside, read_example_pixels
@@ -279,16 +279,14 @@ class _Ready:
 
     def place_of(self, region: Box) -> tuple[int, int, int, int] | None:
         """Where a region of the image lies in the pixels; None if nothing of it is left."""
-        left, top, width, height = self.box
-        x = left + width - region.left - region.width if self.is_flipped else region.left - left
-        wide, high = self.scaled[1] / width, self.scaled[0] / height
-        first = (round(x * wide) + self.offset[1], round((region.top - top) * high) + self.offset[0])
-        last = (first[0] + round(region.width * wide), first[1] + round(region.height * high))
-        begin = (max(first[0], 0), max(first[1], 0))
-        end = (min(last[0], self.pixels.shape[1]), min(last[1], self.pixels.shape[0]))
-        if end[0] <= begin[0] or end[1] <= begin[1]:
-            return None
-        return (*begin, end[0] - begin[0], end[1] - begin[1])
+        return map_rectangle(
+            (region.left, region.top, region.width, region.height),
+            kept=self.box,
+            is_flipped=self.is_flipped,
+            scale=(self.scaled[0] / self.box[3], self.scaled[1] / self.box[2]),
+            offset=self.offset,
+            shape=self.pixels.shape[:2],
+        )
 
 
 def _made_ready(

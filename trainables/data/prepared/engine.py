@@ -138,7 +138,8 @@ def _complete(settings: Settings, collection: Collection, listing: Listing) -> S
     is_mammogram = collection.is_mammogram if listing.is_mammogram is None else listing.is_mammogram
     size = settings.size
     if size is None and settings.mm_per_px is None:
-        size = collection.size or _usual_size(listing, is_whole=is_whole, is_mammogram=is_mammogram)
+        own = collection.size if is_whole else collection.region_size
+        size = own or _usual_size(listing, is_whole=is_whole, is_mammogram=is_mammogram)
     if not (is_mammogram and is_whole):
         _refuse_steps(settings, what="regions" if is_mammogram else "no mammograms", listing=listing)
     if not (is_mammogram and is_whole) or settings.steps is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
 from trainables.common.text import size_text
-from trainables.data.columns import SIDES, decoded_text, known_text
+from trainables.data.columns import NOT_STATED_WORDS, SIDES, decoded_text, known_text
 from trainables.data.sources.npz_unread import Said, check_unread, did_you_mean_patient
 from trainables.data.sources.split_words import extra_part, marked_test_part, note_validation, sealed
 
@@ -164,6 +164,8 @@ def _columns(member: _Members, count: int) -> dict[str, NDArray[np.str_]] | None
             )
         if column == "laterality":
             values = np.array([SIDES.get(value.upper(), value) for value in values.tolist()])
+        if column != "exam":  # as in a table; an exam may have any name
+            values = np.where(np.isin(np.char.lower(values), NOT_STATED_WORDS), "", values)
         found[column] = values
     return found or None
 

@@ -55,6 +55,8 @@ def test_a_task_with_options_is_a_request() -> None:
 
 
 def test_settings_are_held_as_they_are_typed_too() -> None:
+    renamed = request_of("idc", options={"fixed_params": {"training": {"share": 0.5}}})
+    assert renamed.fixed_params == {"training.train_fraction": 0.5}
     assert request_of("idc", options={"fixed_params": ["optimizer.lr=0.1"]}).fixed_params == {
         "optimizer.lr": 0.1
     }

@@ -141,6 +141,11 @@ def test_a_failure_becomes_a_record_and_not_an_exception(
         (RuntimeError("broken"), "exception"),
         (MemoryError(), "out_of_memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory (Cannot allocate memory)"),
+            "out_of_memory",
+        ),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
     ):
         trial = runner(run)
         trial.step()

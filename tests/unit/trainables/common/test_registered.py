@@ -15,6 +15,7 @@ from orchestrator.preflight.initial_points import choose_initial_points
 from search_spaces.registry import space_named
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.registered import forget, missing_names, names_in_use, packed, register, registered
+from trainables.models.drop_path import stages_with_branches
 from trainables.models.registry import (
     DEFAULT_BACKBONES,
     OPTIONAL_BACKBONES,
@@ -23,6 +24,7 @@ from trainables.models.registry import (
     register_backbone,
 )
 from trainables.models.stages import Backbone
+from trainables.models.taps import feature_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,26 @@ def test_a_name_that_is_taken_is_refused_unless_it_is_replaced() -> None:
         register_backbone(tiny())
     other = tiny(size_px=64)
     assert backbone_named(register_backbone(other, replace=True).name) is other
+
+
+def with_a_branch(channels: int) -> "OrderedDict[str, nn.Module]":
+    block = nn.Conv2d(channels, 8, 3, stride=2)
+    block.drop_path = nn.Identity()
+    return OrderedDict(block1=block)
+
+
+def test_what_is_remembered_of_a_net_is_not_that_of_the_one_whose_place_it_takes() -> None:
+    register_backbone(tiny())
+    assert feature_shapes("tiny", 1, 32) == {"block1": (4, 30, 30)}
+    assert stages_with_branches("tiny") == frozenset()
+    register_backbone(tiny(build=with_a_branch), replace=True)
+    assert feature_shapes("tiny", 1, 32) == {"block1": (8, 15, 15)}
+    assert stages_with_branches("tiny") == frozenset({"block1"})
+
+
+def test_a_backbone_may_be_described_with_lists() -> None:
+    register_backbone(tiny(stage_names=["block1"], levels=["block1"], mean=[0.5]))
+    assert feature_shapes("tiny", 1, 32) == {"block1": (4, 30, 30)}
 
 
 @pytest.mark.parametrize("name", ["vgg16", "table"])

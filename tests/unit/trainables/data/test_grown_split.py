@@ -88,6 +88,13 @@ def test_a_few_new_patients_are_dealt_to_the_folds() -> None:
     assert one.fold_of_group["p100"] >= 0  # a single one trains
 
 
+@pytest.mark.parametrize("protocol", [{}, {"holdout": 0.3}])
+def test_new_patients_with_one_image_of_each_class_train(protocol: dict[str, Any]) -> None:
+    earlier = split(patients(*range(40)), **protocol)
+    made = grown(rows_of([*patients(*range(40)).groups.tolist(), "p100", "p101"]), earlier)
+    assert TEST not in (made.fold_of_group["p100"], made.fold_of_group["p101"])
+
+
 def test_extra_images_of_new_patients_train_in_every_fold() -> None:
     earlier = split(patients(*range(40)))
     rows = patients(*range(40), 100, 101)

@@ -9,6 +9,7 @@ from source_files import CLASSES, PISA, load, noise, npz, two_classes, write
 
 from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
+from trainables.data.image_survey import survey_images
 from trainables.data.patches import open_patch_set, select_rows
 
 TASK = TASKS["benign_malignant"]
@@ -260,3 +261,28 @@ def test_images_with_the_same_values_elsewhere_are_no_copies(tmp_path: Path) -> 
     images = np.stack([noise(number) for number in range(6)])
     images[4] = np.random.default_rng(0).permutation(images[1].ravel()).reshape(8, 8)
     assert load(npz(tmp_path, images=images))[0].duplicate_of is None
+
+
+def test_a_copy_of_a_turned_copy_is_one_of_the_first_picture(tmp_path: Path) -> None:
+    images = np.stack([noise(number) for number in range(6)])
+    images[2] = images[4] = np.rot90(images[1])
+    images[5] = images[1]
+    survey = survey_images(images)
+    assert survey.first_copy.tolist() == [0, 1, 1, 3, 1, 1]
+    assert survey.is_turned.tolist() == [False, False, True, False, True, False]
+    _, notes = load(npz(tmp_path, images=images))
+    (note,) = (note for note in notes if "more than once" in note)
+    assert note.startswith(
+        "1 picture is there more than once, in 4 of 6 images (2 copies turned or mirrored)"
+    )
+
+
+def test_all_training_copies_of_a_picture_that_is_turned_in_the_test_part_are_left_out(
+    tmp_path: Path,
+) -> None:
+    images = np.stack([noise(number) for number in range(6)])
+    images[1] = images[5] = np.rot90(images[0])
+    flags = np.array([0, 0, 0, 0, 1, 1])
+    patch_set, _ = load(npz(tmp_path, images=images, is_test=flags))
+    np.testing.assert_array_equal(patch_set.images, images[2:])
+    assert patch_set.duplicate_of is None

@@ -14,7 +14,7 @@ from trainables.data import splits as module
 from trainables.data.patches import TaskRows
 from trainables.data.split_record import TEST, Split, read_split, write_split
 from trainables.data.splits import make_split
-from trainables.data.stratified_cut import grouped_cut
+from trainables.data.stratified_cut import drawn_groups, grouped_cut
 
 TASK = "benign_malignant"
 
@@ -54,6 +54,11 @@ def test_groups_are_cut_with_any_seed_that_a_search_takes() -> None:
     cuts = [grouped_cut(rows.labels, rows.groups, 4, seed) for seed in (7, 2**32 + 7, LARGEST_SEED)]
     assert cuts[0] == cuts[1]
     assert set(cuts[2].values()) == set(range(4))
+
+
+def test_one_image_of_each_class_cannot_be_parted() -> None:
+    with pytest.raises(SplitError, match="need at least 2 images of some class, the largest class has 1"):
+        drawn_groups(np.array([0, 1]), np.array(["p0", "p1"]), 0.5, 0)
 
 
 @settings(max_examples=25, deadline=None)

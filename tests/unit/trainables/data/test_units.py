@@ -193,6 +193,7 @@ def test_a_phantom_of_two_views_has_breasts_of_one_class_and_other_pixels(tmp_pa
     [
         np.array(["L", "nan", "R", "None"]),
         np.array([b"L", b"NaN", b"R", b" "]),
+        np.array(["L", "unknown", "R", "Unknown "]),
         np.array([1, np.nan, 2, np.nan]),
     ],
 )

@@ -105,6 +105,19 @@ def test_strengths_on_the_same_rows_share_the_products_of_their_columns(
     assert made == [(700, 400)]
 
 
+def test_products_of_rows_with_other_labels_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, others = rows_of(rows=700, columns=400, key="labels", weights=(1.0, 4.0))
+    rare = dataclasses.replace(rows, labels=(np.arange(700) % 7 == 0).astype(np.int64))
+    MEMORY.forget()
+    alone, made = found("logistic", rare, others, c=0.1), []
+    MEMORY.forget()
+    found("logistic", rows, others, c=0.1)
+    original = logistic_solver._products
+    monkeypatch.setattr(logistic_solver, "_products", lambda *given: made.append(1) or original(*given))
+    np.testing.assert_array_equal(found("logistic", rare, others, c=0.1), alone)
+    assert made
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("c", [1e-3, 1.0, 1e3])
 def test_correlated_columns_are_solved_as_scikit_learn_solves_them(classes: int, c: float) -> None:

@@ -189,8 +189,8 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *, holds: int) -> None:
         self.folder, self.holds = folder, holds
-        self.reserve = writer.reserve
-        monkeypatch.setattr(writer, "reserve", self)
+        self.reserve = writer.reserve_blocks
+        monkeypatch.setattr(writer, "reserve_blocks", self)
 
     def __call__(self, descriptor: int, size: int) -> None:
         if len(stored_files(self.folder / "prefix")) >= self.holds:

@@ -1,3 +1,4 @@
+import errno
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_an_export_that_fails_leaves_torch_and_the_reason(
     found = joined(forward, IDENTITY, [TOP])
     reason = "the stages cannot be exported to ONNX: RuntimeError: no such operator"
     assert forward.executor.reason == f"torch: {reason}"
-    assert [path.read_text() for path in tmp_path.glob("*.refused")] == [reason]
+    assert [path.read_text().split("\n")[1] for path in tmp_path.glob("*.refused")] == [reason]
     truth = expected(bright_patches, np.arange(6), IDENTITY)["top"].mean(dim=(2, 3))
     torch.testing.assert_close(found[TOP], truth, rtol=1e-4, atol=1e-4)
 
@@ -247,6 +248,62 @@ def test_a_refused_export_is_not_tried_again(tmp_path: Path, monkeypatch: pytest
         runs.expect(1)
         assert "the exporter returned nothing" in runs.reason
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_machine_without_room_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, is_wrapped: bool
+) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        if is_wrapped:
+            raise RuntimeError("the exporter failed") from error
+        raise error
+
+    monkeypatch.setattr(executor, "BREAK_EVEN", 0)
+    with monkeypatch.context() as failing:
+        failing.setattr(torch.onnx, "export", fail)
+        runs = StageExecutor(make_stages(), torch.rand(4, 3, 16, 16), cache=tmp_path)
+        runs.expect(1)
+        assert runs.reason.startswith("torch: the stages cannot be exported to ONNX: ")
+    assert not list(tmp_path.glob("*.refused"))
+    runs = StageExecutor(make_stages(), torch.rand(4, 3, 16, 16), cache=tmp_path)
+    runs.expect(1)
+    assert runs.name == "ONNX Runtime", runs.reason
+
+
+def test_a_graph_that_does_not_fit_into_memory_now_stays(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 4398046511104")
+
+    stored = next(exported.glob("*.onnx"))
+    path = tmp_path / stored.name
+    path.write_bytes(stored.read_bytes())
+    monkeypatch.setattr(onnx_stages.OnnxStages, "__call__", fail)
+    runs = StageExecutor(make_stages(), torch.rand(4, 3, 16, 16), cache=tmp_path)
+    runs.expect(1)
+    assert runs.name == "torch"
+    assert path.read_bytes() == stored.read_bytes()
+    assert not list(tmp_path.glob("*.refused"))
+
+
+@pytest.mark.parametrize("refused", ["onnxscript 0.0.1, onnxruntime 0.0.1\nno operator", "no operator"])
+def test_an_export_that_other_versions_refused_is_tried_again(
+    exported: Path, tmp_path: Path, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / next(exported.glob("*.onnx")).name).with_suffix(".refused").write_text(refused)
+    monkeypatch.setattr(executor, "BREAK_EVEN", 0)
+    runs = StageExecutor(make_stages(), torch.rand(4, 3, 16, 16), cache=tmp_path)
+    runs.expect(1)
+    assert runs.name == "ONNX Runtime", runs.reason
 
 
 def test_a_graph_that_computes_something_else_is_refused(

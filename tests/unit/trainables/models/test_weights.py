@@ -3,11 +3,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torchvision import models
 
 from trainables.common.errors import WeightsError
 from trainables.models.registry import backbone_named
-from trainables.models.weights import build_stages, find_weights, take_inventory, weights_text
+from trainables.models.weights import (
+    Inventory,
+    build_stages,
+    find_weights,
+    take_inventory,
+    weights_text,
+)
+from trainables.models.weights_folder import with_nets_of_folder
 
 SHUFFLED = ("running_mean", "running_var", "weight", "bias")
 
@@ -95,6 +103,15 @@ def test_a_file_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
     found = find_weights("vgg16", weights_dir=tmp_path, may_download=False)
     with pytest.raises(WeightsError, match=r"vgg16.pt cannot be read as a state dict"):
         build_stages(backbone_named("vgg16"), channels=3, weights=found)
+
+
+def test_a_file_without_the_order_of_its_layers_is_named(tmp_path: Path) -> None:
+    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "vgg16.safetensors")
+    reason = r"vgg16\.safetensors is not taken: a \.safetensors file does not keep the order of its layers"
+    with pytest.raises(WeightsError, match=reason):
+        find_weights("vgg16", weights_dir=tmp_path, may_download=False)
+    left_out = with_nets_of_folder(Inventory({"vgg16": None}, {}), tmp_path).left_out
+    assert left_out["vgg16.safetensors"].endswith("; save its state dict as vgg16.pt")
 
 
 def test_what_is_missing_is_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from trainables.config.trial_config import decode
 from trainables.training import cost_probe
 from trainables.training.cost_probe import measure_crowding, measure_epoch, measure_step
+from trainables.training.folds import Folds
 
 CPU = torch.device("cpu")
 
@@ -57,6 +59,31 @@ def test_a_head_below_an_adapted_backbone_is_priced_by_itself() -> None:
     cost = measure_epoch(config, (1280,), folds=np.arange(24) % 3, prediction_views=1, device=CPU)
     assert cost.seconds > 0
     assert cost.parameters == 1280 * 8 + 8 + 8 + 1
+
+
+def out_of_memory(mode: str) -> Callable[..., Folds]:
+    """Folds that find no memory in one mode, with torch's words on a CPU."""
+
+    def built(*arguments: Any, **settings: Any) -> Folds:
+        if settings["mode"] == mode:
+            torch.empty(2**50, dtype=torch.uint8)
+        return Folds(*arguments, **settings)
+
+    return built
+
+
+@pytest.mark.parametrize("mode", ["fused", "sequential"])
+def test_models_that_do_not_fit_beside_each_other_are_timed_one_after_the_other(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = decode({"model.backbone": "efficientnet_lite0", "model.head.hidden": "8"})
+    monkeypatch.setattr(cost_probe, "Folds", out_of_memory(mode))
+    asked: dict[str, Any] = {"folds": np.arange(24) % 3, "prediction_views": 1, "device": CPU}
+    if mode == "fused":
+        assert measure_epoch(config, (1280,), **asked).parameters == 1280 * 8 + 8 + 8 + 1
+    else:
+        with pytest.raises(RuntimeError, match="Cannot allocate memory"):
+            measure_epoch(config, (1280,), **asked)
 
 
 def test_a_step_of_stages_is_timed_on_single_images_for_pairs_too() -> None:

@@ -26,6 +26,7 @@ from trainables.config.tasks import task_named
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set
 from trainables.data.sources import load_patch_set
+from trainables.data.split_record import TRAINING
 from trainables.data.splits import make_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.estimators.estimator import Rows
@@ -33,9 +34,10 @@ from trainables.estimators.fitted import FittedEstimator
 from trainables.estimators.registry import ESTIMATORS
 from trainables.features.loading import open_features
 from trainables.models.weights import find_weights
+from trainables.runtime.checkpoint import packed_checkpoint
 from trainables.runtime.fill_limit import FillLimit
 from trainables.runtime.trial_runtime import TrialRuntime
-from trainables.training.folds import NanLossError
+from trainables.training.folds import NanLossError, training_positions
 from trainables.validation import classical
 from trainables.validation.classical import ClassicalValidation, fit_estimator, predicted
 from trainables.validation.cross_validation import CrossValidation, TrialSnapshot
@@ -417,7 +419,7 @@ def test_weights_that_leave_the_numbers_are_reported_as_such(
         fitted(wisconsin, runtime, settings)
 
 
-def test_a_classical_trial_is_one_epoch_and_resumes_from_what_came_out(
+def test_a_classical_trial_is_one_epoch_and_an_interrupted_one_starts_again(
     wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:
     run = validation(wisconsin, runtime, {"classical.name": "tree"})
@@ -430,10 +432,34 @@ def test_a_classical_trial_is_one_epoch_and_resumes_from_what_came_out(
     assert report.scalars["auc/validation"] == pytest.approx(report.value)
     assert report.scalars["fold_2/loss_validation"] > 0
     again = validation(wisconsin, runtime, {"classical.name": "tree"})
+    assert packed_checkpoint(run.state())
     again.load_state(run.state())
-    assert again.is_over
+    assert not again.is_over
+    again.epoch()
     assert again.best is not None
     np.testing.assert_array_equal(again.best.probabilities, run.best.probabilities)
+
+
+def test_a_refit_takes_the_share_of_the_patients_that_the_trial_trains_on(
+    wisconsin: TrainingData, runtime: TrialRuntime
+) -> None:
+    settings = {"model.backbone": "table", "classical.name": "lda", "training.train_fraction": 0.25}
+    found = classical.refit_classical(decode(settings), wisconsin, runtime, epochs=1, seeds=1, seed=0)
+    everyone = np.full(len(wisconsin.rows), TRAINING)
+    kept = training_positions(everyone, wisconsin.groups, 0, share=0.25)
+    assert found.images == len(kept) < len(wisconsin.rows) / 3
+    alone = replace(
+        wisconsin,
+        positions=wisconsin.positions[kept],
+        labels=wisconsin.labels[kept],
+        folds=wisconsin.folds[kept],
+        groups=wisconsin.groups[kept],
+    )
+    settings["training.train_fraction"] = 1.0
+    same = classical.refit_classical(decode(settings), alone, runtime, epochs=1, seeds=1, seed=0)
+    assert found.loss == pytest.approx(same.loss)
+    for name, array in found.weights[0].items():
+        np.testing.assert_allclose(array.numpy(), same.weights[0][name].numpy(), atol=1e-9)
 
 
 def test_a_head_on_all_rows_keeps_what_it_learned_for_each_seed(

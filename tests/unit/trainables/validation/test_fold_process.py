@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from isolated_folds import FROM_PIXELS, FROZEN, is_alive, material_of, place_in
 
 from trainables.config.trial_config import decode
@@ -86,6 +87,11 @@ def test_a_full_disk_in_a_process_is_a_full_disk_here(task: FoldTask, tmp_path: 
     assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
 
 
+def test_a_call_of_the_system_that_finds_no_memory_is_memory_that_does_not_suffice() -> None:
+    assert fold_process._failure(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))).kind == "memory"
+    assert fold_process._failure(OSError(errno.EIO, os.strerror(errno.EIO))).kind == "system"
+
+
 def test_an_error_in_a_process_comes_back_with_its_words(task: FoldTask) -> None:
     lost = dataclasses.replace(task, config=decode({**FROZEN, "model.weights": "start"}))
     with pytest.raises(FoldProcessError, match=r"fold 2: (.|\n)*needs a finished trial to start from"):
@@ -154,3 +160,13 @@ def test_images_stay_in_their_file_on_the_way_to_a_process(task: FoldTask) -> No
     np.testing.assert_array_equal(images, task.training_data.patch_set.images)
     part = task.training_data.patch_set.images[3:5]
     np.testing.assert_array_equal(pickle.loads(fold_process._dumped(part)), part)
+
+
+def test_torchs_own_stream_goes_on_in_the_process_that_takes_a_fold_over(task: FoldTask) -> None:
+    first = fold_process._OpenFold(task)
+    loss = first.epoch().loss
+    torch.rand(7)  # as layers do that draw from torch's own stream
+    first.write_state()
+    expected = torch.rand(3)
+    fold_process._OpenFold(dataclasses.replace(task, losses=(loss,)))
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)

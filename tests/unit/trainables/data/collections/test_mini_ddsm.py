@@ -42,7 +42,7 @@ def test_every_film_is_whole_and_is_made_ready_as_a_mammogram(tmp_path: Path, re
     assert boxes == [[0, 0, SIZE[1], SIZE[0]]] * 6
     ready = prepare_set("ddsm", root, tmp_path / "ready", regions=regions).prepared
     assert ready.facts["settings"]["steps"] is not None
-    assert ready.images.shape == (6, 299, 299)
+    assert ready.images.shape == (6, 1024, 832)
     shares = [width / SIZE[1] for width in ready.table["box_width"]]
     assert max(shares) - min(shares) < 0.1
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainables.data.mammogram import preparation as module
-from trainables.data.mammogram.preparation import Preparation, PreparationError, prepare
+from trainables.data.mammogram.preparation import (
+    Preparation,
+    PreparationError,
+    Rectangle,
+    map_rectangle,
+    prepare,
+)
 
 HEIGHT, WIDTH = 400, 300
 
@@ -132,6 +138,32 @@ def test_a_box_follows_its_pixels(
     rest = done.pixels.copy()
     rest[max(0, top - 2) : top + height + 2, max(0, left - 2) : left + width + 2] = 0
     assert rest.max() < 0.9 * 4095
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    left=st.integers(0, 300),
+    width=st.integers(1, 200),
+    more=st.integers(1, 200),
+    scale=st.floats(0.1, 2.0),
+    is_flipped=st.booleans(),
+)
+def test_rectangles_that_touch_touch_where_they_are_mapped_to(
+    left: int, width: int, more: int, scale: float, is_flipped: bool
+) -> None:
+    def mapped(left: int, width: int) -> Rectangle:
+        found = map_rectangle(
+            (left, 0, width, 1000),
+            kept=(0, 0, 800, 1000),
+            is_flipped=is_flipped,
+            scale=(scale, scale),
+            offset=(0, 10),
+            shape=(4000, 4000),
+        )
+        return found or (0, 0, 0, 0)
+
+    first, second, both = mapped(left, width), mapped(left + width, more), mapped(left, width + more)
+    assert first[2] + second[2] == both[2]
 
 
 def test_a_box_outside_of_what_was_kept_is_none() -> None:
