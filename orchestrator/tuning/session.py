@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.background import BackgroundConnection, Connector
 from cluster.connect import Connection, PlannedConnection, plan_connection
+from cluster.resources import WORKER_BYTES
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.reporting.setting_columns import setting_columns
@@ -408,10 +409,18 @@ def _resources(prepared: Prepared, connection: Connection, left: int) -> "Resour
 
     record, slots, machines = prepared.record, prepared.slots, connection.machines
     cpus_per_trial, is_measured = record.request.fewest_cpus, record.shares_gpus_as_measured
+    gpus, is_bounded = record.gpus_per_trial, record.request.memory_gb is not None
     if is_measured and machines:
-        slots = slots_for(record.request, 1 / SHARES, connection)  # the smallest share that trials get
+        gpus = 1 / SHARES  # the smallest share that trials get
+        slots = slots_for(record.request, gpus, connection)
     if record.request.cpus_per_trial is None:
-        cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
+        idle_free = idle_free_cpus(
+            machines,
+            at_once=min(slots, left),
+            gpus=gpus,
+            memory_bytes=WORKER_BYTES if is_bounded else 0,
+        )
+        cpus_per_trial = max(cpus_per_trial, idle_free)
     return Resources(
         cpus_per_trial,
         record.gpus_per_trial,
@@ -423,7 +432,7 @@ def _resources(prepared: Prepared, connection: Connection, left: int) -> "Resour
         shared_store=shared_folder(record.request),
         lends_features=len(machines) > 1 and _lends_features(record),
         fixed_backbones=frozenset(fixed_backbones()),
-        bounds_memory=record.request.memory_gb is not None,
+        bounds_memory=is_bounded,
     )
 
 

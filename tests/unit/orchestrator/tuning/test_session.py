@@ -19,10 +19,11 @@ from trainables.config.trial_config import decode
 from trainables.runtime.devices import kept_threads
 
 
-def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any) -> float:
+def cores_of_a_trial(*machines: Machine, slots: int, left: int, **options: Any) -> float:
     record = search_record(**options)
     prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type]  # resources need no study
-    connection = Connection("", True, machine.cpus, machine.gpus, 1, "", (machine,))
+    cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
+    connection = Connection("", True, cpus, gpus, len(machines), "", machines)
     return _resources(prepared, connection, left).cpus
 
 
@@ -32,6 +33,21 @@ def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any)
 )
 def test_trials_have_all_cores_among_them(cores: int, slots: int, left: int, of_a_trial: int) -> None:
     assert cores_of_a_trial(Machine(cores, 0, 0), slots=slots, left=left) == of_a_trial
+
+
+def test_trials_on_gpus_leave_cores_for_all_gpus_of_the_machines_that_have_some() -> None:
+    head, node = Machine(64, 0, 0), Machine(64, 8, 0)
+    whole = cores_of_a_trial(head, node, slots=8, left=24, gpus_per_trial=1.0)
+    assert whole == 8
+    shared = cores_of_a_trial(
+        Machine(8, 0, 0),
+        Machine(8, 1, 0),
+        slots=2,
+        left=24,
+        gpus_per_trial=0.5,
+        shares_gpus_as_measured=True,
+    )
+    assert shared == 1
 
 
 def test_what_the_user_says_wins() -> None:
