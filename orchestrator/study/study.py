@@ -100,7 +100,7 @@ class OptunaStudy:
             experience=Experience(method.tried, self._params_of, self._settings_of) if method.tried else None,
         )
         study.pruner = method.build_pruner()
-        self._turns = Turns(study, self.allowance)
+        self._turns = Turns(study, self.allowance, is_shared=bool(driver))
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
@@ -238,8 +238,12 @@ class OptunaStudy:
         return trial
 
     def has_points(self) -> bool:
-        """Tell whether a point to try first has not been handed out yet."""
-        return self._turns.has_points()
+        """Tell whether a point to try first has not been handed out yet, or is to be run again."""
+        return self._turns.has_points() or any("recipe" in own.user_attrs for own in self._orphans)
+
+    def has_interrupted(self) -> bool:
+        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
+        return bool(self._orphans)
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         """Return what is known of complete trials of other drivers that ended since the last call."""

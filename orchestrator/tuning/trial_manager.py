@@ -93,6 +93,7 @@ class TrialManager:
         self.terminated: Termination | None = None
         is_asked = search.request.terminator
         self._terminator = Terminator(objectives_of(search), ended) if is_asked else None
+        self._ended_last = max(ended, key=lambda own: (own.finished_at, own.number), default=None)
         if self._terminator is not None and (reason := reason_against(search)):
             self._terminator = None
             self.say(f"--terminator does nothing for this search: {reason}")
@@ -135,8 +136,14 @@ class TrialManager:
         return spec
 
     def on_search_start(self) -> None:
-        """Show the callbacks that the first trial is about to be handed out."""
+        """Show the callbacks that the first trial is about to be handed out, if any is.
+
+        A search that was killed when its trials had left little to gain only runs those again that were
+        running, as it would have ended otherwise.
+        """
         self._show(lambda callback: callback.on_search_start(self.run, self.search))
+        if self._ended_last is not None:
+            self._decide(self._ended_last.recipe)
 
     def on_worker_start(self, number: int) -> None:
         """Start the clock of a trial whose worker runs; until then it waited for resources."""
@@ -321,15 +328,15 @@ class TrialManager:
         return self._postponed.runs_alone(number)
 
     def _propose(self) -> TrialSpec | None:
-        if self._is_exhausted:
-            return None
         for _ in range(_INVALID_IN_A_ROW):
+            if self._is_exhausted:
+                return None
             try:
                 proposal = self.study.ask()
             except InvalidPointError as error:
                 self._refuse(error)
                 continue
-            self._is_exhausted = proposal is None
+            self._is_exhausted = proposal is None or (self.terminated is not None and not self._resumes())
             return proposal
         raise ConfigError(
             f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "
@@ -402,20 +409,32 @@ class TrialManager:
             self.weights.add(record)
 
     def _terminate_after(self, record: TrialRecord) -> None:
-        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
-        if self._terminator is None or self._is_exhausted:
+        if self._terminator is not None:
+            self._terminator.add(record)
+            self._decide(record.recipe)
+
+    def _decide(self, ended_last: str) -> None:
+        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends.
+
+        Args:
+            ended_last: Recipe of the trial that ended last.
+        """
+        if self._terminator is None or self.terminated is not None or self._is_exhausted:
             return
-        self._terminator.add(record)
         if isinstance(self.study, StoredStudy):
             for other in self.study.ended_elsewhere():
                 self._terminator.add(other)
             if self.study.has_points():
                 return
         waiting = [*(trial.spec for trial in self.running.values()), *self._postponed]
-        self.terminated = self._terminator.verdict([record.recipe, *(spec.recipe for spec in waiting)])
+        self.terminated = self._terminator.verdict([ended_last, *(spec.recipe for spec in waiting)])
         if self.terminated is not None:
-            self._is_exhausted = True
+            self._is_exhausted = not self._resumes()
             self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")
+
+    def _resumes(self) -> bool:
+        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
+        return isinstance(self.study, StoredStudy) and self.study.has_interrupted()
 
     def _added(self, record: TrialRecord) -> TrialRecord:
         """Write a first record; returns the one that counts, which the worker may have written before."""

@@ -123,6 +123,16 @@ def test_a_trial_whose_record_is_gone_is_tried_again_under_a_new_number(url: str
     assert (messages, third.has_more) == ((), False)
 
 
+def test_a_driver_sees_the_points_that_another_one_puts_in_the_queue_again(url: str) -> None:
+    one, two = driver_of(url, "one", points=POINTS[:1]), driver_of(url, "two")
+    spec = one.ask()
+    assert spec is not None
+    assert not two.has_points()
+    one.tell(ended(spec))
+    resumed(url, "one", {})  # whose record is gone
+    assert two.has_points()
+
+
 def test_a_study_that_knows_less_than_the_records_is_refused(url: str, tmp_path: Path) -> None:
     one = driver_of(url, "one")
     spec = one.ask()

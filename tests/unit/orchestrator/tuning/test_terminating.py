@@ -6,6 +6,7 @@ from pathlib import Path
 from list_study import Clock, ListStudy, complete, spec
 
 from orchestrator.study.terminator import FEWEST_TRIALS
+from orchestrator.study.trial_spec import InvalidPointError
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -79,3 +80,66 @@ def test_a_terminator_that_can_do_nothing_says_why(
         "--terminator does nothing for this search: it optimises 2 metrics, and a front of trials has no "
         "single gain"
     ]
+
+
+def interrupted(
+    folder: Path, search: SearchRecord, study: ListStudy, said: list[str], *, first: Sequence[int] = ()
+) -> TrialManager:
+    """A search that was killed when its records left little to gain, some of them of points to try first."""
+    before = terminating(folder, search, ListStudy(*map(spec, range(FEWEST_TRIALS))), [])
+    for _ in range(FEWEST_TRIALS):
+        before.next()
+    for number in range(FEWEST_TRIALS):
+        before.running[number].spec = spec(number, "first" if number in first else "")
+    end_alike(before, range(FEWEST_TRIALS))
+    lead = terminating(folder, search, study, said)
+    lead.on_search_start()
+    return lead
+
+
+def test_a_search_that_goes_on_starts_no_new_trial_where_its_records_leave_little_to_gain(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    said: list[str] = []
+    lead = interrupted(tmp_path, make_search(), ListStudy(spec(40)), said)
+    assert lead.terminated is not None
+    assert said == [f"no further trial starts after {FEWEST_TRIALS}: {lead.terminated.message}"]
+    assert lead.is_over
+    assert lead.next() is None
+
+
+def test_trials_that_were_running_are_run_again_although_no_further_one_starts(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    study = ListStudy(spec(40), interrupted=[spec(30), spec(31)])
+    lead = interrupted(tmp_path, make_search(), study, [])
+    assert lead.terminated is not None
+    again = [lead.next(), lead.next()]
+    assert [own.number for own in again if own is not None] == [30, 31]
+    assert (lead.next(), lead.is_over) == (None, False)
+    end_alike(lead, [30, 31])
+    assert lead.is_over
+
+
+def test_a_point_to_try_first_that_is_run_again_is_waited_for(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    study = ListStudy(*map(spec, range(40, 45)), interrupted=[spec(30, "first")])
+    lead = interrupted(tmp_path, make_search(), study, [])
+    assert lead.terminated is None
+    for _ in range(2):
+        lead.next()
+    end_alike(lead, [30, 40])
+    assert lead.terminated is not None
+
+
+def test_a_point_that_cannot_run_is_followed_by_no_trial_where_nothing_is_to_gain(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    study = ListStudy(InvalidPointError(40, {}, "no such cut"), spec(41))
+    # The last record is that of a point to try first, after which nothing is decided yet.
+    lead = interrupted(tmp_path, make_search(), study, [], first=[FEWEST_TRIALS - 1])
+    assert lead.terminated is None
+    assert lead.next() is None
+    assert lead.terminated is not None
+    assert lead.is_over
