@@ -254,16 +254,15 @@ class TrialManager:
         if failure.ends_worker and (why := self._losses.reason_to_go_on(number, is_taken=False)):
             self._run_again(number, failure.cause, failure.reason, why[1])  # what passes is gone with it
             return
-        self._in_a_row += 1
-        again = self.run.resume_command
         if failure.is_disk_full:
             self._run_when_there_is_room(number, failure.reason)
             return
+        self._in_a_row += 1
         self._close(self.running[number].spec, "environment", failure.reason)
         if self._in_a_row >= _ENVIRONMENT_IN_A_ROW:
             self.stop(
                 f"{self._in_a_row} trials in a row could not run, and so would all others: {failure.reason}. "
-                f"Mend that, then go on with: {again}"
+                f"Mend that, then go on with: {self.run.resume_command}"
             )
 
     def on_waiting(self, number: int, reason: str) -> None:
