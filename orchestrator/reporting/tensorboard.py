@@ -262,7 +262,8 @@ class TensorBoardLog(Callback):
         """Start a new event file, because that of an interrupted session may end in half a record.
 
         If the event file begins with a session start, TensorBoard drops the epochs that a trial runs again,
-        in another session or in this one. It counts only a second session start as a restart, so the first file needs one, too.
+        in another session or in this one. It counts only a second session start as a restart, so the first
+        file needs one, too.
         """
         folder = self.folder / _trial_name(number, self.split)
         folder.mkdir(parents=True, exist_ok=True)
