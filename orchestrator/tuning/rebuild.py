@@ -22,7 +22,9 @@ from trainables.common.errors import OrchestrateError, SplitError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
 from trainables.data.patches import select_rows
+from trainables.data.repeated_splits import repeated_split
 from trainables.data.split_record import Split, read_split, write_split
+from trainables.data.units import with_units
 
 _DAMAGED: Final = "damaged"
 
@@ -64,8 +66,12 @@ def mend_split(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
 def _made_again(run: RunFolder, record: SearchRecord) -> Split:
     if record.outer is not None:
         raise RunError("it was cut by the nested search around it")
-    patch_set, request = run.patch_set(), record.request
-    rows = select_rows(patch_set, record.task_definition)
+    patch_set, request, task = run.patch_set(), record.request, record.task_definition
+    rows = select_rows(patch_set, task)
+    if record.repeat is not None:
+        search = RunFolder(run.path.parents[1])  # wherever both were copied to
+        units = with_units(patch_set, rows, request.unit, task)
+        return repeated_split(units, read_split(search.split_file), task, repeat=record.repeat.repeat)
     sources = find_sources(request, patch_set, rows)
     return split_images(request, patch_set, rows, sources=sources)
 
