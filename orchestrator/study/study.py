@@ -31,7 +31,7 @@ from orchestrator.study.pruner import FOLD_VALUES, is_reference
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
-from orchestrator.study.trial_spec import EXPERIENCE, InvalidPointError, TrialSpec
+from orchestrator.study.trial_spec import EXPERIENCE, InvalidPointError, TrialSpec, is_first_point
 from orchestrator.study.turns import Turns
 from orchestrator.study.unrepeated import KNOWN, PointTrial
 from results.run.records import TrialRecord
@@ -239,7 +239,8 @@ class OptunaStudy:
 
     def has_points(self) -> bool:
         """Tell whether a point to try first has not been handed out yet, or is to be run again."""
-        return self._turns.has_points() or any("recipe" in own.user_attrs for own in self._orphans)
+        again = (own.user_attrs.get("recipe", "") for own in self._orphans)
+        return self._turns.has_points() or any(map(is_first_point, again))
 
     def has_interrupted(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""

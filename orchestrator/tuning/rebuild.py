@@ -94,22 +94,30 @@ def _proof(run: RunFolder, record: SearchRecord, split: Split) -> str | None:
 
 
 def read_points(run: RunFolder, record: SearchRecord, notify: Notify) -> Sequence[InitialPoint]:
-    """Return the points that a search tries first; a damaged file is made again from the study.
+    """Return the points that a search tries first; a file that is damaged or gone is made from the study.
 
     Raises:
         RunError: If the file is damaged, and so is the study.
     """
+    fault: RunError | None = None
     try:
-        return read_initial_points(run)
+        found = _read_points(run)
     except RunError as error:
-        points = _points_of_study(run, record)
-        if points is None:
-            raise RunError(f"{error}; {run.study_file.name} does not hold them either") from error
-    aside = set_aside(run.initial_points_file, _DAMAGED)
+        found, fault = None, error
+    if found is not None:
+        return found
+    points = _points_of_study(run, record)
+    if fault is None:
+        if not points:  # an earlier version wrote no file
+            return ()
+        said = "gone: made again from the study"
+    elif points is None:
+        raise RunError(f"{fault}; {run.study_file.name} does not hold them either") from fault
+    else:
+        aside = set_aside(run.initial_points_file, _DAMAGED)
+        said = f"damaged: made again from the study; what was there is {aside.name}"
     write_initial_points(run, points)
-    notify(
-        f"{run.initial_points_file} was damaged: made again from the study; what was there is {aside.name}"
-    )
+    notify(f"{run.initial_points_file} was {said}")
     return points
 
 
@@ -128,11 +136,11 @@ def _points_of_study(run: RunFolder, record: SearchRecord) -> list[InitialPoint]
     return points
 
 
-def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
-    """Return the points that a search tries first; a run of an earlier version did not write them.
+def _read_points(run: RunFolder) -> list[InitialPoint] | None:
+    """The points in the file; None if it is gone.
 
     Raises:
-        RunError: If the file is damaged.
+        RunError: If it is damaged.
     """
     path = run.initial_points_file
     try:
@@ -141,7 +149,7 @@ def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
             for point in json.loads(path.read_bytes())
         ]
     except FileNotFoundError:
-        return ()
+        return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
             f"{path} is damaged ({error}); remove it to go on without the points that have not run yet"
