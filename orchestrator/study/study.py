@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -43,6 +43,8 @@ from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
+
+_ALONE: Final = "alone"  # attribute of a trial that ran out of memory beside others
 
 
 class MissingStudyError(ConfigError):
@@ -228,6 +230,7 @@ class OptunaStudy:
             dict(trial.params),
             trial.user_attrs.get("recipe") or (EXPERIENCE if sampler_attr(trial, KNOWN) else ""),
             compared_at=self._comparisons(config.training.epochs),
+            is_alone=bool(trial.user_attrs.get(_ALONE)),
         )
 
     def _asked(self) -> optuna.Trial | None:
@@ -241,6 +244,10 @@ class OptunaStudy:
         """Tell whether a point to try first has not been handed out yet, or is to be run again."""
         again = (own.user_attrs.get("recipe", "") for own in self._orphans)
         return self._turns.has_points() or any(map(is_first_point, again))
+
+    def note_alone(self, number: int) -> None:
+        """Note that a running trial must run alone, also if the search is interrupted before it does."""
+        self._running[number].set_user_attr(_ALONE, True)
 
     def has_interrupted(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""

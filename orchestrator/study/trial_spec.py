@@ -121,6 +121,10 @@ class StoredStudy(Protocol):
         """Tell whether a point to try first has not been handed out yet."""
         ...
 
+    def note_alone(self, number: int) -> None:
+        """Note that a running trial must run alone, also if the search is interrupted before it does."""
+        ...
+
     def has_interrupted(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""
         ...

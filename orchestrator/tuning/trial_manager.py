@@ -327,20 +327,25 @@ class TrialManager:
         return self._postponed.runs_alone(number)
 
     def _propose(self) -> TrialSpec | None:
-        for _ in range(_INVALID_IN_A_ROW):
-            if self._is_exhausted:
-                return None
+        invalid = 0
+        while not self._is_exhausted:
             try:
                 proposal = self.study.ask()
             except InvalidPointError as error:
                 self._refuse(error)
+                invalid += 1
+                if invalid == _INVALID_IN_A_ROW:
+                    raise ConfigError(
+                        f"the space proposed {invalid} points in a row that cannot run; hold fewer settings "
+                        "by --set, or let the space propose fewer combinations. The records in trials/ say "
+                        "what each lacks"
+                    ) from error
                 continue
             self._is_exhausted = proposal is None or (self.terminated is not None and not self._resumes())
-            return proposal
-        raise ConfigError(
-            f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "
-            "--set, or let the space propose fewer combinations. The records in trials/ say what each lacks"
-        )
+            if proposal is None or not proposal.is_alone:
+                return proposal
+            self._postponed.run_alone(proposal)  # the search was interrupted before it did
+        return None
 
     def _run_again(self, number: int, cause: Cause, what: str, how: str) -> None:
         spec = self.running.pop(number).spec
@@ -352,6 +357,8 @@ class TrialManager:
         self.running.pop(spec.number)
         self._worker_is_free(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
+        if isinstance(self.study, StoredStudy):
+            self.study.note_alone(spec.number)
         self._postponed.run_alone(spec)
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 

@@ -21,7 +21,7 @@ class ListStudy:
 
     def __init__(self, *specs: TrialSpec | Exception, interrupted: Sequence[TrialSpec] = ()) -> None:
         self.left, self.told, self.pruned = list(specs), [], set[int]()
-        self.interrupted = list(interrupted)
+        self.interrupted, self.alone = list(interrupted), set[int]()
         self.patience = Patience()
 
     def ask(self) -> TrialSpec | None:
@@ -40,6 +40,9 @@ class ListStudy:
             for own in (*self.interrupted, *self.left)
             if isinstance(own, TrialSpec)
         )
+
+    def note_alone(self, number: int) -> None:
+        self.alone.add(number)
 
     def has_interrupted(self) -> bool:
         return bool(self.interrupted)

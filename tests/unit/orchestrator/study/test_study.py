@@ -142,6 +142,21 @@ def test_a_first_point_that_was_interrupted_still_waits_until_it_is_run_again(tm
     assert not resumed.has_interrupted()
 
 
+def test_a_trial_that_must_run_alone_is_known_as_such_when_the_search_goes_on(tmp_path: Path) -> None:
+    first = new_study(tmp_path / "study.log", trials=3)
+    specs = [first.ask(), first.ask()]
+    assert [own.is_alone for own in specs if own is not None] == [False, False]
+    first.note_alone(1)
+    resumed = new_study(tmp_path / "study.log", trials=3)
+    resumed.adopt({})
+    again = [resumed.ask(), resumed.ask(), resumed.ask()]
+    assert [(own.number, own.is_alone) for own in again if own is not None] == [
+        (0, False),
+        (1, True),
+        (2, False),
+    ]
+
+
 def test_a_trial_that_was_recorded_but_not_told_is_told_and_not_run_again(tmp_path: Path) -> None:
     new_study(tmp_path / "study.log", trials=1).ask()
     resumed = new_study(tmp_path / "study.log", trials=1)

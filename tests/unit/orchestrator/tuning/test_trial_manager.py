@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,26 @@ def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
     assert record is not None
     assert (record.state, record.value) == ("complete", 0.9)
     assert record.error == "ran out of memory beside other trials and was run again alone"
+    assert lead.is_over
+
+
+def test_a_trial_that_was_to_run_alone_does_so_when_the_search_goes_on(tmp_path: Path, manager: Lead) -> None:
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
+    lead.next()
+    lead.on_worker_lost(0, "out_of_memory", "no room")
+    assert study.alone == {0}
+    left = replace(spec(0), is_alone=True)  # as the study hands it out after an interrupt
+    lead = manager(tmp_path, ListStudy(spec(1), interrupted=[left]), Clock())
+    first = lead.next()
+    assert first is not None
+    assert (first.number, first.is_alone) == (1, False)
+    assert (lead.next(), lead.is_over) == (None, False)
+    lead.on_stop(1, "pruner")
+    again = lead.next()
+    assert again is not None
+    assert (again.number, again.is_alone) == (0, True)
+    lead.on_worker_lost(0, "out_of_memory", "no room")
     assert lead.is_over
 
 
