@@ -13,7 +13,8 @@ with a seed and folds of its own; the sealed test part stays sealed, and no
 feature is computed again. `orchestrate compare` then takes the repeats for
 trials that have them.
 
-What is finished is kept: interrupted repeats go on where they were.
+What is finished is kept: interrupted repeats go on where they were, and
+finalists that were lost to their machine are tried again.
 
 examples:
   orchestrate repeat latest

@@ -12,7 +12,7 @@ from orchestrator.nesting.inner_search import InnerSearch
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import scored_part
 from orchestrator.reporting.outer_events import write_outer_events
-from orchestrator.tuning.rebuild import read_initial_points
+from orchestrator.tuning.rebuild import read_points
 from orchestrator.tuning.reopen import checked_space
 from orchestrator.tuning.session import Begin, Surroundings, run_each
 from results.ensembles.build import build_ensembles
@@ -96,7 +96,7 @@ def run_nested_search(
     with run.exclusive():
         space = checked_space(run, search, surroundings.notify)
         ground = _ground(run, search, folds, trials)
-        points, task = read_initial_points(run), search.task_definition
+        points, task = read_points(run, search, surroundings.notify), search.task_definition
         inner = [
             InnerSearch(
                 run,

@@ -14,7 +14,7 @@ from typing import Final
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
 from orchestrator.preflight.preflight import slots_for
-from orchestrator.tuning.reopen import checked_space, reopen_search
+from orchestrator.tuning.reopen import RETRIED, checked_space, reopen_search
 from orchestrator.tuning.session import Begin, Surroundings, run_each
 from orchestrator.tuning.setup import Prepared, write_run
 from results.errors import RunError
@@ -58,6 +58,11 @@ class _Repeat:
         """True if it was begun before."""
         return self.run.search_file.is_file()
 
+    @property
+    def has_ended(self) -> bool:
+        """True if nothing is left to run: a finalist that was lost to its machine is tried again."""
+        return self.is_there and _has_ended(self.run, len(self.points))
+
     def begin(self, surroundings: Surroundings) -> Begin:
         """Return how it begins: anew, or where it was interrupted."""
         if not self.is_there:
@@ -80,7 +85,7 @@ def repeat_finalists(
     """Train the best trials of a search again, with other seeds and folds of the same patients.
 
     What is finished is kept: an interrupted call goes on where it was, and one whose result is there for the
-    same finalists returns it.
+    same finalists returns it. Finalists that were lost to their machine are tried again.
 
     Args:
         run: Run folder of the search.
@@ -101,7 +106,7 @@ def repeat_finalists(
     chosen = _finalists(run, search, finalists or DEFAULT_FINALISTS)
     numbers = tuple(record.number for record in chosen)
     known = readable_repeats(run)
-    if known is not None and (known.repeats, known.numbers) == (number, numbers):
+    if known is not None and (known.repeats, known.numbers) == (number, numbers) and _is_final(run, known):
         return known
     with run.exclusive():
         digests = _digests(run, numbers)
@@ -113,7 +118,7 @@ def repeat_finalists(
         result = Repeats(
             metric=search.metric,
             repeats=number,
-            trials=tuple(_scored(run, record, ends) for record in chosen),
+            trials=tuple(_scored(run, record, place, ends) for place, record in enumerate(chosen)),
             split=search.split_name,
             finished_at=datetime.now(UTC),
         )
@@ -166,6 +171,7 @@ def _repeats(
                 "keep_weights": 1,
             },
             recipes=tuple(point.recipe for point in points),
+            split_digest=cut.digest,
             repeat=place.model_copy(update={"repeat": repeat}),
         )
         yield _Repeat(run.repeat_run(repeat), record, cut, points, space)
@@ -196,7 +202,9 @@ def _check_is_of(one: _Repeat, trials: tuple[int, ...], digests: tuple[str, ...]
 
 def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) -> bool:
     """Run the repeats that are not finished; False if interrupted."""
-    waiting = [one for one in ends if not one.is_there or len(one.run.records()) < len(one.points)]
+    waiting = [one for one in ends if not one.has_ended]
+    if not waiting:
+        return True
 
     def begun() -> Iterator[Begin]:
         for one in waiting:
@@ -212,15 +220,33 @@ def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) 
         return not any(outcome.is_interrupted for outcome in outcomes)
 
 
-def _scored(run: RunFolder, record: TrialRecord, ends: list[_Repeat]) -> RepeatedTrial:
-    values = []
-    for one in ends:
-        place = one.record.repeat
-        own = one.run.record(place.trials.index(record.number)) if place else None
-        values.append(own.value if own is not None and own.state == "complete" else None)
+def _has_ended(repeat: RunFolder, trials: int) -> bool:
+    ended = [own for own in repeat.records() if own.state == "complete" or own.cause not in RETRIED]
+    return len(ended) >= trials
+
+
+def _is_final(run: RunFolder, known: Repeats) -> bool:
+    """Tell whether scores are those of the repeats as they are, and no finalist is to be tried again."""
+    for place, repeat in enumerate(map(run.repeat_run, range(1, known.repeats + 1))):
+        values = [one.values[place] for one in known.trials]
+        if None not in values or not repeat.search_file.is_file():
+            continue
+        now = [_value(repeat, trial) for trial in range(len(values))]
+        if not _has_ended(repeat, len(values)) or values != now:
+            return False
+    return True
+
+
+def _value(repeat: RunFolder, trial: int) -> float | None:
+    found = repeat.record(trial)
+    return found.value if found is not None and found.state == "complete" else None
+
+
+def _scored(run: RunFolder, record: TrialRecord, place: int, ends: list[_Repeat]) -> RepeatedTrial:
+    """Scores of a finalist, which has this place, from 0, among them."""
     return RepeatedTrial(
         trial=record.number,
         searched=record.value or 0.0,
-        values=tuple(values),
+        values=tuple(_value(one.run, place) for one in ends),
         predictions_digest=run.predictions_digest(record.number),
     )

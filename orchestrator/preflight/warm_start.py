@@ -184,6 +184,11 @@ def _grown_from(
         f"{'is' if len(known) == 1 else 'are'} here, too, and stay in their folds, whatever other options "
         f"say, so no model has seen what it is scored on; {sealed} of them were sealed and stay so; {new} new"
     )
+    if theirs is None:
+        said += (
+            ". Their images are gone from the store, so patients are known by their names alone: make sure "
+            "that none has another name here"
+        )
     if sealed and (opened := len(openings_of(run, split))):
         said += f". WARNING: their test part was opened {count_text(opened, 'time')}"
     return GrownFrom(split, known), said

@@ -69,6 +69,10 @@ class TensorBoardLog(Callback):
         """Write the scalars of an epoch."""
         self.epoch(number, epoch, scalars)
 
+    def on_trial_requeued(self, number: int, reason: str) -> None:
+        """Go on in a new file, so that TensorBoard drops the epochs that the trial runs again."""
+        self._files.pop(number, None)
+
     def on_trial_end(self, record: TrialRecord) -> None:
         """Write the hyperparameters with the final score."""
         try:
@@ -257,8 +261,9 @@ class TensorBoardLog(Callback):
     def _new_file(self, number: int, step: int) -> Path:
         """Start a new event file, because that of an interrupted session may end in half a record.
 
-        If the event file begins with a session start, TensorBoard drops the epochs that a resumed trial runs
-        again. It counts only a second session start as a restart, so the first file needs one, too.
+        If the event file begins with a session start, TensorBoard drops the epochs that a trial runs again,
+        in another session or in this one. It counts only a second session start as a restart, so the first
+        file needs one, too.
         """
         folder = self.folder / _trial_name(number, self.split)
         folder.mkdir(parents=True, exist_ok=True)

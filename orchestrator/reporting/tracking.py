@@ -93,7 +93,8 @@ class TrackingCallback(Callback):
             MachineError: If the tool has failed, once.
         """
         kept = {name: float(one) for name, one in scalars.items() if not name.startswith("fold_")}
-        self._curves[number][epoch] = kept
+        earlier = {own: curve for own, curve in self._curves[number].items() if own < epoch}
+        self._curves[number] = {**earlier, epoch: kept}  # a trial that is run again has epochs twice
         self._raise_failed()
 
     def on_trial_end(self, record: TrialRecord) -> None:

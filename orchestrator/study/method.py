@@ -14,7 +14,7 @@ from orchestrator.study.pruner import Pruner, PruningFacts
 from orchestrator.study.pruners import DEFAULT, NONE, default_pruner, pruner_named
 from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
 from orchestrator.study.samplers import sampler_named, sampler_names, samplers
-from orchestrator.study.unrepeated import Configure, UnrepeatedSampler
+from orchestrator.study.unrepeated import Configure, UnrepeatedSampler, configured
 from results.run.records import SearchRecord
 from results.run.search_request import SearchRequest
 from results.scores.ranking import Objectives, objectives_of
@@ -79,6 +79,7 @@ class SearchMethod:
             self.epochs,
             settings,
             search_seed=self.seed,
+            is_whole=lambda params: configured(configure, params) is not None,
         )
         made: BaseSampler = _made(self.sampler.build, facts, BaseSampler, f"--sampler {self.sampler.name}")
         if self.sampler.name not in sampler_names() or isinstance(made, FiniteSampler):

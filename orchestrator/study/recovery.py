@@ -100,7 +100,9 @@ class TrialSource:
 
 def _outcome(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
     """State, values and remarks of a trial, as `OptunaStudy.tell` would have left them."""
-    attributes = {"state": record.state, "cause": record.cause, "recipe": record.recipe or None}
+    attributes: dict[str, Any] = {"state": record.state, "cause": record.cause}
+    if is_first_point(record.recipe):  # by its settings others are known not to repeat it
+        attributes |= {"recipe": record.recipe, "settings": dict(record.config)}
     outcome = outcome_of(record, objectives)
     return {
         "user_attrs": {name: value for name, value in attributes.items() if value is not None},

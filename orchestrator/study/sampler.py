@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # names of samplers are listed without Optuna
     import optuna
@@ -29,6 +29,8 @@ class SamplingFacts:
         startup_trials: Number of trials to draw at random first.
         search_seed: Seed of the search, the same after a resume, for samplers whose draws depend on the
             number of the trial (`orchestrator.study.seeded`); None takes `seed`.
+        is_whole: Tells whether parameters make a point of the space, with none missing: those of a trial that
+            another search of the same study has just begun may be drawn in part.
     """
 
     seed: int
@@ -38,6 +40,7 @@ class SamplingFacts:
     settings: Callable[[], Mapping[str, "BaseDistribution"]]
     startup_trials: int = STARTUP_TRIALS
     search_seed: int | None = None
+    is_whole: Callable[[Mapping[str, Any]], bool] = lambda params: True
 
     @property
     def lasting_seed(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -31,7 +31,7 @@ from orchestrator.study.pruner import FOLD_VALUES, is_reference
 from orchestrator.study.sampler import FiniteSampler
 from orchestrator.study.shared import FOLDS, SharedTrials, StudyExistsError
 from orchestrator.study.storage import open_storage, what_was_said
-from orchestrator.study.trial_spec import EXPERIENCE, InvalidPointError, TrialSpec
+from orchestrator.study.trial_spec import EXPERIENCE, InvalidPointError, TrialSpec, is_first_point
 from orchestrator.study.turns import Turns
 from orchestrator.study.unrepeated import KNOWN, PointTrial
 from results.run.records import TrialRecord
@@ -43,6 +43,8 @@ from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
+
+_ALONE: Final = "alone"  # attribute of a trial that ran out of memory beside others
 
 
 class MissingStudyError(ConfigError):
@@ -100,7 +102,7 @@ class OptunaStudy:
             experience=Experience(method.tried, self._params_of, self._settings_of) if method.tried else None,
         )
         study.pruner = method.build_pruner()
-        self._turns = Turns(study, self.allowance)
+        self._turns = Turns(study, self.allowance, is_shared=bool(driver))
 
     def _settings(self) -> Mapping[str, BaseDistribution]:
         return settings_of(self.space, self.context, self.fixed_params)
@@ -228,6 +230,7 @@ class OptunaStudy:
             dict(trial.params),
             trial.user_attrs.get("recipe") or (EXPERIENCE if sampler_attr(trial, KNOWN) else ""),
             compared_at=self._comparisons(config.training.epochs),
+            is_alone=bool(trial.user_attrs.get(_ALONE)),
         )
 
     def _asked(self) -> optuna.Trial | None:
@@ -238,8 +241,17 @@ class OptunaStudy:
         return trial
 
     def has_points(self) -> bool:
-        """Tell whether a point to try first has not been handed out yet."""
-        return self._turns.has_points()
+        """Tell whether a point to try first has not been handed out yet, or is to be run again."""
+        again = (own.user_attrs.get("recipe", "") for own in self._orphans)
+        return self._turns.has_points() or any(map(is_first_point, again))
+
+    def note_alone(self, number: int) -> None:
+        """Note that a running trial must run alone, also if the search is interrupted before it does."""
+        self._running[number].set_user_attr(_ALONE, True)
+
+    def has_interrupted(self) -> bool:
+        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
+        return bool(self._orphans)
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         """Return what is known of complete trials of other drivers that ended since the last call."""

@@ -121,6 +121,14 @@ class StoredStudy(Protocol):
         """Tell whether a point to try first has not been handed out yet."""
         ...
 
+    def note_alone(self, number: int) -> None:
+        """Note that a running trial must run alone, also if the search is interrupted before it does."""
+        ...
+
+    def has_interrupted(self) -> bool:
+        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
+        ...
+
     def ended_elsewhere(self) -> Sequence[TrialRecord]:
         """Return what is known of complete trials of other searches that ended since the last call."""
         ...

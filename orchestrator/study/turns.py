@@ -26,10 +26,11 @@ class Turns:
     Args:
         study: The study, which has its sampler.
         allowance: What a trial may cost.
+        is_shared: Other searches may put points in the queue.
     """
 
-    def __init__(self, study: optuna.Study, allowance: Allowance) -> None:
-        self._study, self._allowance = study, allowance
+    def __init__(self, study: optuna.Study, allowance: Allowance, *, is_shared: bool = False) -> None:
+        self._study, self._allowance, self._is_shared = study, allowance, is_shared
         self._has_queue = True
         self._knows_enough = False
         self._brief = 0  # proposals that had to be brief since the last trial that was not
@@ -83,7 +84,7 @@ class Turns:
         if not self._has_queue:
             return []
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        self._has_queue = bool(waiting)
+        self._has_queue = bool(waiting) or self._is_shared
         return waiting
 
     def _is_time_for_brief_ones(self) -> bool:

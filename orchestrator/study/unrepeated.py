@@ -244,8 +244,7 @@ class UnrepeatedSampler(BaseSampler):
                 self._models.add(model_of(decode(trial.user_attrs["settings"])))
             config = None
             if trial.state is not TrialState.FAIL:  # its machine failed, not the model
-                with contextlib.suppress(Exception):  # values are missing: another process still draws them
-                    config = self._configure(PointTrial(_drawn_before(trial.params, _missing), trial.number))
+                config = configured(self._configure, trial.params, trial.number)
             if config is not None:
                 self._models.add(model_of(config))
                 self._allowance.hand_out(config)
@@ -254,6 +253,19 @@ class UnrepeatedSampler(BaseSampler):
         while self._known in self._later:
             self._later.remove(self._known)
             self._known += 1
+
+
+def configured(configure: Configure, params: Mapping[str, Any], number: int = 0) -> TrialConfig | None:
+    """Return the configuration of parameters; None if some are missing, or the point cannot run.
+
+    Args:
+        configure: Asks the space for a point and returns its configuration.
+        params: Setting -> value; those of a trial that another process still draws may be incomplete.
+        number: Number of the trial.
+    """
+    with contextlib.suppress(Exception):  # the space may be the user's own
+        return configure(PointTrial(_drawn_before(params, _missing), number))
+    return None
 
 
 def _drawn_before(values: Mapping[str, Any], otherwise: Draw) -> Draw:

@@ -84,22 +84,33 @@ class ResourceRequest:
         return math.floor(min(fits, default=0.0) + 1e-9)
 
 
-def idle_free_cpus(machines: Sequence[Machine], *, at_once: int) -> int:
+def idle_free_cpus(
+    machines: Sequence[Machine], *, at_once: int, gpus: float = 0.0, memory_bytes: int = 0
+) -> int:
     """Return the number of cores that each of a few trials may use so that none of them idles.
 
-    The number holds for a whole search: workers are used again only while trials ask for the same.
+    The number holds for a whole search: workers are used again only while trials ask for the same. It leaves
+    room for all the trials that run at once: a GPU without a core would idle.
 
     Args:
         machines: Machines of the cluster; may be none.
-        at_once: Number of trials that ever run at the same time, at least 1; they spread evenly.
+        at_once: Number of trials that ever run at the same time, at least 1; they spread evenly over the
+            machines that can hold one.
+        gpus: Number of GPUs of a trial, or a share below 1; 0 for none.
+        memory_bytes: Bytes of memory of a trial; 0 if memory is not counted.
 
     >>> idle_free_cpus([Machine(8, 0, 0)], at_once=3), idle_free_cpus([Machine(8, 0, 0)], at_once=8)
     (2, 1)
+    >>> idle_free_cpus([Machine(64, 0, 0), Machine(64, 8, 0)], at_once=8, gpus=1.0)
+    8
     """
-    working = _working(machines)
-    fewest = min((machine.cpus for machine in working), default=1.0)
-    on_one_machine = math.ceil(at_once / max(1, len(working)))
-    return max(1, math.floor(fewest / on_one_machine))
+    asked = {"cpus_per_trial": 1.0, "gpus_per_trial": gpus, "memory_per_trial": memory_bytes}
+    most = [slots_on((machine,), **asked) for machine in machines]  # type: ignore[arg-type]
+    held = 1  # by each machine, or as many as it can hold
+    while held < max(most, default=0) and sum(min(own, held) for own in most) < at_once:
+        held += 1
+    shares = [one.cpus / min(own, held) for one, own in zip(machines, most, strict=True) if own > 0]
+    return max(1, math.floor(min(shares, default=1.0)))
 
 
 def report_seconds(slots: int) -> float:

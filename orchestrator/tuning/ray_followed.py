@@ -25,6 +25,9 @@ from trainables.common.text import count_text
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
 _CLUSTER_SECONDS: Final = 5.0  # between two looks at the machines of the cluster, and of a worker at its own
+_ALONE_SECONDS: Final = (
+    60.0  # that a trial which must run alone waits without a word; a worker starts in less
+)
 _ASKING_SECONDS: Final = 0.25  # for proposals in a row, before workers get what has been proposed
 
 
@@ -136,6 +139,23 @@ class FollowedWorkers(NotPickled, tune.Callback):
             state.manager.say(
                 f"{who} for a machine with {size}: those of the cluster are smaller, or could not run it. "
                 "Let one join, or stop the search and resume it later"
+            )
+        self._name_those_held_up()
+
+    def _name_those_held_up(self) -> None:
+        """Say which trials must run alone on a machine of which something else takes a part."""
+        manager = self._state.manager
+        for number, request in self._state.waiting.items():
+            trial = manager.running.get(number)
+            if number in self._named or trial is None or not trial.spec.is_alone:
+                continue
+            if manager.clock() - trial.started_at < _ALONE_SECONDS:
+                continue
+            self._named.add(number)
+            manager.say(
+                f"trial {number}, which ran out of memory, waits for a machine with "
+                f"{count_text(request.cpus, 'CPU')} and {count_text(request.gpus, 'GPU')} to itself, and "
+                "something else takes a part of it: it starts once that has ended"
             )
 
     def _share_idle_workers(self) -> None:

@@ -22,7 +22,9 @@ from trainables.common.errors import OrchestrateError, SplitError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
 from trainables.data.patches import select_rows
+from trainables.data.repeated_splits import repeated_split
 from trainables.data.split_record import Split, read_split, write_split
+from trainables.data.units import with_units
 
 _DAMAGED: Final = "damaged"
 
@@ -64,8 +66,12 @@ def mend_split(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
 def _made_again(run: RunFolder, record: SearchRecord) -> Split:
     if record.outer is not None:
         raise RunError("it was cut by the nested search around it")
-    patch_set, request = run.patch_set(), record.request
-    rows = select_rows(patch_set, record.task_definition)
+    patch_set, request, task = run.patch_set(), record.request, record.task_definition
+    rows = select_rows(patch_set, task)
+    if record.repeat is not None:
+        search = RunFolder(run.path.parents[1])  # wherever both were copied to
+        units = with_units(patch_set, rows, request.unit, task)
+        return repeated_split(units, read_split(search.split_file), task, repeat=record.repeat.repeat)
     sources = find_sources(request, patch_set, rows)
     return split_images(request, patch_set, rows, sources=sources)
 
@@ -88,22 +94,30 @@ def _proof(run: RunFolder, record: SearchRecord, split: Split) -> str | None:
 
 
 def read_points(run: RunFolder, record: SearchRecord, notify: Notify) -> Sequence[InitialPoint]:
-    """Return the points that a search tries first; a damaged file is made again from the study.
+    """Return the points that a search tries first; a file that is damaged or gone is made from the study.
 
     Raises:
         RunError: If the file is damaged, and so is the study.
     """
+    fault: RunError | None = None
     try:
-        return read_initial_points(run)
+        found = _read_points(run)
     except RunError as error:
-        points = _points_of_study(run, record)
-        if points is None:
-            raise RunError(f"{error}; {run.study_file.name} does not hold them either") from error
-    aside = set_aside(run.initial_points_file, _DAMAGED)
+        found, fault = None, error
+    if found is not None:
+        return found
+    points = _points_of_study(run, record)
+    if fault is None:
+        if not points:  # an earlier version wrote no file
+            return ()
+        said = "gone: made again from the study"
+    elif points is None:
+        raise RunError(f"{fault}; {run.study_file.name} does not hold them either") from fault
+    else:
+        aside = set_aside(run.initial_points_file, _DAMAGED)
+        said = f"damaged: made again from the study; what was there is {aside.name}"
     write_initial_points(run, points)
-    notify(
-        f"{run.initial_points_file} was damaged: made again from the study; what was there is {aside.name}"
-    )
+    notify(f"{run.initial_points_file} was {said}")
     return points
 
 
@@ -122,11 +136,11 @@ def _points_of_study(run: RunFolder, record: SearchRecord) -> list[InitialPoint]
     return points
 
 
-def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
-    """Return the points that a search tries first; a run of an earlier version did not write them.
+def _read_points(run: RunFolder) -> list[InitialPoint] | None:
+    """The points in the file; None if it is gone.
 
     Raises:
-        RunError: If the file is damaged.
+        RunError: If it is damaged.
     """
     path = run.initial_points_file
     try:
@@ -135,7 +149,7 @@ def read_initial_points(run: RunFolder) -> Sequence[InitialPoint]:
             for point in json.loads(path.read_bytes())
         ]
     except FileNotFoundError:
-        return ()
+        return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(
             f"{path} is damaged ({error}); remove it to go on without the points that have not run yet"

@@ -10,7 +10,7 @@ from cluster.background import Connector
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
-from orchestrator.study.method import method_of
+from orchestrator.study.method import SearchMethod, method_of
 from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.elsewhere import NOTHING_SAID, SaidPlaces, check_study_storage
@@ -116,29 +116,10 @@ def reopen_search(
     for message in (*_other_versions(record), *_other_experience(record)):
         notify(message)
     space = checked_space(run, record, notify, options)
-    method = method_of(record)
-    again = Counter[str]()
-    again["with damaged files"] = _set_damaged_aside(run, notify)
-    _let_damaged_weights_go(run, notify)
-    for cause, count in _set_failed_aside(run, options.retry).items():
-        again[f"that failed ({cause})"] = count
-    _let_go_of_what_is_outdated(run, notify)
-    place = study_place(run, record)
-    recovery = _recovered(run, record, space, place, notify)
-    again["whose record is gone"] = recovery.run_again - again.total()
-    for message in recovery.messages:
-        notify(message)
-    context = SpaceContext.model_validate(record.space_context)
-    study = OptunaStudy(
-        recovery.study,
-        space,
-        context,
-        record.request.fixed_params,
-        method,
-        driver=record.driver,
-        patience=place.patience,
-        allowance=allowance_of(record, read_split(run.split_file)),
-    )
+    method = method_of(record)  # which raises before anything is changed
+    again = _set_aside(run, options, notify)
+    study, run_again = _reopened_study(run, record, space, method, notify)
+    again["whose record is gone"] = run_again - again.total()
     records = {trial.number: trial for trial in run.records()}
     for number, trial in records.items():
         if trial.cause != "environment":  # written by a worker that was ended just after its trial
@@ -152,6 +133,38 @@ def reopen_search(
     if record != before:
         run.write_search(record)
     return Prepared(run, record, study, slots)
+
+
+def _set_aside(run: RunFolder, options: ResumeOptions, notify: Notify) -> Counter[str]:
+    """Set aside what is damaged, failed or outdated; returns why trials are run again -> their number."""
+    again = Counter[str]()
+    again["with damaged files"] = _set_damaged_aside(run, notify)
+    _let_damaged_weights_go(run, notify)
+    for cause, count in _set_failed_aside(run, options.retry).items():
+        again[f"that failed ({cause})"] = count
+    _let_go_of_what_is_outdated(run, notify)
+    return again
+
+
+def _reopened_study(
+    run: RunFolder, record: SearchRecord, space: Space, method: SearchMethod, notify: Notify
+) -> tuple[OptunaStudy, int]:
+    """Open the study, brought up to date with the records; returns how many trials it runs again, too."""
+    place = study_place(run, record)
+    recovery = _recovered(run, record, space, place, notify)
+    for message in recovery.messages:
+        notify(message)
+    study = OptunaStudy(
+        recovery.study,
+        space,
+        SpaceContext.model_validate(record.space_context),
+        record.request.fixed_params,
+        method,
+        driver=record.driver,
+        patience=place.patience,
+        allowance=allowance_of(record, read_split(run.split_file)),
+    )
+    return study, recovery.run_again
 
 
 def checked_space(

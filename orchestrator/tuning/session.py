@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.background import BackgroundConnection, Connector
 from cluster.connect import Connection, PlannedConnection, plan_connection
+from cluster.resources import WORKER_BYTES
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.reporting.setting_columns import setting_columns
@@ -313,63 +314,92 @@ def _run_trials(
         lease: Claim of this process to the run folder; the search ends when another process takes it over.
         spent: Seconds of the time of the search that are gone already.
     """
-    from orchestrator.reporting.tensorboard import TensorBoardLog
-    from orchestrator.tuning.ray_backend import run_trials
-
     record, run = prepared.record, prepared.run
-    also = objectives_of(record).needed[1:]
-    log = TensorBoardLog(run.tensorboard, metric=record.metric, also=also, split=record.split_name)
     with surroundings.open_view(prepared) as view:
-        if surroundings.has_curves:
-            _begin_log(log, record, view.note)
-        manager = TrialManager(
-            run,
-            record,
-            prepared.study,
-            (view, *([log] if surroundings.has_curves else []), *surroundings.callbacks),
-            deadline=deadline_of(record, time.monotonic() - spent),
-            clock=time.monotonic,  # the wall clock may be set back meanwhile
-            say=view.note,
-        )
+        log = _begun_log(run, record, view.note) if surroundings.has_curves else None
+        callbacks = (view, *(() if log is None else (log,)), *surroundings.callbacks)
+        manager = _manager(prepared, callbacks, view.note, spent=spent)
         lease.when_taken(manager.stop)
-        manager.worker_time = prepared.worker_time
-        if manager.deadline is not None:
-            until = manager.deadline
-            prepared.study.allowance.begin(
-                lambda: until - time.monotonic(), lambda: prepared.worker_time.workers
-            )
         if record.recipes:
             view.note(f"first points: {', '.join(record.recipes)}")
-        left = prepared.study.left
         manager.on_search_start()
-        resources = _resources(prepared, connection, max(1, left))
-        prepared.worker_time.begin(prepared.slots, most=max(1, left))
-        began = datetime.now(UTC)
-        try:
-            if not manager.is_stopping:
-                run_trials(manager, run, resources, ends_process=surroundings.ends_process)
-                manager.show_ended()
-        finally:
-            prepared.worker_time.end()
-            _note_session(run, prepared.worker_time, began, view.note)
-            if surroundings.has_curves:
-                _log_time(log, prepared.worker_time.shares(), view.note)
-        if manager.terminated is not None:
-            run.write_search(record.model_copy(update={"terminated": manager.terminated}))
+        if not manager.is_over:
+            _run_session(manager, prepared, connection, log, ends_process=surroundings.ends_process)
         if manager.is_stopping:
             view.interrupted()
+            return True
+        if manager.terminated is not None:
+            run.write_search(record.model_copy(update={"terminated": manager.terminated}))
         elif prepared.study.left and prepared.study.is_exhausted:
             view.note(
                 f"{prepared.study.left} trials fewer than asked for: the space holds nothing else to try"
             )
-    return manager.is_stopping
+    return False
 
 
-def _begin_log(log: "TensorBoardLog", record: SearchRecord, notify: Notify) -> None:
+def _manager(
+    prepared: Prepared, callbacks: tuple[Callback, ...], notify: Notify, *, spent: float
+) -> TrialManager:
+    """The manager of the trials, which shares time and workers with the study.
+
+    Args:
+        prepared: The search.
+        callbacks: Callbacks for every event of a trial.
+        notify: Function called with messages for the user.
+        spent: Seconds of the time of the search that are gone already.
+    """
+    manager = TrialManager(
+        prepared.run,
+        prepared.record,
+        prepared.study,
+        callbacks,
+        deadline=deadline_of(prepared.record, time.monotonic() - spent),
+        clock=time.monotonic,  # the wall clock may be set back meanwhile
+        say=notify,
+    )
+    manager.worker_time = prepared.worker_time
+    if manager.deadline is not None:
+        until = manager.deadline
+        prepared.study.allowance.begin(lambda: until - time.monotonic(), lambda: prepared.worker_time.workers)
+    return manager
+
+
+def _run_session(
+    manager: TrialManager,
+    prepared: Prepared,
+    connection: Connection,
+    log: "TensorBoardLog | None",
+    *,
+    ends_process: bool,
+) -> None:
+    """Run trials until none is left or the user ends them, and note what the workers did meanwhile."""
+    from orchestrator.tuning.ray_backend import run_trials
+
+    run, left = prepared.run, max(1, prepared.study.left)
+    resources = _resources(prepared, connection, left)
+    prepared.worker_time.begin(prepared.slots, most=left)
+    began = datetime.now(UTC)
+    try:
+        run_trials(manager, run, resources, ends_process=ends_process)
+        manager.show_ended()
+    finally:
+        prepared.worker_time.end()
+        _note_session(run, prepared.worker_time, began, manager.say)
+        if log is not None:
+            _log_time(log, prepared.worker_time.shares(), manager.say)
+
+
+def _begun_log(run: RunFolder, record: SearchRecord, notify: Notify) -> "TensorBoardLog":
+    """What writes curves for TensorBoard, its table of settings written."""
+    from orchestrator.reporting.tensorboard import TensorBoardLog
+
+    also = objectives_of(record).needed[1:]
+    log = TensorBoardLog(run.tensorboard, metric=record.metric, also=also, split=record.split_name)
     try:
         log.write_experiment(setting_columns({"model.backbone": record.backbones}))
     except OSError as error:
         notify(f"TensorBoard will show no table of settings: {error}")
+    return log
 
 
 def _note_session(run: RunFolder, worker_time: WorkerTime, began: datetime, notify: Notify) -> None:
@@ -408,10 +438,18 @@ def _resources(prepared: Prepared, connection: Connection, left: int) -> "Resour
 
     record, slots, machines = prepared.record, prepared.slots, connection.machines
     cpus_per_trial, is_measured = record.request.fewest_cpus, record.shares_gpus_as_measured
+    gpus, is_bounded = record.gpus_per_trial, record.request.memory_gb is not None
     if is_measured and machines:
-        slots = slots_for(record.request, 1 / SHARES, connection)  # the smallest share that trials get
+        gpus = 1 / SHARES  # the smallest share that trials get
+        slots = slots_for(record.request, gpus, connection)
     if record.request.cpus_per_trial is None:
-        cpus_per_trial = max(cpus_per_trial, idle_free_cpus(machines, at_once=min(slots, left)))
+        idle_free = idle_free_cpus(
+            machines,
+            at_once=min(slots, left),
+            gpus=gpus,
+            memory_bytes=WORKER_BYTES if is_bounded else 0,
+        )
+        cpus_per_trial = max(cpus_per_trial, idle_free)
     return Resources(
         cpus_per_trial,
         record.gpus_per_trial,
@@ -423,7 +461,7 @@ def _resources(prepared: Prepared, connection: Connection, left: int) -> "Resour
         shared_store=shared_folder(record.request),
         lends_features=len(machines) > 1 and _lends_features(record),
         fixed_backbones=frozenset(fixed_backbones()),
-        bounds_memory=record.request.memory_gb is not None,
+        bounds_memory=is_bounded,
     )
 
 

@@ -93,6 +93,7 @@ class TrialManager:
         self.terminated: Termination | None = None
         is_asked = search.request.terminator
         self._terminator = Terminator(objectives_of(search), ended) if is_asked else None
+        self._ended_last = max(ended, key=lambda own: (own.finished_at, own.number), default=None)
         if self._terminator is not None and (reason := reason_against(search)):
             self._terminator = None
             self.say(f"--terminator does nothing for this search: {reason}")
@@ -135,8 +136,14 @@ class TrialManager:
         return spec
 
     def on_search_start(self) -> None:
-        """Show the callbacks that the first trial is about to be handed out."""
+        """Show the callbacks that the first trial is about to be handed out, if any is.
+
+        A search that was killed when its trials had left little to gain only runs those again that were
+        running, as it would have ended otherwise.
+        """
         self._show(lambda callback: callback.on_search_start(self.run, self.search))
+        if self._ended_last is not None:
+            self._decide(self._ended_last.recipe)
 
     def on_worker_start(self, number: int) -> None:
         """Start the clock of a trial whose worker runs; until then it waited for resources."""
@@ -247,16 +254,15 @@ class TrialManager:
         if failure.ends_worker and (why := self._losses.reason_to_go_on(number, is_taken=False)):
             self._run_again(number, failure.cause, failure.reason, why[1])  # what passes is gone with it
             return
-        self._in_a_row += 1
-        again = self.run.resume_command
         if failure.is_disk_full:
             self._run_when_there_is_room(number, failure.reason)
             return
+        self._in_a_row += 1
         self._close(self.running[number].spec, "environment", failure.reason)
         if self._in_a_row >= _ENVIRONMENT_IN_A_ROW:
             self.stop(
                 f"{self._in_a_row} trials in a row could not run, and so would all others: {failure.reason}. "
-                f"Mend that, then go on with: {again}"
+                f"Mend that, then go on with: {self.run.resume_command}"
             )
 
     def on_waiting(self, number: int, reason: str) -> None:
@@ -321,20 +327,25 @@ class TrialManager:
         return self._postponed.runs_alone(number)
 
     def _propose(self) -> TrialSpec | None:
-        if self._is_exhausted:
-            return None
-        for _ in range(_INVALID_IN_A_ROW):
+        invalid = 0
+        while not self._is_exhausted:
             try:
                 proposal = self.study.ask()
             except InvalidPointError as error:
                 self._refuse(error)
+                invalid += 1
+                if invalid == _INVALID_IN_A_ROW:
+                    raise ConfigError(
+                        f"the space proposed {invalid} points in a row that cannot run; hold fewer settings "
+                        "by --set, or let the space propose fewer combinations. The records in trials/ say "
+                        "what each lacks"
+                    ) from error
                 continue
-            self._is_exhausted = proposal is None
-            return proposal
-        raise ConfigError(
-            f"the space proposed {_INVALID_IN_A_ROW} points in a row that cannot run; hold fewer settings by "
-            "--set, or let the space propose fewer combinations. The records in trials/ say what each lacks"
-        )
+            self._is_exhausted = proposal is None or (self.terminated is not None and not self._resumes())
+            if proposal is None or not proposal.is_alone:
+                return proposal
+            self._postponed.run_alone(proposal)  # the search was interrupted before it did
+        return None
 
     def _run_again(self, number: int, cause: Cause, what: str, how: str) -> None:
         spec = self.running.pop(number).spec
@@ -346,6 +357,8 @@ class TrialManager:
         self.running.pop(spec.number)
         self._worker_is_free(spec.number)
         self.run.record_file(spec.number).unlink(missing_ok=True)  # it has not ended yet
+        if isinstance(self.study, StoredStudy):
+            self.study.note_alone(spec.number)
         self._postponed.run_alone(spec)
         self._say_postponed(spec.number, "it ran out of memory; it is run again alone, after the others")
 
@@ -402,20 +415,32 @@ class TrialManager:
             self.weights.add(record)
 
     def _terminate_after(self, record: TrialRecord) -> None:
-        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
-        if self._terminator is None or self._is_exhausted:
+        if self._terminator is not None:
+            self._terminator.add(record)
+            self._decide(record.recipe)
+
+    def _decide(self, ended_last: str) -> None:
+        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends.
+
+        Args:
+            ended_last: Recipe of the trial that ended last.
+        """
+        if self._terminator is None or self.terminated is not None or self._is_exhausted:
             return
-        self._terminator.add(record)
         if isinstance(self.study, StoredStudy):
             for other in self.study.ended_elsewhere():
                 self._terminator.add(other)
             if self.study.has_points():
                 return
         waiting = [*(trial.spec for trial in self.running.values()), *self._postponed]
-        self.terminated = self._terminator.verdict([record.recipe, *(spec.recipe for spec in waiting)])
+        self.terminated = self._terminator.verdict([ended_last, *(spec.recipe for spec in waiting)])
         if self.terminated is not None:
-            self._is_exhausted = True
+            self._is_exhausted = not self._resumes()
             self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")
+
+    def _resumes(self) -> bool:
+        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
+        return isinstance(self.study, StoredStudy) and self.study.has_interrupted()
 
     def _added(self, record: TrialRecord) -> TrialRecord:
         """Write a first record; returns the one that counts, which the worker may have written before."""

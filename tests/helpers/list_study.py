@@ -17,13 +17,16 @@ def spec(number: int, recipe: str = "") -> TrialSpec:
 
 
 class ListStudy:
-    """Hands out what it is given; an exception in the list is raised."""
+    """Hands out what it is given, first what was interrupted; an exception in the list is raised."""
 
-    def __init__(self, *specs: TrialSpec | Exception) -> None:
+    def __init__(self, *specs: TrialSpec | Exception, interrupted: Sequence[TrialSpec] = ()) -> None:
         self.left, self.told, self.pruned = list(specs), [], set[int]()
+        self.interrupted, self.alone = list(interrupted), set[int]()
         self.patience = Patience()
 
     def ask(self) -> TrialSpec | None:
+        if self.interrupted:
+            return self.interrupted.pop(0)
         if not self.left:
             return None
         proposal = self.left.pop(0)
@@ -32,7 +35,17 @@ class ListStudy:
         return proposal
 
     def has_points(self) -> bool:
-        return any(is_first_point(own.recipe) for own in self.left if isinstance(own, TrialSpec))
+        return any(
+            is_first_point(own.recipe)
+            for own in (*self.interrupted, *self.left)
+            if isinstance(own, TrialSpec)
+        )
+
+    def note_alone(self, number: int) -> None:
+        self.alone.add(number)
+
+    def has_interrupted(self) -> bool:
+        return bool(self.interrupted)
 
     def ended_elsewhere(self) -> list[TrialRecord]:
         return []

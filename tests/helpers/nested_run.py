@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from orchestrator.nesting.inner_search import InnerSearch
-from orchestrator.tuning.rebuild import read_initial_points
+from orchestrator.tuning.rebuild import read_points
 from results.run.run_folder import RunFolder
 from search_spaces.registry import space_for
 from trainables.config.trial_config import decode
@@ -61,7 +61,7 @@ def inner_searches(run: RunFolder, folds: int) -> list[InnerSearch]:
             folds,
             len(run.records()),
             inner_split(rows, split, task, outer, fold),
-            read_initial_points(run),
+            read_points(run, search, lambda message: None),
             space_for(task, None),
         )
         for fold in range(folds)

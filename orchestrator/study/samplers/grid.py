@@ -5,7 +5,7 @@ drawn, and a choice all of its own. The grid follows the conditions of the space
 values is drawn that still leads to a point which has not been tried. When none is left, the search is over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -82,10 +82,11 @@ class GridSampler(BaseSampler):
 
     Args:
         seed: Random seed of the order, the same after a resume.
+        is_whole: Tells whether parameters make a point; those of another search's trial may be drawn in part.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, is_whole: Callable[[Mapping[str, Any]], bool]) -> None:
+        self._seed, self._is_whole = seed, is_whole
         self._root = _Node()
         self._known: set[int] = set()  # trials whose points are in the tree
 
@@ -127,14 +128,13 @@ class GridSampler(BaseSampler):
     def _learn(self, study: optuna.Study, *, but: int) -> None:
         """Add the points of trials that were handed out since the last proposal."""
         for trial in study.get_trials(deepcopy=False):
-            if (
-                trial.number not in self._known
-                and trial.number != but
-                and trial.state is not TrialState.WAITING
-            ):
-                self._known.add(trial.number)
-                if trial.params:
-                    _close(self._root, trial.params, trial.distributions)
+            if trial.number in self._known or trial.number == but or trial.state is TrialState.WAITING:
+                continue
+            if not (trial.state.is_finished() or self._is_whole(trial.params)):
+                continue  # it is looked at again
+            self._known.add(trial.number)
+            if trial.params:
+                _close(self._root, trial.params, trial.distributions)
 
 
 def _follow(
@@ -176,7 +176,7 @@ def _are_numbers(*values: Any) -> bool:
 
 
 def _build(facts: SamplingFacts) -> optuna.samplers.BaseSampler:
-    return GridSampler(facts.lasting_seed)
+    return GridSampler(facts.lasting_seed, facts.is_whole)
 
 
 GRID = Sampler(

@@ -8,17 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simulated_run
+import space_context
 from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
 from simulated_trials import simulate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cluster.background import KnownConnection
+from cluster.connect import Connection
 from orchestrator import SearchRequest, open_run
 from orchestrator.cli.main import main
+from orchestrator.nesting import nested_search
 from orchestrator.nesting.nested_search import run_nested_search
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
 from orchestrator.request import check_request
-from orchestrator.tuning.session import Surroundings
+from orchestrator.study.method import method_of
+from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning.session import SearchOutcome, Surroundings
+from orchestrator.tuning.setup import Prepared, study_place
 from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import open_row_predictor
@@ -27,6 +34,8 @@ from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.outer_result import OuterResult, read_outer
 from results.scores.outer_table import sentences
+from search_spaces.enqueue import InitialPoint
+from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, SplitError
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import select_rows
@@ -70,6 +79,38 @@ def test_no_inner_search_sees_its_outer_fold_or_the_sealed_part(nested) -> None:
         seen = set(rows.groups[one.split.folds_of(rows) != TEST].tolist())
         assert seen
         assert not seen & set(rows.groups[sealed | (outer == one.fold - 1)].tolist())
+
+
+def test_inner_searches_try_the_first_points_of_a_search_whose_file_of_them_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_outer(tmp_path)
+    context = space_context.context(backbones=("intensity", "texture"))
+    search = run.search().model_copy(update={"space_context": context.model_dump(mode="json")})
+    run.write_search(search)
+    study = OptunaStudy(
+        study_place(run, search).open(is_new=True),
+        space_for(search.task_definition, None),
+        context,
+        {},
+        method_of(search),
+    )
+    study.enqueue([InitialPoint("ours", CONFIGS[0])])
+    begun: list[Prepared] = []
+
+    def run_each(searches, surroundings, *, request):
+        for begin in searches:
+            begun.append(begin.prepare(KnownConnection(Connection("", True, 1.0, 0.0, 1, ""))))
+            yield SearchOutcome(begun[-1].run, begun[-1].record, (), is_interrupted=True)
+
+    monkeypatch.setattr(nested_search, "run_each", run_each)
+    said = list[str]()
+    surroundings = replace(SURROUNDINGS, notify=said.append)
+    assert run_nested_search(run, surroundings, outer=FOLDS).is_interrupted
+    assert f"{run.initial_points_file} was gone: made again from the study" in said
+    first = begun[0].study.ask()
+    assert first is not None
+    assert first.recipe == "ours"
 
 
 def test_every_training_patient_is_in_one_outer_fold(nested) -> None:

@@ -1,6 +1,7 @@
 """Finalists that are trained again: their splits, their scores, what goes on, and what is refused."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from orchestrator.nesting.repeats import repeat_finalists
 from orchestrator.postprocessing.comparing import compare
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.request import check_request
-from orchestrator.tuning.rebuild import read_initial_points
+from orchestrator.tuning.rebuild import mend_split
 from orchestrator.tuning.session import SearchOutcome, Surroundings
 from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
@@ -48,9 +49,8 @@ def trained_here(searches, surroundings, *, request):
         run, search = prepared.run, prepared.record
         data = training_data_of(run.patch_set(), search.task_definition, read_split(run.split_file))
         place = TrialRuntime(Path(search.store), torch.device("cpu"), dict.fromkeys(search.backbones))
-        for number, point in enumerate(read_initial_points(run)):
-            config = point.configure({}, epochs=search.request.epochs)
-            finished_run.finish_trial(run, number, config, data, place)
+        while (spec := prepared.study.ask()) is not None:
+            finished_run.finish_trial(run, spec.number, spec.config, data, place)
         yield SearchOutcome(run, search, tuple(run.records()), is_interrupted=False)
 
 
@@ -116,6 +116,71 @@ def test_an_interrupted_repeat_is_no_result_and_only_what_is_missing_runs(
     assert repeat_finalists(run, SURROUNDINGS, repeats=3, finalists=2) is None
     assert len(begun) == 1
     assert read_repeats(run) == found
+
+
+@pytest.fixture
+def restored(repeated) -> Iterator[tuple[RunFolder, Repeats]]:
+    """The same run, whose scores are put back afterwards."""
+    run, _ = repeated
+    content = run.repeats_file.read_bytes()
+    yield repeated
+    run.repeats_file.write_bytes(content)
+
+
+def lost(run: RunFolder, repeat: int, trial: int, cause: str) -> None:
+    """Let a finalist of a repeat be lost to its machine, or fail, and the scores of the repeats say so."""
+    one = run.repeat_run(repeat)
+    failed = {"state": "failed", "cause": cause, "value": None}
+    one.write_record(one.record(trial).model_copy(update=failed))
+    found = json.loads(run.repeats_file.read_text())
+    found["trials"][trial]["values"][repeat - 1] = None
+    run.write_json(run.repeats_file, found)
+
+
+def test_a_finalist_that_was_lost_to_its_machine_is_trained_when_repeats_are_asked_for_again(
+    restored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found = restored
+    lost(run, 1, 1, "lost_worker")
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    again = repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2)
+    assert again is not None
+    assert again.trials == found.trials
+    assert read_repeats(run) == again
+
+
+def test_a_finalist_that_a_resume_has_trained_again_is_scored(
+    restored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found = restored
+    record = run.repeat_run(2).record(0)
+    lost(run, 2, 0, "environment")
+    run.repeat_run(2).write_record(record)  # `orchestrate resume RUN/repeats/2`
+    monkeypatch.setattr(repeats, "run_each", nothing_is_shown)
+    again = repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2)
+    assert again is not None
+    assert again.trials == found.trials
+
+
+def test_a_finalist_that_failed_by_itself_is_an_outcome(restored, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, found = restored
+    record = run.repeat_run(2).record(0)
+    lost(run, 2, 0, "nan")
+    monkeypatch.setattr(repeats, "run_each", nothing_is_shown)
+    again = repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=2)
+    run.repeat_run(2).write_record(record)
+    assert again is not None
+    assert again.trials[0].values == (found.trials[0].values[0], None)
+
+
+def test_the_split_of_a_repeat_is_made_again_from_that_of_the_search(repeated) -> None:
+    run, _ = repeated
+    one, said = run.repeat_run(2), list[str]()
+    before = one.split_file.read_bytes()
+    one.split_file.unlink()
+    mend_split(one, one.search(), said.append)
+    assert "made again from data and seed, with the digest of the first" in said[0]
+    assert one.split_file.read_bytes() == before
 
 
 def test_other_finalists_need_a_folder_of_their_own(repeated) -> None:

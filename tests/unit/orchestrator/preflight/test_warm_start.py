@@ -58,6 +58,7 @@ def test_patients_of_the_earlier_search_keep_their_parts_in_data_that_have_grown
     assert "48 patients of theirs are here, too, and stay in their folds" in said
     assert f"{sealed} of them were sealed and stay so; 48 new" in said
     assert "WARNING" not in said
+    assert "by their names alone" not in said
 
 
 def test_without_the_earlier_images_patients_are_known_by_name_alone(run, tmp_path):
@@ -69,6 +70,8 @@ def test_without_the_earlier_images_patients_are_known_by_name_alone(run, tmp_pa
     sources, _ = _sources(copy, _raw(5, 0), tmp_path)
     assert sources.grown is not None
     assert len(sources.grown.known) == 48
+    (said,) = sources.messages
+    assert "Their images are gone from the store, so patients are known by their names alone" in said
     elsewhere, split = _sources(copy, _raw(5), tmp_path)
     assert elsewhere.grown is None
     assert split.folds == 5

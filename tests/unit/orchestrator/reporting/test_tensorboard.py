@@ -190,6 +190,18 @@ def test_a_resumed_search_goes_on_in_a_new_file_and_drops_the_steps_it_runs_agai
     assert list(rows) == ["trial-0004"]
 
 
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_trial_that_is_run_again_in_the_same_search_has_each_epoch_once(log, tmp_path, first):
+    for epoch in (1, 2, 3, 4):
+        log.on_epoch_end(4, epoch, 9, 0.6, {"loss/train": 1.0})
+    log.on_trial_requeued(4, "its worker died")
+    for epoch in range(first, 4):
+        log.on_epoch_end(4, epoch, 9, 0.7, {"loss/train": 2.0})
+    again = [(epoch, 2.0) for epoch in range(first, 4)]
+    assert curve(tmp_path, 4, "loss/train") == [(epoch, 1.0) for epoch in range(1, first)] + again
+    log.on_trial_requeued(5, "it wrote nothing yet")
+
+
 def test_pictures_added_later_leave_the_curves_alone(log, tmp_path):
     log.epoch(4, 1, EPOCH)
     log.epoch(4, 2, EPOCH)

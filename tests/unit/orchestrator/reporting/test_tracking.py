@@ -1,6 +1,7 @@
 """Tracking: what is logged to MLflow and to Weights & Biases, both on the disk alone."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from reported_run import make_reported_run
 
 from orchestrator import SearchResult
 from orchestrator.callbacks import Callback
-from orchestrator.reporting.tracking import tracker_named, tracking_callbacks
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker
+from orchestrator.reporting.tracking import TrackingCallback, tracker_named, tracking_callbacks
+from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, UnknownNameError
 
@@ -34,6 +37,27 @@ def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch: 
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with pytest.raises(ConfigError, match=r"needs the package wandb.*pip install '\.\[wandb\]'"):
         tracker_named("wandb")
+
+
+def test_a_trial_that_is_run_again_has_the_epochs_of_its_last_run_alone(tmp_path: Path) -> None:
+    logged: list[Mapping[int, Scalars]] = []
+
+    class Log(TrackedSearch):
+        def log_trial(self, record: TrialRecord, curves: Mapping[int, Scalars], scores: Scalars) -> None:
+            logged.append(curves)
+
+        def end(self, scores: Scalars, files: list[Path], *, is_interrupted: bool) -> None:
+            pass
+
+    run = make_reported_run(tmp_path, trials=2, with_ensembles=False)
+    callback = TrackingCallback(Tracker("tool", "os", "tool", lambda run, record: Log()))
+    callback.on_search_start(run, run.search())
+    record = run.records()[0]
+    for epoch in (1, 2, 3, 4, 2):  # it went on from its checkpoint, and was stopped then
+        callback.on_epoch_end(record.number, epoch, 9, 0.5, {"auc": 0.5})
+    callback.on_trial_end(record)
+    callback.on_search_end(SearchResult(run, is_interrupted=False))
+    assert [list(curves) for curves in logged] == [[1, 2]]
 
 
 @pytest.mark.long

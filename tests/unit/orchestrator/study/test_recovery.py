@@ -14,6 +14,7 @@ from space_context import NARROW
 from orchestrator.study.journal import mend
 from orchestrator.study.recovery import Recovery, StudyPlace, TrialSource
 from orchestrator.study.study import MissingStudyError, OptunaStudy
+from orchestrator.study.trial_spec import EXPERIENCE
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
@@ -235,6 +236,17 @@ def test_initial_points_that_had_not_run_are_not_lost_with_the_study(tmp_path: P
         (0, "ours", 0.002),
         (1, "ours", 0.003),
     ]
+
+
+def test_points_that_have_run_are_known_as_such_when_the_study_was_lost(tmp_path: Path) -> None:
+    records = begun(place(tmp_path))
+    before = [trial.user_attrs for trial in place(tmp_path).open(is_new=False).get_trials()[:4]]
+    records[3] = records[3].model_copy(update={"recipe": EXPERIENCE})  # a proposal all the same
+    (tmp_path / "study.log").unlink()
+    recovery, _ = resumed(place(tmp_path), records)
+    assert [trial.user_attrs for trial in recovery.study.get_trials()[:4]] == before
+    assert before[0]["settings"]["optimizer.lr"] == 0.002
+    assert "settings" not in before[3]
 
 
 def test_initial_points_are_not_lost_with_a_study_that_has_just_begun(tmp_path: Path) -> None:

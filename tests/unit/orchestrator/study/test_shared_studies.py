@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from shared_studies import POINTS, driver_of, ended, last_words, numbers_in, place_of, resumed, run_all
 
 from orchestrator.study import shared
+from orchestrator.study.optuna_private import started_trial
 from orchestrator.study.shared import DRIVER, facts_of
 from orchestrator.study.study import open_study
 from results.run.records import SearchRecord
@@ -47,6 +48,22 @@ def test_drivers_that_start_at_once_draw_different_points(url: str) -> None:
     assert first is not None
     assert second is not None
     assert first.params != second.params
+
+
+def test_a_grid_of_two_drivers_tries_each_point_once_although_one_looks_while_the_other_draws(
+    url: str,
+) -> None:
+    one, two = (driver_of(url, name, trials=50, sampler="grid") for name in ("one", "two"))
+    drawn = started_trial(two.study, {DRIVER: "two"})
+    drawn.suggest_categorical("optimizer.name", ("adam", "sgd"))
+    first = one.ask()  # which sees one of two settings of the other trial
+    assert first is not None
+    drawn.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True)
+    found = [drawn.params, first.params]
+    while (spec := one.ask()) is not None:
+        found.append(spec.params)
+    assert len({tuple(params.values()) for params in found}) == len(found) == 10
+    assert not two.has_more
 
 
 def test_a_trial_that_two_drivers_start_as_the_last_one_is_given_back_by_one(
@@ -104,6 +121,16 @@ def test_a_trial_whose_record_is_gone_is_tried_again_under_a_new_number(url: str
     again.tell(records[3])
     third, messages = resumed(url, "one", records, trials=3)  # and not at every resume
     assert (messages, third.has_more) == ((), False)
+
+
+def test_a_driver_sees_the_points_that_another_one_puts_in_the_queue_again(url: str) -> None:
+    one, two = driver_of(url, "one", points=POINTS[:1]), driver_of(url, "two")
+    spec = one.ask()
+    assert spec is not None
+    assert not two.has_points()
+    one.tell(ended(spec))
+    resumed(url, "one", {})  # whose record is gone
+    assert two.has_points()
 
 
 def test_a_study_that_knows_less_than_the_records_is_refused(url: str, tmp_path: Path) -> None:

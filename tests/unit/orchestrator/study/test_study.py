@@ -12,6 +12,7 @@ from orchestrator.study.patience import OutOfPatienceError
 from orchestrator.study.study import InvalidPointError, OptunaStudy, open_study
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
+from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError
 
@@ -124,6 +125,36 @@ def test_an_interrupted_trial_is_run_again_under_its_own_number(tmp_path: Path) 
     assert last is not None
     assert last.number == 2
     assert resumed.ask() is None
+
+
+def test_a_first_point_that_was_interrupted_still_waits_until_it_is_run_again(tmp_path: Path) -> None:
+    first = new_study(tmp_path / "study.log", trials=3)
+    first.enqueue([InitialPoint("ours", {"model.backbone": "vgg16"})])
+    first.ask()
+    assert not first.has_points()
+    resumed = new_study(tmp_path / "study.log", trials=3)
+    assert not resumed.has_interrupted()
+    resumed.adopt({})
+    assert resumed.has_points()
+    assert resumed.has_interrupted()
+    resumed.ask()
+    assert not resumed.has_points()
+    assert not resumed.has_interrupted()
+
+
+def test_a_trial_that_must_run_alone_is_known_as_such_when_the_search_goes_on(tmp_path: Path) -> None:
+    first = new_study(tmp_path / "study.log", trials=3)
+    specs = [first.ask(), first.ask()]
+    assert [own.is_alone for own in specs if own is not None] == [False, False]
+    first.note_alone(1)
+    resumed = new_study(tmp_path / "study.log", trials=3)
+    resumed.adopt({})
+    again = [resumed.ask(), resumed.ask(), resumed.ask()]
+    assert [(own.number, own.is_alone) for own in again if own is not None] == [
+        (0, False),
+        (1, True),
+        (2, False),
+    ]
 
 
 def test_a_trial_that_was_recorded_but_not_told_is_told_and_not_run_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A trial manager over a list, for the tests of what it does and of what it survives."""
+"""A trial manager over a list, and short steps of trials, for the tests of what they do and survive."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from list_study import Clock, ListStudy
 
+from orchestrator.tuning import trial_runner
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -20,3 +21,9 @@ def manager(make_search: Callable[..., SearchRecord]) -> Lead:
         return TrialManager(RunFolder(folder), search, study, (), deadline=deadline, clock=clock)
 
     return make
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step trains one epoch; the first only opens."""
+    monkeypatch.setattr(trial_runner, "_STEP_SECONDS", 0.0)

@@ -116,6 +116,28 @@ def test_trials_spread_over_machines_and_the_smallest_decides() -> None:
     assert idle_free_cpus([], at_once=3) == 1
 
 
+@pytest.mark.parametrize(
+    ("machines", "at_once", "gpus", "share"),
+    [
+        ([Machine(64, 0, 0), Machine(64, 8, 0)], 8, 1.0, 8),  # the head of the cluster holds none of them
+        ([Machine(64, 0, 0), Machine(64, 8, 0)], 2, 1.0, 32),
+        ([Machine(8, 0, 0), Machine(8, 1, 0)], 8, 0.125, 1),
+        ([Machine(64, 2, 0), Machine(64, 8, 0)], 10, 1.0, 8),  # two here, eight there
+        ([Machine(64, 0, 0)], 8, 1.0, 1),  # no machine can hold one
+    ],
+)
+def test_cores_are_left_for_every_gpu_that_a_trial_may_have(
+    machines: list[Machine], at_once: int, gpus: float, share: int
+) -> None:
+    assert idle_free_cpus(machines, at_once=at_once, gpus=gpus) == share
+
+
+def test_cores_are_left_for_every_trial_that_the_memory_of_a_machine_holds() -> None:
+    machines = [Machine(128, 0, 4 * GIB), Machine(128, 0, 64 * GIB)]
+    assert idle_free_cpus(machines, at_once=8, memory_bytes=GIB) == 32
+    assert idle_free_cpus(machines, at_once=68, memory_bytes=GIB) == 2
+
+
 GPU_NODE = Machine(8, 4, 64 * GIB, "gpu")
 CPU_NODE = Machine(2, 0, 16 * GIB, "cpu")
 

@@ -1,6 +1,7 @@
 """Files of a run that are made again before a search goes on, and what must prove that they are the same."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_a_split_of_another_seed_is_never_taken_for_the_first(
         mended(run, record.with_options(seed=1))
 
 
-def with_study(run: RunFolder, record: SearchRecord) -> None:
+def with_study(run: RunFolder, record: SearchRecord, points: Sequence[InitialPoint] = tuple(POINTS)) -> None:
     study = OptunaStudy(
         study_place(run, record).open(is_new=True),
         space_named(record.request.space_name),
@@ -119,7 +120,7 @@ def with_study(run: RunFolder, record: SearchRecord) -> None:
         {},
         method_of(record),
     )
-    study.enqueue(POINTS)
+    study.enqueue(points)
 
 
 def test_damaged_points_are_made_again_from_the_study(bright_patches: PatchSet, tmp_path: Path) -> None:
@@ -135,6 +136,33 @@ def test_damaged_points_are_made_again_from_the_study(bright_patches: PatchSet, 
     assert len(json.loads(run.initial_points_file.read_text())) == 2
     assert [point.recipe for point in read_points(run, record, said.append)] == ["ours", "ours"]
     assert len(said) == 1
+
+
+def test_points_whose_file_is_gone_are_made_again_from_the_study(
+    bright_patches: PatchSet, tmp_path: Path
+) -> None:
+    run, record = run_of(bright_patches, tmp_path)
+    with_study(run, record)
+    said: list[str] = []
+    found = read_points(run, record, said.append)
+    assert [(point.recipe, dict(point.settings)["training.epochs"]) for point in found] == [
+        ("ours", 3),
+        ("ours", 4),
+    ]
+    assert said == [f"{run.initial_points_file} was gone: made again from the study"]
+    assert len(json.loads(run.initial_points_file.read_text())) == 2
+
+
+def test_a_run_of_an_earlier_version_has_no_points_to_try_first(
+    bright_patches: PatchSet, tmp_path: Path
+) -> None:
+    run, record = run_of(bright_patches, tmp_path)
+    said: list[str] = []
+    assert read_points(run, record, said.append) == ()
+    with_study(run, record, points=())
+    assert read_points(run, record, said.append) == ()
+    assert said == []
+    assert not run.initial_points_file.exists()
 
 
 @pytest.mark.parametrize("content", ["[1]", pytest.param("[" * 100_000, id="deep")])

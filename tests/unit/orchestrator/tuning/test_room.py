@@ -117,6 +117,20 @@ def test_a_disk_that_stays_full_ends_the_search_resumable(tmp_path: Path, manage
     assert lead.run.records() == []
 
 
+def test_trials_that_wait_for_room_do_not_count_as_ones_that_could_not_run(
+    tmp_path: Path, manager: Lead, disk: Disk
+) -> None:
+    disk.free = GB
+    lead = manager(tmp_path, ListStudy(*map(spec, range(4))), Clock())
+    for _ in range(3):
+        assert lead.next() is not None
+        lead.on_failure(0, FULL)
+    lead.next()
+    lead.on_failure(0, TrialFailure("environment", "weights are gone"))
+    assert lead.fault is None
+    assert [record.number for record in lead.run.records()] == [0]
+
+
 def test_a_trial_that_never_fits_ends_the_search(tmp_path: Path, manager: Lead, disk: Disk) -> None:
     disk.free = GB  # on another disk there is none
     lead = manager(tmp_path, ListStudy(spec(0)), Clock())

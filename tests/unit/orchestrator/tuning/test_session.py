@@ -1,6 +1,7 @@
 """No core idles: few trials share all cores of a machine among them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -8,21 +9,26 @@ import torch
 from finished_run import make_run
 from records import search_record
 
+from cluster.background import BackgroundConnection
 from cluster.connect import Connection
 from cluster.resources import Machine
+from orchestrator.callbacks import SearchView
 from orchestrator.request import parse_request
 from orchestrator.tuning.session import Surroundings, _resources, run_search
 from orchestrator.tuning.setup import Prepared
+from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_runner import TrialRunner
+from results.run.records import Termination
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode
 from trainables.runtime.devices import kept_threads
 
 
-def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any) -> float:
+def cores_of_a_trial(*machines: Machine, slots: int, left: int, **options: Any) -> float:
     record = search_record(**options)
     prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type]  # resources need no study
-    connection = Connection("", True, machine.cpus, machine.gpus, 1, "", (machine,))
+    cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
+    connection = Connection("", True, cpus, gpus, len(machines), "", machines)
     return _resources(prepared, connection, left).cpus
 
 
@@ -32,6 +38,21 @@ def cores_of_a_trial(machine: Machine, *, slots: int, left: int, **options: Any)
 )
 def test_trials_have_all_cores_among_them(cores: int, slots: int, left: int, of_a_trial: int) -> None:
     assert cores_of_a_trial(Machine(cores, 0, 0), slots=slots, left=left) == of_a_trial
+
+
+def test_trials_on_gpus_leave_cores_for_all_gpus_of_the_machines_that_have_some() -> None:
+    head, node = Machine(64, 0, 0), Machine(64, 8, 0)
+    whole = cores_of_a_trial(head, node, slots=8, left=24, gpus_per_trial=1.0)
+    assert whole == 8
+    shared = cores_of_a_trial(
+        Machine(8, 0, 0),
+        Machine(8, 1, 0),
+        slots=2,
+        left=24,
+        gpus_per_trial=0.5,
+        shares_gpus_as_measured=True,
+    )
+    assert shared == 1
 
 
 def test_what_the_user_says_wins() -> None:
@@ -82,6 +103,30 @@ def test_an_interrupt_while_the_reference_is_scored_says_how_to_go_on(
     outcome = run_search(request, Surroundings(notify=said.append, open_view=no_view))
     assert outcome.is_interrupted
     assert said == [f"interrupted before the first trial; go on with: {made.resume_command}"]
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_that_a_search_has_little_left_to_gain_is_kept_unless_the_user_ends_it_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_interrupted: bool
+) -> None:
+    verdict = Termination(trials=20, gain=0.001, noise=0.02)
+
+    def run_trials(manager: TrialManager, *_: Any, **__: Any) -> None:
+        manager.terminated, manager.is_stopping = verdict, is_interrupted
+
+    made = RunFolder(tmp_path / "first")
+    made.write_search(search_record())
+    study = SimpleNamespace(left=3, is_exhausted=False, allowance=None)
+    prepared = Prepared(made, made.search(), study, 1)  # type: ignore[arg-type]  # no trial is asked for
+    monkeypatch.setattr("orchestrator.tuning.session.prepare_search", lambda *_, **__: prepared)
+    monkeypatch.setattr("orchestrator.tuning.session.keep_reference", lambda *_, **__: None)
+    monkeypatch.setattr("orchestrator.tuning.ray_backend.run_trials", run_trials)
+    monkeypatch.setattr(Prepared, "has_more", True)
+    monkeypatch.setattr(BackgroundConnection, "__call__", lambda own: Connection("", True, 1.0, 0.0, 1, ""))
+    surroundings = Surroundings(notify=lambda message: None, open_view=lambda prepared: SearchView())
+    outcome = run_search(parse_request({"task": "benign_malignant", "runs": tmp_path}), surroundings)
+    assert outcome.is_interrupted is is_interrupted
+    assert made.search().terminated == (None if is_interrupted else verdict)
 
 
 def test_a_worker_computes_on_all_cores_that_its_trial_has(tmp_path: Path) -> None:

@@ -1,18 +1,14 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from list_study import Clock, ListStudy, complete, epoch, out_of_memory, spec
 
-from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import TimeShares
-from orchestrator.study.terminator import FEWEST_TRIALS
 from orchestrator.study.trial_spec import InvalidPointError, TrialFailure
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager
-from results.run.records import SearchRecord, TrialRecord
-from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
-from trainables.config.trial_config import TrialConfig
 from trainables.features.feature_use import FeatureUse
 
 Lead = Callable[..., TrialManager]
@@ -139,6 +135,26 @@ def test_a_trial_that_runs_out_of_memory_is_run_again_alone_after_all_others(
     assert lead.is_over
 
 
+def test_a_trial_that_was_to_run_alone_does_so_when_the_search_goes_on(tmp_path: Path, manager: Lead) -> None:
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
+    lead.next()
+    lead.on_worker_lost(0, "out_of_memory", "no room")
+    assert study.alone == {0}
+    left = replace(spec(0), is_alone=True)  # as the study hands it out after an interrupt
+    lead = manager(tmp_path, ListStudy(spec(1), interrupted=[left]), Clock())
+    first = lead.next()
+    assert first is not None
+    assert (first.number, first.is_alone) == (1, False)
+    assert (lead.next(), lead.is_over) == (None, False)
+    lead.on_stop(1, "pruner")
+    again = lead.next()
+    assert again is not None
+    assert (again.number, again.is_alone) == (0, True)
+    lead.on_worker_lost(0, "out_of_memory", "no room")
+    assert lead.is_over
+
+
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_a_trial_that_runs_out_of_memory_alone_too_is_an_outcome_that_says_so(
     tmp_path: Path, manager: Lead, is_killed: bool
@@ -256,113 +272,12 @@ def test_the_weights_of_the_best_trials_only_stay_on_disk(tmp_path: Path, manage
     assert holders == on_disk == [1, 3]
 
 
-def test_every_callback_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
-    seen: list[str] = []
-
-    class Everything(Callback):
-        def on_search_start(self, run: RunFolder, record: SearchRecord) -> None:
-            seen.append(f"search {record.name}")
-
-        def on_trial_start(self, number: int, config: TrialConfig) -> None:
-            seen.append(f"started {number}")
-
-        def on_epoch_end(
-            self, number: int, epoch: int, epochs: int, value: float, scalars: Mapping[str, float]
-        ) -> None:
-            seen.append(f"epoch {epoch} of {epochs}")
-
-        def on_trial_requeued(self, number: int, reason: str) -> None:
-            seen.append(f"postponed {number}: {reason}")
-
-        def on_trial_end(self, record: TrialRecord) -> None:
-            seen.append(f"finished {record.state}")
-
-    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
-    lead.callbacks = (Everything(),)
-    lead.on_search_start()
-    lead.next()
-    lead.on_worker_lost(0, "lost_worker", "killed")
-    lead.next()
-    epoch(lead, 0)
-    lead.on_stop(0, "pruner")
-    assert seen == [
-        "search first",
-        "started 0",
-        "postponed 0: its worker died; it is run again",
-        "started 0",
-        "epoch 1 of 30",
-        "finished pruned",
-    ]
-
-
-def test_a_callback_that_raises_stop_search_ends_it_after_the_others_have_seen_the_event(
-    tmp_path: Path, manager: Lead
-) -> None:
-    seen: list[int] = []
-
-    class Stops(Callback):
-        def on_trial_end(self, record: TrialRecord) -> None:
-            raise StopSearch
-
-    class Follows(Callback):
-        def on_trial_end(self, record: TrialRecord) -> None:
-            seen.append(record.number)
-
-    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), Clock())
-    lead.callbacks = (Stops(), Follows())
-    lead.next()
-    assert not lead.is_stop_asked
-    lead.on_stop(0, "pruner")
-    assert seen == [0]
-    assert lead.is_stop_asked
-    assert lead.is_over
-    assert lead.next() is None
-    assert lead.fault is None
-    assert [record.number for record in lead.run.records()] == [0]
-
-
-def test_a_callback_that_overrides_nothing_is_shown_everything(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
-    lead.callbacks, said = (Callback(),), list[str]()
-    lead.say = said.append
-    lead.on_search_start()
-    lead.next()
-    epoch(lead, 0)
-    lead.on_worker_lost(0, "lost_worker", "killed")
-    lead.next()
-    lead.on_stop(0, "pruner")
-    assert said == []
-
-
 def test_the_record_says_whose_recipe_a_trial_was(tmp_path: Path, manager: Lead) -> None:
     lead = manager(tmp_path, ListStudy(spec(0, recipe="E001-12")), Clock())
     assert lead.next() is not None
     lead.on_epoch(0, 1, 0.6, {}, ())
     lead.on_stop(0, "pruner")
     assert [record.recipe for record in lead.run.records()] == ["E001-12"]
-
-
-def test_what_ended_while_the_search_was_stopped_is_shown_and_the_rest_is_cut_short(
-    tmp_path: Path, manager: Lead
-) -> None:
-    seen = list[int]()
-
-    class Follows(Callback):
-        def on_trial_end(self, record: TrialRecord) -> None:
-            seen.append(record.number)
-
-    study = ListStudy(spec(0), spec(1), spec(2))
-    lead = manager(tmp_path, study, Clock())
-    lead.callbacks = (Follows(),)
-    for _ in range(3):
-        lead.next()
-    lead.run.add_record(complete(0, 0.8))
-    lead.on_end(0)
-    lead.is_stopping = True
-    lead.run.add_record(complete(2, 0.7))  # its worker had no time to report it
-    lead.show_ended()
-    assert (seen, [*lead.running]) == ([0, 2], [1])
-    assert [record.number for record in study.told] == [0]  # a resume tells the other
 
 
 def test_the_time_of_the_workers_is_that_of_starting_opening_training_and_idling(
@@ -396,71 +311,3 @@ def test_a_lost_worker_waits_until_its_trial_is_run_again(tmp_path: Path, manage
     clock.now = 5.0
 
     assert lead.worker_time.shares() == TimeShares(features=3.0, waiting=2.0)
-
-
-def terminating(folder: Path, search: SearchRecord, study: ListStudy, said: list[str]) -> TrialManager:
-    search = search.with_options(terminator=True).model_copy(update={"fingerprint": "f", "folds": 4})
-    return TrialManager(RunFolder(folder), search, study, (), deadline=None, clock=Clock(), say=said.append)
-
-
-def end_alike(lead: TrialManager, numbers: Sequence[int]) -> None:
-    folds = tuple({"auc": value} for value in (0.7, 0.9, 0.7, 0.9))
-    for number in numbers:
-        written = {"fold_metrics": folds, "recipe": lead.running[number].spec.recipe}  # as workers write it
-        lead.run.write_record(complete(number, 0.8).model_copy(update=written))
-        lead.on_end(number)
-
-
-def test_the_terminator_starts_nothing_more_and_what_runs_still_ends(
-    tmp_path: Path, make_search: Callable[..., SearchRecord]
-) -> None:
-    said: list[str] = []
-    lead = terminating(tmp_path, make_search(), ListStudy(*map(spec, range(40))), said)
-    for _ in range(FEWEST_TRIALS + 1):
-        lead.next()
-    end_alike(lead, range(FEWEST_TRIALS))
-    assert lead.terminated is not None
-    assert said == [f"no further trial starts after {FEWEST_TRIALS}: {lead.terminated.message}"]
-    assert (lead.next(), lead.is_over) == (None, False)
-    end_alike(lead, [FEWEST_TRIALS])
-    assert lead.is_over
-
-
-def test_the_terminator_waits_for_the_initial_points(
-    tmp_path: Path, make_search: Callable[..., SearchRecord]
-) -> None:
-    study = ListStudy(spec(0, "first"), *map(spec, range(1, 40)))
-    lead = terminating(tmp_path, make_search(), study, [])
-    for _ in range(30):
-        lead.next()
-    end_alike(lead, range(1, 25))
-    assert lead.terminated is None
-    end_alike(lead, [0])
-    assert lead.terminated is None
-    end_alike(lead, [25])
-    assert lead.terminated is not None
-
-
-def test_the_terminator_waits_for_initial_points_that_nobody_has_begun(
-    tmp_path: Path, make_search: Callable[..., SearchRecord]
-) -> None:
-    study = ListStudy(*map(spec, range(FEWEST_TRIALS)), spec(FEWEST_TRIALS, "first"))
-    lead = terminating(tmp_path, make_search(), study, [])
-    for _ in range(FEWEST_TRIALS):
-        lead.next()
-    end_alike(lead, range(FEWEST_TRIALS))
-    assert lead.terminated is None
-    assert lead.next() is not None
-    end_alike(lead, [FEWEST_TRIALS])
-    assert lead.terminated is None  # it has just ended; the next verdict knows it
-
-
-def test_a_terminator_that_can_do_nothing_says_why(
-    tmp_path: Path, make_search: Callable[..., SearchRecord]
-) -> None:
-    said: list[str] = []
-    terminating(tmp_path, make_search(metrics=("auc", "f1")), ListStudy(spec(0)), said)
-    assert said == [
-        "--terminator does nothing for this search: it optimises 2 metrics, and a front of trials has no "
-        "single gain"
-    ]

@@ -263,3 +263,27 @@ def test_trials_that_no_machine_can_hold_any_more_are_named_once(
     (line,) = one.said
     assert line.startswith("trial 0 waits for" if waiting == 1 else "trials 0, 1 wait for")
     assert "a machine with 1 CPU and 0.5 GPU:" in line
+
+
+def test_a_trial_that_must_run_alone_and_waits_for_others_than_this_search_is_named_once(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = search([gpu("gpu")], trials=1)
+    manager = one.state.manager
+    nodes = [{"Alive": True, "NodeID": "gpu", "Resources": {"CPU": 16.0, "GPU": 1.0, "memory": 16.0 * GIB}}]
+    monkeypatch.setattr(ray_followed, "ray", SimpleNamespace(nodes=lambda: nodes))
+    monkeypatch.setattr(ray_followed, "nodes_that_leave", frozenset)
+    ear: Any = SimpleNamespace()
+    followed = FollowedWorkers(one.state, cast("Ear", ear), cast("KeyValueBoard", ear))
+    one.start(0)
+    manager.on_worker_lost(0, "out_of_memory", "no room")
+    one.state.waiting[0] = one.start(0)
+    followed._follow_machines()
+    assert one.said == []  # a worker takes seconds to start
+    manager.clock.now = 61.0  # type: ignore[attr-defined]  # the clock of the test
+    for _ in range(2):
+        followed._follow_machines()
+    assert one.said == [
+        "trial 0, which ran out of memory, waits for a machine with 16 CPUs and 1 GPU to itself, and "
+        "something else takes a part of it: it starts once that has ended"
+    ]
