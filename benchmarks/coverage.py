@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.patient_bootstrap import bootstrap_interval
 from benchmarks.simulated_patients import World, cross_validate, two_columns
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval, fixed_model_auc_interval
-from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic
+from results.scores.bootstrap import fold_auc_statistic
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import confusion
 from results.scores.interval import Interval

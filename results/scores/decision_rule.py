@@ -54,12 +54,6 @@ class DecisionRule(FrozenModel):
     operation: Operation = NOTHING_ASKED
     triage: TriageRule | None = None
 
-    @property
-    def chosen_for(self) -> str:
-        """What the threshold was chosen for, in words."""
-        at = self.operation.at
-        return metric_named(self.best_for).header if at is None else str(at)
-
     def threshold_of(self, metric: str) -> float:
         """Return the threshold at which a metric is shown."""
         return self.thresholds.get(metric, self.threshold)

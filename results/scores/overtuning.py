@@ -56,7 +56,7 @@ class Overtuning(FrozenModel):
         metric: Metric that the search optimises, the first of several.
         default_trial: Number of the first complete trial: what one has without a search.
         default: Its value with its 95 % interval; nothing has chosen it.
-        stages: The search after each complete trial, in order of their ends.
+        stages: The search after each complete trial, in order of their numbers.
         claimed: Value of the best trial, as the leaderboard shows it, with its interval.
         corrected: What choosing the best of all trials is worth, with the middle 95 % of the draws.
         gain: Value of the best trial, chosen anew without each fold, minus that of the first, paired, with
@@ -109,7 +109,8 @@ def overtuning_of(
     """Judge a search by the out-of-fold predictions of its complete trials; pure.
 
     Args:
-        trials: Number and predictions of each complete trial, in order of their ends; at least one.
+        trials: Number and predictions of each complete trial, in the order in which the search handed them
+            out; at least one.
         objectives: What the search optimises; its first metric is judged.
         seed: Random seed of the draws and intervals.
 

@@ -249,12 +249,6 @@ class Objectives:
         """Return the trial that ranks first; None where there is none."""
         return next(iter(self.rank(records)), None)
 
-    def front(self, records: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-        """Return the trials that keep the requirements and that no such trial beats in all metrics."""
-        kept = list(records)
-        inside = self.is_on_front([self.values_of(record) for record in kept])
-        return tuple(record for record, is_in in zip(kept, inside, strict=True) if is_in)
-
     def is_on_front(self, values: Sequence[Mapping[str, float | None]]) -> list[bool]:
         """Tell which values, by metric, keep the requirements and are beaten in all metrics by none that do.
 

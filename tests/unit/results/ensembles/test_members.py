@@ -33,15 +33,15 @@ def test_an_ensemble_needs_a_trial():
 
 def test_the_best_members_come_first():
     trials = simulate(trials=1, strength=0.1) | {7: simulate(trials=1, strength=3.0)[0]}
-    assert align(trials).best(1).trials == (7,)
+    assert align(trials).order(1) == [1]
 
 
 def test_the_same_model_twice_is_one_member():
     trials = simulate(trials=3)
-    order = align(trials).best(3).trials
+    order = align(trials).order(3)
     repeated = align({**trials, 10: trials[order[0]], 11: trials[order[1]]})
-    assert repeated.best(3).trials == order
-    assert sorted(repeated.best(9).trials) == [0, 1, 2]
+    assert repeated.order(3) == order
+    assert sorted(repeated.order(9)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

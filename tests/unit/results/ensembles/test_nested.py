@@ -30,7 +30,7 @@ def test_on_noise_every_method_is_no_better_than_chance_although_its_fit_looks_g
         members = align(simulate(trials=8, images=300, strength=0.0, seed=seed))
         for score in nested_evaluation(members, max_members=3, seed=seed)[1:]:
             nested[score.method].append(score.auc.estimate)
-            best = members.best(3)
+            best = members.only(members.order(3))
             combined = fit(score.method, best, seed).combine(best.probabilities)
             fitted[score.method].append(float(mean_fold_auc(members.labels, combined, members.folds)))
     for method in METHODS:

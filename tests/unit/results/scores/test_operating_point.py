@@ -89,7 +89,7 @@ def test_the_threshold_of_a_model_is_chosen_out_of_fold_and_kept_there():
     operation = Operation.of(at="sensitivity=0.9")
     rule = fit_decision_rule(predictions, operation=operation)
     metrics = out_of_fold_metrics(predictions, operation=operation)
-    assert rule.chosen_for == "sensitivity=0.9"
+    assert rule.operation == operation
     assert metrics["recall"] == pytest.approx(0.9, abs=0.03)
     assert metrics["auc"] == out_of_fold_metrics(predictions)["auc"]
     assert metrics["log_loss"] == out_of_fold_metrics(predictions)["log_loss"]
