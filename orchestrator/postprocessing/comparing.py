@@ -1,6 +1,7 @@
 """Comparison of models of one run or several, named as the user types them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -142,9 +143,7 @@ def _in_rows_of(first: RunFolder, places: IntArray, predicted: OutOfFold) -> Out
     _, once = np.unique(moved[kept], return_index=True)  # of several copies of an image, one
     kept = kept[np.sort(once)]
     groups = np.array([group_of[row] for row in moved[kept].tolist()], dtype=np.str_)  # as long as they are
-    return OutOfFold(
-        moved[kept], predicted.labels[kept], predicted.folds[kept], groups, predicted.probabilities[kept]
-    )
+    return replace(predicted.where(kept), rows=moved[kept], groups=groups)
 
 
 def _registered(

@@ -128,11 +128,9 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     digests = {record.number: own.digest for record, own in readable}
     built = []
     for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
-        # The parts of a nested evaluation of a hold-out are not its fold models. What is chosen is calibrated
-        # by its own predictions, also where its score is that of the choice.
+        # What is chosen is calibrated by its own predictions, also where its score is that of the choice.
         rule = fit_decision_rule(
             score.out_of_fold,
-            models=len(np.unique(pool.folds)),
             searched=objectives.metrics,
             operation=operation,
         )

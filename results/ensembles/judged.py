@@ -11,7 +11,6 @@ from results.errors import ScoreError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import SplitName
-from results.scores.auc_interval import fold_inflation
 from results.scores.calibration_methods import CalibrationComparison, compare_calibrations
 from results.scores.decision_curve import THRESHOLDS, DecisionCurve, decision_curve
 from results.scores.decision_rule import CrossFitted, cross_fit
@@ -56,7 +55,7 @@ class JudgedModel:
             self.fitted.called,
             own.folds,
             own.groups,
-            fold_inflation(own.folds),
+            own.training_parts,
         )
 
     def strata(self, *, least_patients: int = LEAST_PATIENTS) -> StrataScores:

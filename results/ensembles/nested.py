@@ -269,7 +269,7 @@ def _nested(
         positions = chosen[:1] if is_single else chosen
         fitted = fit("average" if is_single else method, pool.where(outer != fold).only(positions), seed)
         predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
-    return replace(pool.out_of_fold(predicted), folds=outer)
+    return pool.out_of_fold(predicted).in_parts(outer)
 
 
 def _scored(

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import FittedEnsemble
 from results.ensembles.out_of_fold import nested_again, pool_of
@@ -165,8 +163,7 @@ def _operated(
     """Decision rule of an ensemble for what is asked, and its metrics out of fold."""
     objectives, pool = objectives_of(run.search()), pool_of(run, ensemble)
     own = nested_again(pool, ensemble, is_of_choice=False)
-    models = len(np.unique(run.out_of_fold(ensemble.trials[0]).folds))
-    rule = fit_decision_rule(own, models=models, searched=objectives.metrics, operation=operation)
+    rule = fit_decision_rule(own, searched=objectives.metrics, operation=operation)
     scored = nested_again(pool, ensemble) if ensemble.chosen_without else own
     return rule, out_of_fold_metrics(scored, objectives, operation)
 

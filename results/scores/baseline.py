@@ -1,7 +1,7 @@
 """What a search ships against its baseline, a closed-form head on colour and intensity alone."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -110,6 +110,6 @@ def difference_from(baseline: OutOfFold, model: OutOfFold, *, objectives: Object
     """
     base, own = (one.where(np.argsort(one.rows, kind="stable")) for one in (baseline, model))
     if np.array_equal(base.rows, own.rows):
-        base = replace(base, folds=own.folds)
+        base = base.in_parts(own.folds)
     (difference,) = differences_to(base, [own], seed=seed, objectives=objectives)
     return difference

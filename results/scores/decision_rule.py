@@ -93,7 +93,6 @@ def deciding_metric(searched: Sequence[str]) -> str:
 def fit_decision_rule(
     predictions: OutOfFold,
     *,
-    models: int | None = None,
     searched: Sequence[str] = (),
     operation: Operation = NOTHING_ASKED,
 ) -> DecisionRule:
@@ -104,7 +103,6 @@ def fit_decision_rule(
 
     Args:
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
-        models: Number of fold models whose mean predicts new images; None takes the number of folds.
         searched: Names of the metrics that the search optimises, the main one first.
         operation: What the user asks of the decisions.
 
@@ -113,7 +111,7 @@ def fit_decision_rule(
     """
     own = [name for name in searched if metric_named(name).has_own_threshold]
     needed = (*OWN_THRESHOLD, *own, deciding_metric(searched))
-    return _fitted_rule(predictions, models, searched, needed, operation)
+    return _fitted_rule(predictions, predictions.training_parts, searched, needed, operation)
 
 
 def cross_fit(
@@ -198,7 +196,7 @@ def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str =
 
 def _fitted_rule(
     predictions: OutOfFold,
-    models: int | None,
+    models: int,
     searched: Sequence[str],
     needed: Collection[str],
     operation: Operation = NOTHING_ASKED,
@@ -215,7 +213,6 @@ def _fitted_rule(
             )
         return DecisionRule(best_for=deciding)
     labels = predictions.labels
-    number = len(np.unique(predictions.folds)) if models is None else models
     shift = odds_shift(float(labels.mean()), operation.prevalence)
     fitted = fit_platt(labels, predictions.probabilities)
     centre = float(log_odds(predictions.probabilities).mean())
@@ -234,7 +231,7 @@ def _fitted_rule(
         threshold = threshold_at(
             labels, calibrated, operation.at, prevalence=operation.prevalence, is_strict=is_strict
         )
-    mean = fitted.for_mean_of(number, centre).moved(shift)
+    mean = fitted.for_mean_of(models, centre).moved(shift)
     return DecisionRule(
         calibration=calibration,
         mean_calibration=mean,

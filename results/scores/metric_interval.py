@@ -44,7 +44,7 @@ def metric_interval(predictions: OutOfFold, metric: str, searched: Sequence[str]
     Raises:
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
     """
-    found, inflation = metric_named(metric), fold_inflation(predictions.folds)
+    found, inflation = metric_named(metric), fold_inflation(predictions.training_parts)
     if found.name == "auc":
         return auc_interval(predictions)
     if found.judges_decisions:

@@ -163,9 +163,8 @@ def compare_models(
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
     apart = np.stack([judged[first].influences - judged[second].influences for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
-    inflation = np.array(
-        [max(fold_inflation(aligned[one].folds), fold_inflation(aligned[two].folds)) for one, two in pairs]
-    )
+    factors = [fold_inflation(one.training_parts) for one in aligned]
+    inflation = np.array([max(factors[first], factors[second]) for first, second in pairs])
     values = np.array([one.score.value for one in judged])
     differences = np.array([values[first] - values[second] for first, second in pairs])
     common = np.array([(values[first] + values[second]) / 2 for first, second in pairs])
@@ -295,7 +294,7 @@ def _corrected_t(
     values: Sequence[Sequence[float]],
     others: Sequence[Sequence[float]],
 ) -> float | None:
-    """p-value of the corrected resampled t-test; None unless both models have the same folds.
+    """p-value of the corrected resampled t-test; None unless both models were trained in the same folds.
 
     Each argument holds one item a repeat, or a single one.
     """
@@ -303,6 +302,8 @@ def _corrected_t(
 
     folds = len(values[0])
     if folds < 2 or any(len(own) != folds for own in (*values, *others)):
+        return None
+    if any(one.training_parts != folds for one in (*first, *second)):
         return None
     if not all(np.array_equal(one.folds, other.folds) for one, other in zip(first, second, strict=True)):
         return None

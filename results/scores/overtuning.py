@@ -10,7 +10,6 @@ Source:
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import FiniteFloat
@@ -159,7 +158,7 @@ def _gain(predictions: Sequence[OutOfFold], objectives: Objectives, sign: float,
     """Gain of the selection over the first trial, both scored where neither was chosen."""
     main = Objectives(objectives.metrics[:1])
     again = selected_again(predictions, seed=seed, objectives=main)
-    first = replace(predictions[0], folds=again.folds)
+    first = predictions[0].in_parts(again.folds)
     (found,) = differences_to(first, [again], seed=seed, objectives=main)
     if sign > 0:
         return found

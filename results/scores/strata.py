@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
+from results.scores.auc_interval import fold_inflation
 from results.scores.decision_intervals import (
     average_precision_interval,
     decision_intervals,
@@ -56,7 +57,7 @@ class JudgedImages:
         decided: Decided classes, shape (images,).
         blocks: Fold of each image, shape (images,); all 0 for a model that saw none of them.
         groups: Patient of each image, shape (images,).
-        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+        training_parts: Number of training parts that the model, or its fold models, learned from.
     """
 
     labels: IntArray
@@ -65,12 +66,17 @@ class JudgedImages:
     decided: IntArray
     blocks: IntArray
     groups: NDArray[Any]
-    inflation: float = 1.0
+    training_parts: int = 1
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return int(self.probabilities.shape[1])
+
+    @property
+    def inflation(self) -> float:
+        """Factor by which other training parts widen a variance."""
+        return fold_inflation(self.training_parts)
 
     def auc(self, images: BoolArray, blocks: IntArray | None = None) -> BlockedAuc:
         """Return the AUC of some images, of shape (images,), within their folds or within other blocks."""
@@ -84,7 +90,9 @@ class JudgedImages:
         labels, scores, groups = self.labels[images], self.scores[images], self.groups[images]
         if len(np.unique(self.blocks)) == 1:
             return average_precision_interval(labels, scores, groups)
-        own = OutOfFold(np.arange(len(labels)), labels, self.blocks[images], groups, scores)
+        own = OutOfFold(
+            np.arange(len(labels)), labels, self.blocks[images], groups, scores, self.training_parts
+        )
         return metric_interval(own, "average_precision", ["average_precision"], seed=seed)
 
 

@@ -67,7 +67,7 @@ def test_images_of_a_patient_are_drawn_together():
 
 def test_repeating_images_within_patients_does_not_narrow_the_interval():
     once = noisy_predictions(120, 120, seed=3)
-    often = OutOfFold(*(np.repeat(getattr(once, name), 8, axis=0) for name in OutOfFold.__slots__))
+    often = OutOfFold(*(np.repeat(getattr(once, name), 8, axis=0) for name in OutOfFold.ARRAYS))
     narrow, wide = (interval_of(one, resamples=400, seed=0) for one in (often, once))
     assert (narrow.low, narrow.high) == pytest.approx((wide.low, wide.high))
 

@@ -90,7 +90,7 @@ def test_images_of_the_same_patients_count_once(tmp_path):
     trials = pool(1.0, 1.6, images=200)
 
     def twice(one):
-        doubled = {name: np.concatenate([getattr(one, name)] * 2) for name in type(one).__slots__}
+        doubled = {name: np.concatenate([getattr(one, name)] * 2) for name in type(one).ARRAYS}
         return type(one)(**doubled | {"rows": np.arange(2 * len(one.rows))})
 
     once, doubled = (

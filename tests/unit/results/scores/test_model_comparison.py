@@ -117,7 +117,7 @@ def test_more_comparisons_ask_for_more_evidence():
 def test_models_are_compared_on_the_images_that_all_predicted():
     half = _model("half", 1.0)
     rows = np.arange(120)
-    cut = OutOfFold(**{name: getattr(half.predictions, name)[rows] for name in OutOfFold.__slots__})
+    cut = OutOfFold(**{name: getattr(half.predictions, name)[rows] for name in OutOfFold.ARRAYS})
     found = _compared(_model("whole", 1.2, seed=2), NamedPredictions("half", cut))
     assert found.images == 120
     assert found.notes == ("compared on the 120 images that all models predicted; whole predicted more",)
