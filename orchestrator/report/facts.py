@@ -240,7 +240,7 @@ class RunFacts:
         return Headline(
             model=f"{kind} ({trials_text(chosen.trials)})",
             how="Members, weights, calibration and threshold were chosen anew without each fold before that "
-            "fold was scored, out of all complete trials.",
+            f"fold was scored, out of {chosen.said_of_pool}.",
             is_honest=True,
             predictions=nested_of(self.run, chosen),
             interval=chosen.nested.interval,

@@ -38,6 +38,8 @@ def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> Baseline
             return None
         found = _of_ensemble(run, chosen) if chosen is not None else None
         name, trials, predictions = found or _of_best_trial(run, complete)
+        if chosen is not None and found is not None:
+            objectives = objectives.at(chosen.operation)
         difference = None
         if not set(trials) <= {record.number for record in complete if is_baseline(record.config)}:
             difference = difference_from(

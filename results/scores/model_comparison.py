@@ -32,6 +32,7 @@ from results.scores.influence import influences
 from results.scores.interval import LEVEL
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 from trainables.common.frozen import FrozenModel
@@ -50,12 +51,14 @@ class NamedPredictions:
         repeats: Out-of-fold predictions of the trial trained again with other seeds and folds.
         searched: Names of the metrics that its search optimised, the main one first; the model decides at
             the threshold that these have chosen, whatever metric it is compared by.
+        operation: What was asked of its decisions; it goes before what its search optimised.
     """
 
     name: str
     predictions: OutOfFold
     repeats: tuple[OutOfFold, ...] = ()
     searched: tuple[str, ...] = ("auc",)
+    operation: Operation = NOTHING_ASKED
 
 
 class ModelScore(FrozenModel):
@@ -317,8 +320,11 @@ def _corrected_t(
 
 def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, seed: int) -> _Judged:
     """A model by a metric: means over its repeats, or its single predictions."""
-    found = [metric_interval(part, metric, model.searched, seed=seed) for part in parts]
-    objectives = Objectives(model.searched)
+    objectives = Objectives(model.searched, operation=model.operation)
+    found = [
+        metric_interval(part, metric, model.searched, operation=model.operation, seed=seed) for part in parts
+    ]
+    moved = [influences(part, metric, model.searched, operation=model.operation) for part in parts]
     return _Judged(
         score=ModelScore(
             name=model.name,
@@ -326,7 +332,7 @@ def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, se
             low=float(np.mean([one.low for one in found])),
             high=float(np.mean([one.high for one in found])),
         ),
-        influences=np.mean([influences(part, metric, model.searched) for part in parts], axis=0),
+        influences=np.mean(moved, axis=0),
         by_fold=[value_and_folds(part, metric, objectives)[1] for part in parts],
     )
 

@@ -8,7 +8,7 @@ import bisect
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.registered_objects import require_registered
 from results.run.search_request import SearchRequest
 from results.scores.metrics import ORDINAL, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
 
@@ -144,11 +145,17 @@ class Objectives:
         metrics: Names of the metrics, the main one first; at least one.
         requirements: Bounds that a trial must keep.
         also: Names of further metrics of predictions that tables show, such as those of ordered classes.
+        operation: What the user asks of the decisions that metrics judge; a search asks for nothing.
     """
 
     metrics: tuple[str, ...]
     requirements: tuple[Requirement, ...] = ()
     also: tuple[str, ...] = ()
+    operation: Operation = NOTHING_ASKED
+
+    def at(self, operation: Operation) -> "Objectives":
+        """Return the same, which judges the decisions that a user asks for."""
+        return replace(self, operation=operation)
 
     @property
     def main(self) -> Objective:
