@@ -90,6 +90,16 @@ def deciding_metric(searched: Sequence[str]) -> str:
     return next((name for name in searched if metric_named(name).has_own_threshold), BALANCED)
 
 
+def metrics_with_own_threshold(searched: Sequence[str]) -> list[Metric]:
+    """Return the metrics that judge decisions at a threshold that is best for them, not at the model's.
+
+    Args:
+        searched: Names of the metrics that the search optimises, the main one first.
+    """
+    names = (*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold))
+    return [metric_named(name) for name in dict.fromkeys(names)]
+
+
 def fit_decision_rule(
     predictions: OutOfFold,
     *,
@@ -109,8 +119,7 @@ def fit_decision_rule(
     Raises:
         ScoreError: If no threshold keeps what is asked for, or there are more classes than two.
     """
-    own = [name for name in searched if metric_named(name).has_own_threshold]
-    needed = (*OWN_THRESHOLD, *own, deciding_metric(searched))
+    needed = (*(metric.name for metric in metrics_with_own_threshold(searched)), deciding_metric(searched))
     return _fitted_rule(predictions, predictions.training_parts, searched, needed, operation)
 
 
@@ -141,7 +150,7 @@ def cross_fit(
     wanted = [metric.name for metric in asked if metric.judges_decisions]
     probabilities = predictions.probabilities.astype(np.float64)
     decided = {name: np.zeros_like(predictions.labels) for name in wanted}
-    has_own = {*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold)}
+    has_own = {metric.name for metric in metrics_with_own_threshold(searched)}
     needed = (deciding_metric(searched), *(name for name in wanted if name in has_own))
     called = np.zeros_like(predictions.labels)
     outcomes = None if operation.triage is None else np.full_like(predictions.labels, UNSURE)
