@@ -25,8 +25,8 @@ from results.ensembles.nested import choose, nested_evaluation
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
 from results.scores.bootstrap import fold_auc_statistic
-from results.scores.comparison import confidence_set
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set
 from results.scores.selection import best_by, selected_again
 
 _METHODS: Final = ("average", "greedy", "grid", "stack_logistic")  # the fast ones

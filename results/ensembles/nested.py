@@ -18,9 +18,9 @@ from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.comparison import confidence_set, differences_to
 from results.scores.fold_scores import fold_areas, objective_values, out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set, differences_to
 from results.scores.metric_interval import metric_interval
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import BY_AUC, Objectives

@@ -8,8 +8,8 @@ import numpy as np
 from results.run.baseline_record import read_baseline
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.comparison import differences_to
 from results.scores.interval import Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objective, Objectives
 from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline

@@ -26,10 +26,10 @@ from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
-from results.scores.comparison import NOTHING, told_errors
 from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
 from results.scores.interval import LEVEL
+from results.scores.joint_comparison import NOTHING, told_errors
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation

@@ -26,12 +26,12 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import fold_inflation
-from results.scores.comparison import told_errors
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import mean_over_folds
 from results.scores.influence import decision_influences, influences, probability_influences
 from results.scores.interval import QUANTILE, Interval
+from results.scores.joint_comparison import told_errors
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval, pooled_interval
 from results.scores.metrics import STANDARD, metric_named

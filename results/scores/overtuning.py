@@ -16,8 +16,8 @@ from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.run.split_labels import GROUPED, SplitName
-from results.scores.comparison import differences_to
 from results.scores.interval import QUANTILE, Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives

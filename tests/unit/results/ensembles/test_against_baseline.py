@@ -22,8 +22,8 @@ from results.ensembles.out_of_fold import nested_of
 from results.run.baseline_record import BaselineRecord, write_baseline
 from results.run.run_folder import RunFolder
 from results.scores.baseline import BaselineVerdict, difference_from
-from results.scores.comparison import differences_to
 from results.scores.interval import Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import mean_fold_auc
 from results.scores.ranking import Objectives
 

@@ -10,9 +10,9 @@ from benchmarks.claims_tests import false_comparisons
 from benchmarks.simulated_patients import World
 from results.run.records import OutOfFold
 from results.scores.calibration import sigmoid
-from results.scores.comparison_table import comparison_table, comparisons_as_csv
 from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from results.scores.model_comparison import NamedPredictions, compare_models
+from results.scores.model_comparison_table import comparison_table, comparisons_as_csv
 from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
