@@ -289,7 +289,7 @@ def _point(
     scores = nested_evaluation(pool, usable, max_members=members, seed=seed, considered=considered)
     chosen: EnsembleScore = choose(scores, seed=seed)
     gain = chosen.difference
-    alone = nested_evaluation(pool.best(1), (), max_members=1, seed=seed)[0]
+    alone = nested_evaluation(pool.only(pool.order(1)), (), max_members=1, seed=seed)[0]
     return Point(
         seconds=seconds,
         trials=len(pool.trials),

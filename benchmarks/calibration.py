@@ -131,7 +131,7 @@ def _each_by_its_own_fold(predictions: OutOfFold, logits: FloatArray) -> FloatAr
     found = []
     for fold, own in enumerate(logits):
         held_out = predictions.folds == fold
-        kept = {name: getattr(predictions, name)[held_out] for name in OutOfFold.__slots__}
+        kept = {name: getattr(predictions, name)[held_out] for name in OutOfFold.ARRAYS}
         found.append(_before(OutOfFold(**kept))[0].apply_to_scores(own))
     return np.mean(found, axis=0)
 
@@ -155,7 +155,7 @@ def _cross_fit_before(predictions: OutOfFold) -> IntArray:
     decided = np.zeros_like(predictions.labels)
     for fold in np.unique(predictions.folds):
         own, others = predictions.folds == fold, predictions.folds != fold
-        kept = {name: getattr(predictions, name)[others] for name in OutOfFold.__slots__}
+        kept = {name: getattr(predictions, name)[others] for name in OutOfFold.ARRAYS}
         platt, threshold = _before(OutOfFold(**kept))
         decided[own] = platt.apply(predictions.probabilities[own])[:, 1] >= threshold
     return decided

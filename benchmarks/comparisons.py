@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.paired_difference import paired_difference
+from benchmarks.patient_bootstrap import bootstrap_interval
 from benchmarks.recipe_runs import Effort, Kitchen
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.bootstrap import Statistic, bootstrap_interval, fold_auc_statistic
+from results.scores.bootstrap import Statistic, fold_auc_statistic
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import select_rows

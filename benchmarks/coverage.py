@@ -1,28 +1,30 @@
 """Coverage of the 95 % intervals: how often they hold the truth in simulated data sets whose truth is known.
 
-    python -m benchmarks.coverage [--sets 300] [--only cv|test|recall] [--json FILE]
+    python -m benchmarks.coverage [--sets 300] [--only cv|holdout|test|recall] [--json FILE]
 
-Three questions, each with the percentile bootstrap over patients beside the intervals of the product:
+Four questions, each with the percentile bootstrap over patients beside the intervals of the product:
 
 - `cv`: the AUC of a configuration, by 4-fold cross-validation with real training; the truth is the mean AUC
   of its fold models over all data sets.
+- `holdout`: the same by a single hold-out of a quarter of the patients; the truth is that of its models.
 - `test`: the AUC of a fixed model on a test part; scores are normal, so the truth is known exactly.
 - `recall`: the recall of a fixed model on a test part.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.patient_bootstrap import bootstrap_interval
 from benchmarks.simulated_patients import World, cross_validate, two_columns
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval, fixed_model_auc_interval
-from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic
+from results.scores.bootstrap import fold_auc_statistic
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import confusion
 from results.scores.interval import Interval
@@ -49,12 +51,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=300, help="simulated data sets a row (default: 300)")
-    parser.add_argument("--only", choices=("cv", "test", "recall"), help="one of the three questions")
+    parser.add_argument("--only", choices=tuple(_QUESTIONS), help="one of the questions")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     arguments = parser.parse_args()
     rows = []
     print("| question | data set | truth | width | bootstrap covers | product covers |\n|" + " --- |" * 6)
-    for question, measured in (("cv", _cross_validated), ("test", _tested), ("recall", _recalled)):
+    for question, measured in _QUESTIONS.items():
         if arguments.only in (None, question):
             for row in measured(arguments.sets):
                 rows.append({"question": question, **row})
@@ -71,15 +73,16 @@ def as_line(row: dict[str, Any]) -> str:
     )
 
 
-def _cross_validated(sets: int) -> Iterator[dict[str, Any]]:
+def _cross_validated(sets: int, *, is_holdout: bool = False) -> Iterator[dict[str, Any]]:
     for patients, world in _WORLDS:
         random = np.random.default_rng(patients)
         features, labels, _ = world.draw(2000, random)
         found, areas = [], []
         for _ in range(sets):
             drawn = cross_validate(world, patients, random)
-            found.append(drawn.predictions)
-            logits = drawn.logits(features)
+            own = drawn.predictions
+            found.append(own.where(own.folds == 0) if is_holdout else own)
+            logits = drawn.logits(features)[: 1 if is_holdout else None]
             areas.append(np.mean([auc(labels, two_columns(own)) for own in logits]))
         truth = 0.5 if world.auc == 0.5 else float(np.mean(areas))
         name = (
@@ -87,6 +90,10 @@ def _cross_validated(sets: int) -> Iterator[dict[str, Any]]:
             f"{world.prevalence:.0%} positive, {world.images} image(s)"
         )
         yield _row(name, truth, [_bootstrap(one) for one in found], [auc_interval(one) for one in found])
+
+
+def _held_out(sets: int) -> Iterator[dict[str, Any]]:
+    yield from _cross_validated(sets, is_holdout=True)
 
 
 def _tested(sets: int) -> Iterator[dict[str, Any]]:
@@ -140,6 +147,13 @@ def _row(data: str, truth: float, old: list[Interval], new: list[Interval]) -> d
         "product": float(np.mean([one.holds(truth) for one in new])),
     }
 
+
+_QUESTIONS: Final[Mapping[str, Callable[[int], Iterator[dict[str, Any]]]]] = {
+    "cv": _cross_validated,
+    "holdout": _held_out,
+    "test": _tested,
+    "recall": _recalled,
+}
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from results.scores.bootstrap import Statistic, bootstrap_interval
+from benchmarks.patient_bootstrap import bootstrap_interval
+from results.scores.bootstrap import Statistic
 from results.scores.interval import Interval
 
 

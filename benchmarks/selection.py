@@ -18,14 +18,15 @@ from typing import Final
 import numpy as np
 
 from benchmarks.paired_difference import paired_difference
+from benchmarks.patient_bootstrap import bootstrap_interval
 from benchmarks.simulated_patients import two_columns
 from results.ensembles.members import align
 from results.ensembles.nested import choose, nested_evaluation
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.bootstrap import bootstrap_interval, fold_auc_statistic
-from results.scores.comparison import confidence_set
+from results.scores.bootstrap import fold_auc_statistic
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set
 from results.scores.selection import best_by, selected_again
 
 _METHODS: Final = ("average", "greedy", "grid", "stack_logistic")  # the fast ones

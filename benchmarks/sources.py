@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.patient_bootstrap import bootstrap_interval
 from benchmarks.recipe_runs import Effort, Kitchen, Run, split_for
 from results.ensembles.members import align
 from results.ensembles.nested import nested_evaluation
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.bootstrap import bootstrap_interval
 from search_spaces.recipes import RECIPES, Recipe, ReportedScore, recipe_named
 from trainables.config.tasks import LabelCodes, task_named
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set

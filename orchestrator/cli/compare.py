@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare and print; returns the exit code."""
     from orchestrator.postprocessing.comparing import compare, parse_model
-    from results.scores.comparison_table import comparison_table, comparisons_as_csv
+    from results.scores.model_comparison_table import comparison_table, comparisons_as_csv
 
     models = [parse_model(text, arguments.runs) for text in arguments.models]
     warn_if_synthetic(models[0][0])

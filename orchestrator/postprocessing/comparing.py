@@ -1,12 +1,13 @@
 """Comparison of models of one run or several, named as the user types them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from results.ensembles.ensemble import BEST
+from results.ensembles.ensemble import BEST, read_ensemble
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.finding import find_run
@@ -15,6 +16,7 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
+from results.scores.operating_point import NOTHING_ASKED
 from results.scores.repeats import repeated_predictions
 from trainables.common.errors import ConfigError, DataError
 from trainables.common.types import IntArray
@@ -91,10 +93,11 @@ def compare(
         predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
         shown = f"{run.path.name} {name}" if has_several else name
         repeats = () if trial is None else repeated_predictions(run, trial)
+        operation = read_ensemble(run, ensemble).operation if trial is None else NOTHING_ASKED
         if (elsewhere := places.get(run.path)) is not None:
             predictions = _in_rows_of(models[0][0], elsewhere, predictions)
             repeats = tuple(_in_rows_of(models[0][0], elsewhere, one) for one in repeats)
-        named.append(NamedPredictions(shown, predictions, repeats, search.metrics))
+        named.append(NamedPredictions(shown, predictions, repeats, search.metrics, operation))
     found = compare_models(
         named,
         metric=wanted,
@@ -142,9 +145,7 @@ def _in_rows_of(first: RunFolder, places: IntArray, predicted: OutOfFold) -> Out
     _, once = np.unique(moved[kept], return_index=True)  # of several copies of an image, one
     kept = kept[np.sort(once)]
     groups = np.array([group_of[row] for row in moved[kept].tolist()], dtype=np.str_)  # as long as they are
-    return OutOfFold(
-        moved[kept], predicted.labels[kept], predicted.folds[kept], groups, predicted.probabilities[kept]
-    )
+    return replace(predicted.where(kept), rows=moved[kept], groups=groups)
 
 
 def _registered(

@@ -35,9 +35,9 @@ from results.export.graph_cost import measure_models
 from results.export.precision_record import Distillation
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.comparison import differences_to
 from results.scores.decision_rule import cross_fit, deciding_metric
 from results.scores.fold_scores import objective_values
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import mean_fold_auc, metric_named
 from results.scores.ranking import Objectives, objectives_of
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically

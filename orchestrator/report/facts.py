@@ -16,7 +16,7 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import TestAccess, read_accesses
 from results.scores.baseline import BaselineVerdict
-from results.scores.decision_rule import CrossFitted, cross_fit
+from results.scores.decision_rule import CrossFitted, cross_fit, metrics_with_own_threshold
 from results.scores.interval import Interval
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.metric_interval import metric_interval
@@ -153,7 +153,10 @@ class RunFacts:
         if found is None:
             return None
         return cross_fit(
-            found.predictions, searched=self.objectives.metrics, metrics=(), operation=found.operation
+            found.predictions,
+            searched=self.objectives.metrics,
+            metrics=metrics_with_own_threshold(self.objectives.metrics),
+            operation=found.operation,
         )
 
     @cached_property
@@ -240,7 +243,7 @@ class RunFacts:
         return Headline(
             model=f"{kind} ({trials_text(chosen.trials)})",
             how="Members, weights, calibration and threshold were chosen anew without each fold before that "
-            "fold was scored, out of all complete trials.",
+            f"fold was scored, out of {chosen.said_of_pool}.",
             is_honest=True,
             predictions=nested_of(self.run, chosen),
             interval=chosen.nested.interval,

@@ -72,7 +72,7 @@ class MetricContract:
         random = np.random.default_rng(1)
         for predictions in _cases(self.metric, 1.0):
             order = random.permutation(len(predictions.labels))
-            turned = OutOfFold(*(getattr(predictions, name)[order] for name in OutOfFold.__slots__))
+            turned = OutOfFold(*(getattr(predictions, name)[order] for name in OutOfFold.ARRAYS))
             assert np.isclose(_value(self.metric, turned), _value(self.metric, predictions), atol=_SLACK)
 
     def test_decisions_are_scored_for_many_matrices_at_once(self) -> None:

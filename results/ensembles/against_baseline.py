@@ -14,12 +14,16 @@ from results.scores.selection import best_again
 from trainables.common.errors import DataError, OneClassError
 from trainables.config.baseline import is_baseline
 
+# Name of what is shipped, its trials, its predictions, and whether these were chosen anew without each fold.
+_Shipped = tuple[str, tuple[int, ...], OutOfFold, bool]
+
 
 def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> BaselineVerdict | None:
     """Compare what a run ships with its baseline on colour and intensity only.
 
     An ensemble is compared by its nested predictions, a best trial by those of the best one chosen anew
-    without each fold, since the best of many owes a part of its own score to luck.
+    without each fold, since the best of many owes a part of its own score to luck; where too few patients are
+    left for that, by its own, which the verdict says.
 
     Args:
         run: Folder of the search.
@@ -37,7 +41,9 @@ def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> Baseline
         if baseline is None:
             return None
         found = _of_ensemble(run, chosen) if chosen is not None else None
-        name, trials, predictions = found or _of_best_trial(run, complete)
+        if chosen is not None and found is not None:
+            objectives = objectives.at(chosen.operation)
+        name, trials, predictions, is_chosen_anew = found or _of_best_trial(run, complete)
         difference = None
         if not set(trials) <= {record.number for record in complete if is_baseline(record.config)}:
             difference = difference_from(
@@ -45,10 +51,10 @@ def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> Baseline
             )
     except (RunError, DataError, ScoreError):
         return None
-    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0])
+    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0], is_chosen_anew)
 
 
-def _of_ensemble(run: RunFolder, chosen: Ensemble) -> tuple[str, tuple[int, ...], OutOfFold] | None:
+def _of_ensemble(run: RunFolder, chosen: Ensemble) -> _Shipped | None:
     """Name, members and nested predictions of an ensemble; None where those of its trials are gone."""
     try:
         predictions = nested_of(run, chosen)
@@ -56,10 +62,10 @@ def _of_ensemble(run: RunFolder, chosen: Ensemble) -> tuple[str, tuple[int, ...]
         return None
     members = ", ".join(map(str, chosen.trials))
     name = f"trial {members}" if len(chosen.trials) == 1 else f"ensemble {chosen.method} of trials {members}"
-    return name, chosen.trials, predictions
+    return name, chosen.trials, predictions, True
 
 
-def _of_best_trial(run: RunFolder, complete: Sequence[TrialRecord]) -> tuple[str, tuple[int, ...], OutOfFold]:
+def _of_best_trial(run: RunFolder, complete: Sequence[TrialRecord]) -> _Shipped:
     """Name, number and predictions of the best trial, chosen anew without each fold where that can be."""
     search = run.search()
     objectives = objectives_of(search)
@@ -67,7 +73,9 @@ def _of_best_trial(run: RunFolder, complete: Sequence[TrialRecord]) -> tuple[str
     if not readable:
         raise RunError(f"no trial of {run.path} has predictions that can be read")
     best, predictions = readable[0]
+    is_chosen_anew = False
     # With too few patients to hold any out its own predictions are all there is.
     with contextlib.suppress(ScoreError, OneClassError):
         predictions = best_again(readable, objectives, seed=search.request.seed)
-    return f"trial {best.number}", (best.number,), predictions
+        is_chosen_anew = True
+    return f"trial {best.number}", (best.number,), predictions, is_chosen_anew

@@ -1,38 +1,26 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from results.ensembles.choice import choose_members
-from results.ensembles.costs import costs_of_members, costs_of_trial
-from results.ensembles.ensemble import BEST, Ensemble, NestedScore, nothing_completed
-from results.ensembles.limits import DEFAULT_MEMBERS, considered_among
-from results.ensembles.members import Members, align, kind_of
+from results.ensembles.costs import costs_of_members
+from results.ensembles.ensemble import BEST, Ensemble, NestedScore
+from results.ensembles.ground import Ground, Measure, ground_of, limited
+from results.ensembles.limits import DEFAULT_MEMBERS
+from results.ensembles.members import Members
 from results.ensembles.methods import FittedEnsemble, fit, method_named, methods_for
-from results.ensembles.nested import (
-    BASELINE,
-    BEST_SINGLE,
-    EnsembleScore,
-    choose,
-    nested_evaluation,
-    orders_of_choice,
-)
+from results.ensembles.nested import BASELINE, BEST_SINGLE, EnsembleScore, choose, nested_evaluation
 from results.ensembles.weighted_mean import WeightedMean, weighted_mean
 from results.errors import EnsembleError
 from results.run.prediction_costs import PredictionTime
-from results.run.records import SearchRecord, TrialRecord
+from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.scores.decision_rule import fit_decision_rule
-from results.scores.fold_scores import collapsed_folds, out_of_fold_metrics
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
-from trainables.config.baseline import is_baseline
-
-# Numbers of members of models, the most important first -> ascending numbers of members -> cost of those that
-# can be measured. `results.export.graph_cost.measure_models` of a run is one.
-Measure = Callable[[Sequence[Sequence[int]]], Mapping[tuple[int, ...], PredictionTime]]
+from results.scores.ranking import Objectives
 
 
 def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combined, and what is asked
@@ -53,7 +41,8 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     is the best single trial. Members need weights, or are classical models, which need none. Trials with
     collapsed folds are no members unless all have them. Members are ranked, and weights and method chosen, by
     what the search optimises. A requirement is one of the ensemble: members may miss it, but those that do
-    come last, and a method whose nested values miss it is chosen only if all do. The best trial on colour and
+    come last, and a method whose nested values, of the decisions that are asked for, miss it is chosen only
+    if all do. The best trial on colour and
     intensity only is chosen where nothing did better, see `choose`.
 
     Args:
@@ -83,88 +72,14 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     methods = methods_for(len(search.classes)) if methods is None else methods
     for method in methods:
         method_named(method)
-    objectives = objectives_of(search)
-    readable = list(run.readable_predictions(_complete(run, search, trials)))
-    costs = {record.number: costs_of_trial(record, objectives) for record, _ in readable}
-    pool = align(
-        {record.number: own for record, own in readable},
-        objectives=objectives,
-        costs=costs,
-        kinds={record.number: kind_of(record.config) for record, _ in readable},
-    )
-    # Of records of earlier versions the collapsed folds followed another rule.
-    collapsed = frozenset(record.number for record, own in readable if collapsed_folds(own))
-    usable = _usable(search, [record for record, _ in readable], () if trials is not None else collapsed)
-    baselines = frozenset(record.number for record in usable if is_baseline(record.config))
-    pool = replace(pool, baselines=baselines)
-    candidates = pool.only([pool.trials.index(record.number) for record in usable])
-    considered = considered_among(len(pool.trials)) if trials is None else len(pool.trials)
+    ground = ground_of(run, search, trials, max_members)
     if max_ms is not None:
-        candidates = _fast_enough(
-            candidates, measure, max_ms, max_members=max_members, considered=considered, seed=seed
-        )
-        pool = candidates  # the choice without a fold is made among the same trials
-        max_members = _fitting(
-            candidates, measure, max_members=max_members, considered=considered, max_ms=max_ms
-        )
-        methods = methods if max_members > 1 else ()
-    scored = nested_evaluation(
-        pool,
-        methods if len(candidates.trials) > 1 else (),
-        max_members=max_members,
-        seed=seed,
-        considered=considered,
-    )
-    all_fitted = [_fitted(candidates, score.method, max_members, considered, seed) for score in scored]
-    measured = {} if measure is None else measure([members for members, _ in all_fitted])
-    times = [measured.get(tuple(sorted(members))) for members, _ in all_fitted]
-    summed = [
-        costs_of_members(members, time, costs, objectives)
-        for (members, _), time in zip(all_fitted, times, strict=True)
+        ground = limited(ground, measure, max_ms, seed)
+        methods = methods if ground.max_members > 1 else ()
+    models = _models(ground, methods, measure, operation, seed)
+    built = [
+        _ensemble(model, ground, search, operation=operation, seed=seed, max_ms=max_ms) for model in models
     ]
-    best = choose(scored, seed=seed, objectives=objectives, costs=summed)
-    claimed = [best if score.method == best.method else score for score in scored]
-    nested = _kept(claimed, summed, objectives, operation)
-    digests = {record.number: own.digest for record, own in readable}
-    built = []
-    for score, kept, (members, fitted), time in zip(scored, nested, all_fitted, times, strict=True):
-        # The parts of a nested evaluation of a hold-out are not its fold models. What is chosen is calibrated
-        # by its own predictions, also where its score is that of the choice.
-        rule = fit_decision_rule(
-            score.out_of_fold,
-            models=len(np.unique(pool.folds)),
-            searched=objectives.metrics,
-            operation=operation,
-        )
-        built.append(
-            Ensemble(
-                method=score.method,
-                classes=search.classes,
-                trials=members,
-                digests=tuple(digests[number] for number in members),
-                fitted=fitted,
-                calibration=rule.calibration,
-                mean_calibration=rule.mean_calibration,
-                threshold=rule.threshold,
-                thresholds=rule.thresholds,
-                best_for=rule.best_for,
-                operation=rule.operation,
-                triage=rule.triage,
-                nested=kept,
-                is_chosen=score.method == best.method,
-                chosen_without=best.chosen_without if score.method == best.method else (),
-                collapsed=tuple(number for number in members if number in collapsed),
-                pool=pool.trials,
-                baselines=tuple(number for number in pool.trials if number in baselines),
-                fingerprint=search.fingerprint,
-                seed=seed,
-                max_members=max_members,
-                considered=considered,
-                split=search.split_name,
-                cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
-                max_ms=max_ms,
-            )
-        )
     for ensemble in built:
         run.write_json(run.ensemble_file(ensemble.method), ensemble.model_dump(mode="json"))
         if ensemble.is_chosen:
@@ -172,52 +87,115 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     return built
 
 
-def _complete(run: RunFolder, search: SearchRecord, trials: Sequence[int] | None) -> list[TrialRecord]:
-    """Return the best complete trials, or all of the named ones that are complete, best first."""
-    records = [record for record in run.records() if trials is None or record.number in trials]
-    complete = [record for record in records if record.state == "complete" and record.value is not None]
-    if not complete and trials is None:
-        raise nothing_completed(run)
-    if not complete:
-        raise EnsembleError(
-            f"an ensemble needs a complete trial, found none among {len(records)} in {run.path}; "
-            f"allow more time or trials with: {run.command('resume', '--minutes', '30')}"
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A method with its nested predictions, and what is shipped of it.
+
+    Attributes:
+        score: Score of the method itself.
+        kept: Score that is claimed, of the choice where the folds do not agree on it.
+        members: Trial numbers of the members.
+        fitted: Combination rule.
+        cost: What the members cost; None where it was not measured.
+        is_chosen: The method is chosen.
+        chosen_without: What would have been chosen without each fold, see `Ensemble`.
+    """
+
+    score: EnsembleScore
+    kept: NestedScore
+    members: tuple[int, ...]
+    fitted: FittedEnsemble
+    cost: PredictionTime | None
+    is_chosen: bool
+    chosen_without: tuple[str, ...]
+
+
+def _models(
+    ground: Ground, methods: Sequence[str], measure: Measure | None, operation: Operation, seed: int
+) -> list[_Model]:
+    """Score and fit every method, and choose one, by the decisions that are asked for."""
+    objectives = ground.pool.objectives.at(operation)
+    scored = nested_evaluation(
+        ground.pool,
+        methods if len(ground.candidates.trials) > 1 else (),
+        max_members=ground.max_members,
+        seed=seed,
+        considered=ground.considered,
+        operation=operation,
+    )
+    fitted = [_fitted(ground, score.method, seed) for score in scored]
+    measured = {} if measure is None else measure([members for members, _ in fitted])
+    times = [measured.get(tuple(sorted(members))) for members, _ in fitted]
+    summed = [
+        costs_of_members(members, time, ground.costs, objectives)
+        for (members, _), time in zip(fitted, times, strict=True)
+    ]
+    best = choose(scored, seed=seed, objectives=objectives, costs=summed)
+    nested = _kept([best if one.method == best.method else one for one in scored], summed, objectives)
+    return [
+        _Model(
+            score=score,
+            kept=kept,
+            members=members,
+            fitted=rule,
+            cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
+            is_chosen=score.method == best.method,
+            chosen_without=best.chosen_without if score.method == best.method else (),
         )
-    _check_same_data(complete, search.fingerprint)
-    ranked = objectives_of(search).rank(complete)
-    return ranked[:MOST_COMPARED] if trials is None else ranked
+        for score, kept, (members, rule), time in zip(scored, nested, fitted, times, strict=True)
+    ]
 
 
-def _usable(
-    search: SearchRecord, complete: Sequence[TrialRecord], without: Collection[int]
-) -> list[TrialRecord]:
-    """Return the trials that can be members; those in `without` only if there are no others."""
-    weighted = [record for record in complete if record.can_predict]
-    if not weighted:
-        raise EnsembleError(
-            "an ensemble needs trials that kept their weights, "
-            f"found none among {len(complete)} complete ones; the search kept the weights of "
-            f"{search.request.keep_weights} trials: search again keeping more"
-        )
-    return [record for record in weighted if record.number not in without] or weighted
+def _ensemble(
+    model: _Model,
+    ground: Ground,
+    search: SearchRecord,
+    *,
+    operation: Operation,
+    seed: int,
+    max_ms: float | None,
+) -> Ensemble:
+    # What is chosen is calibrated by its own predictions, also where its score is that of the choice.
+    rule = fit_decision_rule(model.score.out_of_fold, searched=search.metrics, operation=operation)
+    pool = ground.pool
+    return Ensemble(
+        method=model.score.method,
+        classes=search.classes,
+        trials=model.members,
+        digests=tuple(ground.digests[number] for number in model.members),
+        fitted=model.fitted,
+        calibration=rule.calibration,
+        mean_calibration=rule.mean_calibration,
+        threshold=rule.threshold,
+        thresholds=rule.thresholds,
+        best_for=rule.best_for,
+        operation=rule.operation,
+        triage=rule.triage,
+        nested=model.kept,
+        is_chosen=model.is_chosen,
+        chosen_without=model.chosen_without,
+        collapsed=tuple(number for number in model.members if number in ground.collapsed),
+        pool=pool.trials,
+        is_named=ground.is_named,
+        compared=ground.compared,
+        complete=ground.complete,
+        baselines=tuple(number for number in pool.trials if number in pool.baselines),
+        fingerprint=search.fingerprint,
+        seed=seed,
+        max_members=ground.max_members,
+        considered=ground.considered,
+        split=search.split_name,
+        cost=model.cost,
+        max_ms=max_ms,
+    )
 
 
-def _check_same_data(records: Sequence[TrialRecord], fingerprint: str) -> None:
-    strangers = [record.number for record in records if record.fingerprint != fingerprint]
-    if strangers:
-        raise EnsembleError(
-            f"members need the run's own data {fingerprint[:12]}; trials {strangers} were run on other data. "
-            "Move them out of the run folder"
-        )
-
-
-def _fitted(
-    pool: Members, method: str, max_members: int, considered: int, seed: int
-) -> tuple[tuple[int, ...], FittedEnsemble]:
+def _fitted(ground: Ground, method: str, seed: int) -> tuple[tuple[int, ...], FittedEnsemble]:
     """Members and rule, fitted on all out-of-fold predictions; members without a weight are dropped."""
     is_single = method in (BEST_SINGLE, BASELINE)
-    pool = pool.simplest if method == BASELINE else pool
-    members = pool.only(choose_members(pool, 1 if is_single else max_members, considered))
+    pool = ground.candidates.simplest if method == BASELINE else ground.candidates
+    chosen = choose_members(pool, 1 if is_single else ground.max_members, ground.considered)
+    members = pool.only(chosen)
     fitted = fit("average" if is_single else method, members, seed)
     if isinstance(fitted, WeightedMean):
         members, fitted = _without_idle_members(members, fitted)
@@ -229,85 +207,10 @@ def _without_idle_members(members: Members, fitted: WeightedMean) -> tuple[Membe
     return members.only(used.tolist()), weighted_mean(np.asarray(fitted.weights)[used])
 
 
-def _fast_enough(
-    candidates: Members,
-    measure: Measure | None,
-    max_ms: float,
-    *,
-    max_members: int,
-    considered: int,
-    seed: int,
-) -> Members:
-    """Keep the candidates that are fast enough alone, as far as any fold would choose them.
-
-    A measurement takes seconds, so each fold's order of choice is walked until there are enough.
-    """
-    if measure is None:
-        raise EnsembleError("a limit of time needs something that measures it: give `measure`, too")
-    found: dict[tuple[int, ...], PredictionTime] = {}
-    asked: set[int] = set()
-    fast: set[int] = set()
-    for order in orders_of_choice(candidates, considered=considered, seed=seed):
-        enough = 0
-        for place in order:
-            number = candidates.trials[place]
-            if place not in asked:
-                asked.add(place)
-                found |= measure([(number,)])
-            if _is_fast(found, (number,), max_ms):
-                fast.add(place)
-                enough += 1
-            if enough == max_members:
-                break
-    if not fast:
-        raise EnsembleError(
-            f"no trial that kept its weights answers within {max_ms:g} ms an image on one core: "
-            f"{_fastest_of(found)}. Allow more (--max-ms), or search with --max-ms {max_ms:g}"
-        )
-    return candidates.only(sorted(fast))
-
-
-def _fitting(
-    candidates: Members, measure: Measure | None, *, max_members: int, considered: int, max_ms: float
-) -> int:
-    """The largest number of first members that are fast enough all together; 1 where two are not.
-
-    A method that leaves most members without a weight would be fast with any number, and leave the others
-    without members that are fast together.
-    """
-    for number in range(min(max_members, len(candidates.trials)), 1, -1):
-        members = candidates.only(choose_members(candidates, number, considered)).trials
-        found = {} if measure is None else measure([members])
-        if _is_fast(found, members, max_ms):
-            return number
-    return 1
-
-
-def _is_fast(found: Mapping[tuple[int, ...], PredictionTime], members: Sequence[int], max_ms: float) -> bool:
-    cost = found.get(tuple(sorted(members)))
-    return cost is not None and cost.core_ms <= max_ms
-
-
-def _fastest_of(found: Mapping[tuple[int, ...], PredictionTime]) -> str:
-    if not found:
-        return "none of them could be measured"
-    members, cost = min(found.items(), key=lambda pair: pair[1].core_ms)
-    return f"the fastest, trial {members[0]}, takes {cost.core_ms:.1f} ms"
-
-
 def _kept(
-    scored: Sequence[EnsembleScore],
-    costs: Sequence[Mapping[str, float]],
-    objectives: Objectives,
-    operation: Operation,
+    scored: Sequence[EnsembleScore], costs: Sequence[Mapping[str, float]], objectives: Objectives
 ) -> list[NestedScore]:
-    metrics = [
-        score.metrics
-        if operation.at is None
-        else out_of_fold_metrics(score.out_of_fold, objectives, operation)
-        for score in scored
-    ]
-    values = [{**score, **own} for score, own in zip(metrics, costs, strict=True)]
+    values = [{**score.metrics, **own} for score, own in zip(scored, costs, strict=True)]
     on_front: Sequence[bool | None] = [None] * len(scored)
     if len(objectives.metrics) > 1:
         on_front = objectives.is_on_front(values)

@@ -88,6 +88,10 @@ class Ensemble(FrozenModel):
             and the baseline, which its own luck has no part in.
         collapsed: Members that give every image of some fold the same score; empty unless all candidates do.
         pool: Trial numbers of all trials that members could have been chosen from.
+        is_named: The user named these trials.
+        compared: Number of complete trials that were compared, the best by all folds where there are very
+            many; None in files of earlier versions, which did not say it.
+        complete: Number of complete trials, of which these are the best; None likewise.
         baselines: Those of them on colour and intensity only that could be shipped.
         max_members: Largest number of members; None in files of earlier versions.
         considered: Number of best trials among which members were looked for; None in files of earlier
@@ -115,6 +119,9 @@ class Ensemble(FrozenModel):
     chosen_without: tuple[str, ...] = ()
     collapsed: tuple[int, ...] = ()
     pool: tuple[int, ...]
+    is_named: bool = False
+    compared: int | None = None
+    complete: int | None = None
     baselines: tuple[int, ...] = ()
     fingerprint: str
     seed: int
@@ -128,6 +135,21 @@ class Ensemble(FrozenModel):
     def gpu_ms(self) -> float | None:
         """Milliseconds of one image on the GPU; None where that was not measured."""
         return None if self.cost is None else self.cost.gpu_ms
+
+    @property
+    def said_of_pool(self) -> str:
+        """The trials that members were chosen from, in words, and what of them all folds have chosen."""
+        which = "all complete trials"
+        if self.is_named:
+            which = "the trials that were named"
+        elif self.compared is not None and self.complete is not None and self.complete > self.compared:
+            which = f"the {self.compared:,} that all folds ranked first of {self.complete:,} complete trials"
+        if self.max_ms is None:
+            return which
+        return (
+            f"those of {which} that kept their weights by the scores of all folds and answer within "
+            f"{self.max_ms:g} ms"
+        )
 
     @property
     def said_of_choice(self) -> str:

@@ -11,10 +11,9 @@ from results.errors import ScoreError
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import SplitName
-from results.scores.auc_interval import fold_inflation
 from results.scores.calibration_methods import CalibrationComparison, compare_calibrations
 from results.scores.decision_curve import THRESHOLDS, DecisionCurve, decision_curve
-from results.scores.decision_rule import CrossFitted, cross_fit
+from results.scores.decision_rule import CrossFitted, cross_fit, metrics_with_own_threshold
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.strata import LEAST_PATIENTS, JudgedImages, StrataScores, score_strata
 from trainables.common.errors import ConfigError
@@ -28,7 +27,8 @@ class JudgedModel:
     Attributes:
         name: Name of the model.
         predictions: Out-of-fold predictions; nested ones of an ensemble.
-        fitted: The same, calibrated and decided by what was fitted on the other folds.
+        fitted: The same, calibrated and decided by what was fitted on the other folds; also for the metrics
+            that have a threshold of their own.
         classes: Class names.
         columns: What is known about each image, or the first image of each unit: column -> values.
         split: Name of the kind of split.
@@ -56,7 +56,8 @@ class JudgedModel:
             self.fitted.called,
             own.folds,
             own.groups,
-            fold_inflation(own.folds),
+            own.training_parts,
+            self.fitted.decided,
         )
 
     def strata(self, *, least_patients: int = LEAST_PATIENTS) -> StrataScores:
@@ -136,7 +137,12 @@ def judged_model(
     predictions, name = out_of_fold_of(run, ensemble=ensemble, trial=trial)
     if trial is None and not operation.is_asked:
         operation = read_ensemble(run, ensemble).operation
-    fitted = cross_fit(predictions, searched=search.metrics, metrics=(), operation=operation)
+    fitted = cross_fit(
+        predictions,
+        searched=search.metrics,
+        metrics=metrics_with_own_threshold(search.metrics),
+        operation=operation,
+    )
     return JudgedModel(
         name=name,
         predictions=predictions,

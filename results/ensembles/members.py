@@ -79,17 +79,11 @@ class Members:
             probabilities=self.probabilities[:, images],
         )
 
-    def best(self, number: int) -> "Members":
-        """Keep the best members by what the search optimises, best first; of equals, the earlier.
-
-        Those that miss a requirement come last.
-        """
-        return self.only(self.order(number))
-
     def order(self, number: int) -> list[int]:
-        """Return the positions of the best members, best first; see `best`.
+        """Return the positions of the best members by what the search optimises, best first.
 
-        Of members with the same predictions the first counts: the same model again is no other opinion.
+        Of equals the earlier comes first, and those that miss a requirement come last. Of members with the
+        same predictions the first counts: the same model again is no other opinion.
         """
         ordered = best_by(
             self.labels,

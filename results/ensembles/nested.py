@@ -18,10 +18,11 @@ from results.ensembles.members import Members
 from results.ensembles.methods import METHODS, fit, method_named
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
-from results.scores.comparison import confidence_set, differences_to
 from results.scores.fold_scores import fold_areas, objective_values, out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set, differences_to
 from results.scores.metric_interval import metric_interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import BY_AUC, Objectives
 from results.scores.selection import selection_folds
 from trainables.common.types import FloatArray, IntArray
@@ -67,6 +68,7 @@ def nested_evaluation(
     max_members: int,
     seed: int,
     considered: int | None = None,
+    operation: Operation = NOTHING_ASKED,
 ) -> list[EnsembleScore]:
     """Score methods, the best single trial and the baseline by a cross-validation around each choice and fit.
 
@@ -77,6 +79,8 @@ def nested_evaluation(
         max_members: Largest number of members; they are chosen without each held-out fold.
         seed: Random seed of methods, drawn folds and comparisons.
         considered: Number of best trials that may be members; see `choose_members`.
+        operation: What is asked of the decisions that are scored; members are chosen, and weights found,
+            without it.
 
     Returns:
         Scores: `best_single` first, then the methods as given, then `baseline` where some trials, and not
@@ -94,9 +98,10 @@ def nested_evaluation(
     if 0 < len(pool.simplest.trials) < len(pool.trials):
         predictions[BASELINE] = nested_predictions(pool, BASELINE, max_members=1, seed=seed)
     single, *others = predictions.values()
-    differences = differences_to(single, others, seed=seed, objectives=pool.objectives)
+    objectives = pool.objectives.at(operation)
+    differences = differences_to(single, others, seed=seed, objectives=objectives)
     return [
-        _scored(method, own, difference, pool.objectives, seed)
+        _scored(method, own, difference, objectives, seed)
         for (method, own), difference in zip(predictions.items(), (None, *differences), strict=True)
     ]
 
@@ -146,7 +151,7 @@ def choose(
     Args:
         scores: Scores of all methods, `best_single` first.
         seed: Random seed of the comparison.
-        objectives: What the search optimises and requires.
+        objectives: What the search optimises and requires, with what is asked of the decisions.
         costs: Metric -> value of each method, for metrics that predictions do not tell; may be empty.
     """
     known = dict(zip((score.method for score in scores), costs or [{}] * len(scores), strict=True))
@@ -269,7 +274,7 @@ def _nested(
         positions = chosen[:1] if is_single else chosen
         fitted = fit("average" if is_single else method, pool.where(outer != fold).only(positions), seed)
         predicted[outer == fold] = fitted.combine(pool.probabilities[positions][:, outer == fold])
-    return replace(pool.out_of_fold(predicted), folds=outer)
+    return pool.out_of_fold(predicted).in_parts(outer)
 
 
 def _scored(
@@ -278,7 +283,9 @@ def _scored(
     return EnsembleScore(
         method=method,
         out_of_fold=nested,
-        value=metric_interval(nested, objectives.metrics[0], objectives.metrics, seed=seed),
+        value=metric_interval(
+            nested, objectives.metrics[0], objectives.metrics, operation=objectives.operation, seed=seed
+        ),
         auc=auc_interval(nested),
         fold_auc=fold_areas(nested),
         difference=difference,

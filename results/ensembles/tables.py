@@ -115,9 +115,9 @@ def _caption(ensembles: Sequence[Ensemble], objectives: Objectives, others: Sequ
     thresholds = _said_of_thresholds(others) if has_thresholds else ""
     return warning + (
         "* chosen: the simplest method that may be the best (95 % confidence set)"
-        f"{_said_of_baseline(ensembles)}. Members were chosen out of all complete trials, and everything was "
-        "fitted, without the fold that is scored. ! differs from the best single trial; the intervals of all "
-        "methods hold together in 95 % of data sets."
+        f"{_said_of_baseline(ensembles)}. Members were chosen out of {ensembles[0].said_of_pool}, and "
+        "everything was fitted, without the fold that is scored. ! differs from the best single trial; the "
+        "intervals of all methods hold together in 95 % of data sets."
         f"{thresholds}{_said_of_front(objectives, ensembles)}{_said_of_missed(ensembles)}"
         f"{_said_of_costs(ensembles)}"
     )

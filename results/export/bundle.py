@@ -32,6 +32,7 @@ from results.export.model_file import describe_model, sha256_of
 from results.export.novelty import novelty_facts, with_novelty
 from results.export.parity import (
     held_out_rows,
+    left_out_of,
     onnx_difference,
     predict_by_fold,
     reproduces_out_of_fold,
@@ -102,6 +103,7 @@ class BundleReport:
 
 def _said_of(parity: ParityCheck, *, in_float32: bool) -> str:
     when = ", before the precision was lowered" if in_float32 else ""
+    when += parity.said_of_left_out
     onnx = f"ONNX Runtime within {parity.onnx_difference:.1e} of PyTorch"
     if parity.out_of_fold_difference is None:
         return (
@@ -188,6 +190,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             images=len(images),
             onnx_difference=onnx_difference(opened.module, by_fold, inputs, file, unit),
             out_of_fold_difference=out_of_fold_difference,
+            left_out=left_out_of(len(rows), has_steps=any(opened.module.members.has_steps)),
         )
         one = {name: tensor.numpy() for name, tensor in inputs.take([0]).tensors().items()}
         cost = cost_before = measure_prediction_time(file, one, opened.module.by_image)

@@ -216,7 +216,10 @@ def _audit(manifest: Manifest) -> str:
 
 def _precision(manifest: Manifest) -> str:
     parity, lower = manifest.parity, manifest.precision
-    found = f"The file and PyTorch differ by {parity.onnx_difference:.0e} at most on {parity.images} images"
+    found = (
+        f"The file and PyTorch differ by {parity.onnx_difference:.0e} at most on {parity.images} images"
+        f"{parity.said_of_left_out}"
+    )
     if lower is not None:
         found += (
             f" before its precision was lowered to {lower.name}, which changed probabilities by up to "

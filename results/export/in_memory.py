@@ -34,7 +34,8 @@ def model_in_memory(
         has_novelty: Let it tell how unlike the training images an image is, where it can, as its export does.
 
     Returns:
-        A bundle that lies in no folder. Its manifest states no parity and no hash, since there is no file.
+        A bundle that lies in no folder. Since there is no file, its manifest has a parity of 0 images and a
+        hash of zeros.
 
     Raises:
         ExportError: If a member is a classical model, which has no module.

@@ -238,7 +238,10 @@ def _how_scored(opened: OpenedModel) -> str:
             "of a trial that was selected by this score, so it is too high; the ensemble best_single has an "
             "honest one"
         )
-    return "choice of members, fit, calibration and threshold were repeated without each held-out fold"
+    return (
+        f"choice of members out of {opened.chosen.chosen_from}, fit, calibration and threshold were repeated "
+        "without each held-out fold"
+    )
 
 
 def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:

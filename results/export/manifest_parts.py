@@ -131,14 +131,24 @@ class ParityCheck(FrozenModel):
 
     Attributes:
         images: Number of images compared.
-        onnx_difference: Largest difference of a probability between PyTorch and ONNX Runtime.
+        onnx_difference: Largest difference of a probability between PyTorch and ONNX Runtime, without the
+            images that are left out.
         out_of_fold_difference: Largest difference of a fold model's probability from the search's own
-            prediction; None for refitted models, which were trained on all images that the search predicted.
+            prediction, likewise; None for refitted models, which were trained on all images that the search
+            predicted.
+        left_out: Number of the images, or units, that differ most, which are left out of both since
+            neighbours and trees answer in steps; None in bundles of earlier versions, which did not say it.
     """
 
     images: int
     onnx_difference: FiniteFloat
     out_of_fold_difference: FiniteFloat | None
+    left_out: int | None = None
+
+    @property
+    def said_of_left_out(self) -> str:
+        """What the differences leave out, in words that follow them; empty for nothing."""
+        return f", without the {self.left_out} that differ most" if self.left_out else ""
 
 
 class Recalibration(FrozenModel):

@@ -335,12 +335,13 @@ def _caveat_of_other_images(manifest: Manifest) -> str:
 
 
 def _compared(parity: ParityCheck) -> str:
-    onnx = f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most"
+    left_out = parity.said_of_left_out
+    onnx = f"PyTorch and ONNX Runtime differ by {parity.onnx_difference:.1e} at most{left_out}"
     if parity.out_of_fold_difference is None:
         return f": {onnx}. The refitted models have seen them all, so their scores are not compared"
     return (
         f", each held out by a fold model: {onnx}, fold models and the search's own predictions by "
-        f"{parity.out_of_fold_difference:.1e}"
+        f"{parity.out_of_fold_difference:.1e}{left_out}"
     )
 
 

@@ -91,11 +91,10 @@ def reproduces_out_of_fold(
         by_fold: Predictions of `rows` by each member, (folds, n, classes), in the order of `out_of_folds`.
         out_of_folds: Trial number -> its out-of-fold predictions.
         rows: Rows of the patch set, shape (n,).
-        has_steps: True for each member whose probabilities move in steps; a tenth of its images is then not
-            compared. Empty for none.
+        has_steps: True for each member whose probabilities move in steps, see `left_out_of`. Empty for none.
 
     Returns:
-        Largest difference of a probability.
+        Largest difference of a probability, of the images that are not left out.
 
     Raises:
         ExportError: If it is above 0.02: then weights, pretrained files or images are not those of the
@@ -107,7 +106,8 @@ def reproduces_out_of_fold(
         order = np.argsort(kept.rows)
         places = order[np.searchsorted(kept.rows[order], rows)]
         own = predicted.numpy()[kept.folds[places], np.arange(len(rows))]
-        difference = _largest(np.abs(own - kept.probabilities[places]), in_steps=in_steps)
+        left_out = left_out_of(len(rows), has_steps=in_steps)
+        difference = _largest(np.abs(own - kept.probabilities[places]), left_out)
         if not difference <= LARGEST_OUT_OF_FOLD_DIFFERENCE:
             raise ExportError(
                 f"trial {number} does not predict what it predicted in the search: probabilities of held-out "
@@ -139,7 +139,7 @@ def onnx_difference(
         unit: 0-based unit of each example, shape (n,); None for single images.
 
     Returns:
-        Largest difference of a probability.
+        Largest difference of a probability, of the images that are not left out, see `left_out_of`.
 
     Raises:
         ExportError: If it is above 1e-4, for statistics of pixels 2e-3, or ONNX Runtime cannot run the file.
@@ -167,7 +167,8 @@ def onnx_difference(
     except Exception as error:  # ONNX Runtime has many error types and no common one
         raise ExportError(f"ONNX Runtime cannot run the exported file: {error}") from error
     differences = np.abs(np.concatenate(found) - np.concatenate(expected))
-    largest = _largest(differences, in_steps=any(module.members.has_steps))
+    left_out = left_out_of(len(expected[0]), has_steps=any(module.members.has_steps))
+    largest = _largest(differences, left_out)
     allowed = LARGEST_DIFFERENCE_OF_COUNTS if module.members.counts_pixels else LARGEST_ONNX_DIFFERENCE
     if not largest <= allowed:
         raise ExportError(
@@ -193,10 +194,20 @@ def run_units(session: Any, predictions: NDArray[Any], unit: IntArray) -> NDArra
     return found[: int(unit.max()) + 1]
 
 
-def _largest(differences: NDArray[Any], *, in_steps: bool) -> float:
-    """Largest difference of (images, classes); with steps, without those of the tenth that differs most."""
+def left_out_of(images: int, *, has_steps: bool) -> int:
+    """Return how many of the images that differ most are left out of a comparison.
+
+    Args:
+        images: Number of images, or of units, that are compared.
+        has_steps: The probabilities move in steps, as those of neighbours and trees do: a tenth of the images
+            may then lie at a step. None are left out of others.
+    """
+    return int(LARGEST_SHARE_OF_STEPS * images) if has_steps else 0
+
+
+def _largest(differences: NDArray[Any], left_out: int) -> float:
+    """Largest difference of (images, classes), without those of so many images that differ most."""
     by_image = np.sort(differences.max(axis=1))
-    left_out = int(LARGEST_SHARE_OF_STEPS * len(by_image)) if in_steps else 0
     return float(by_image[len(by_image) - 1 - left_out])
 
 

@@ -31,8 +31,8 @@ from results.predictors.novelty_module import NOVELTY_OUTPUT
 from results.predictors.unit_module import IMAGE_OUTPUT, one_after_the_other, without_units
 from results.run.prediction_costs import PredictionTime
 from results.run.records import OutOfFold
-from results.scores.comparison import differences_to
 from results.scores.decisions import decisions
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import mean_fold_auc
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.types import FloatArray, IntArray

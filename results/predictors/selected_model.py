@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from results.ensembles.ensemble import BEST, Ensemble, read_ensemble
 from results.ensembles.methods import FittedEnsemble
 from results.ensembles.out_of_fold import nested_again, pool_of
@@ -52,6 +50,7 @@ class SelectedModel:
         is_ordinal: True where the classes are in an order of degree.
         shift: What the calibration adds to all logits for the prevalence that was asked for; 0 where none
             was.
+        chosen_from: Trials that the members of an ensemble were chosen from, in words; empty for a trial.
     """
 
     name: str
@@ -70,6 +69,7 @@ class SelectedModel:
     method: str = BEST
     is_ordinal: bool = False
     shift: float = 0.0
+    chosen_from: str = ""
 
     @property
     def calibration(self) -> Platt | None:
@@ -127,9 +127,9 @@ def resolve_model(
     for number in found.trials:
         _check_weights(run, number)
     nested = found.nested
-    rule, metrics = found.rule, dict(nested.metrics)
+    rule, metrics, value = found.rule, dict(nested.metrics), nested.interval
     if operation.is_asked:
-        rule, decided = _operated(run, found, operation)
+        rule, decided, value = _operated(run, found, operation)
         metrics |= decided
     return SelectedModel(
         name=f"ensemble {found.method}",
@@ -142,7 +142,8 @@ def resolve_model(
         metrics=metrics,
         is_trial=False,
         objectives=objectives_of(run.search()),
-        value=nested.interval,
+        value=value,
+        chosen_from=found.said_of_pool,
         split=found.split,
         is_ordinal=run.search().task_definition.is_ordinal,
         shift=_shift(run.out_of_fold(found.trials[0]), rule) if rule.operation.prevalence else 0.0,
@@ -161,14 +162,15 @@ def reason_against_export(run: RunFolder, trials: Sequence[int]) -> str:
 
 def _operated(
     run: RunFolder, ensemble: Ensemble, operation: Operation
-) -> tuple[DecisionRule, dict[str, float]]:
-    """Decision rule of an ensemble for what is asked, and its metrics out of fold."""
+) -> tuple[DecisionRule, dict[str, float], Interval]:
+    """Decision rule of an ensemble for what is asked, metrics out of fold, and the main one with its ends."""
     objectives, pool = objectives_of(run.search()), pool_of(run, ensemble)
     own = nested_again(pool, ensemble, is_of_choice=False)
-    models = len(np.unique(run.out_of_fold(ensemble.trials[0]).folds))
-    rule = fit_decision_rule(own, models=models, searched=objectives.metrics, operation=operation)
+    rule = fit_decision_rule(own, searched=objectives.metrics, operation=operation)
     scored = nested_again(pool, ensemble) if ensemble.chosen_without else own
-    return rule, out_of_fold_metrics(scored, objectives, operation)
+    main, names = objectives.metrics[0], objectives.metrics
+    value = metric_interval(scored, main, names, operation=operation, seed=ensemble.seed)
+    return rule, out_of_fold_metrics(scored, objectives.at(operation)), value
 
 
 def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
@@ -184,12 +186,16 @@ def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
         fitted=WeightedMean(weights=(1.0,)),
         rule=rule,
         auc=auc_interval(out_of_fold),
-        metrics=out_of_fold_metrics(out_of_fold, objectives, operation)
+        metrics=out_of_fold_metrics(out_of_fold, objectives.at(operation))
         | {name: value for name, value in costs.items() if value is not None},
         is_trial=True,
         objectives=objectives,
         value=metric_interval(
-            out_of_fold, objectives.metrics[0], objectives.metrics, seed=search.request.seed
+            out_of_fold,
+            objectives.metrics[0],
+            objectives.metrics,
+            operation=operation,
+            seed=search.request.seed,
         ),
         split=search.split_name,
         is_ordinal=search.task_definition.is_ordinal,

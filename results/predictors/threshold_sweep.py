@@ -196,7 +196,9 @@ def sweep_table(swept: Sweep) -> Table:
         table.add_row(*_cells(decision), style="bold" if decision.is_chosen else None)
     table.caption = caption_of(
         f"* the model's own threshold: {_said_of(swept)}. {_said_of_prevalence(swept)}Found and missed are "
-        "positives, alarms and passed negatives. No probability was calibrated on its own fold.",
+        "positives, alarms and passed negatives. No probability was calibrated on its own fold, but the "
+        "threshold * was chosen on these images, so its row is a little too good: the scores of the model "
+        "have a threshold of the other folds in each.",
         split,
     )
     return table

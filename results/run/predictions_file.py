@@ -15,7 +15,7 @@ NOT_A_ZIP: Final = (ValueError, EOFError, NotImplementedError, zipfile.BadZipFil
 def packed_predictions(out_of_fold: OutOfFold) -> bytes:
     """Return out-of-fold predictions as the content of a file of a run folder."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.__slots__})
+    np.savez_compressed(buffer, **{name: getattr(out_of_fold, name) for name in OutOfFold.ARRAYS})
     return buffer.getvalue()
 
 
@@ -28,7 +28,7 @@ def unpacked_predictions(content: bytes) -> OutOfFold:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return OutOfFold(**{name: stored[name] for name in OutOfFold.__slots__})
+            return OutOfFold(**{name: stored[name] for name in OutOfFold.ARRAYS})
     except KeyError as error:
         raise ValueError(f"it lacks {error.args[0]}") from error
     except NOT_A_ZIP as error:

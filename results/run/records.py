@@ -2,9 +2,9 @@
 
 import datetime
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -357,19 +357,29 @@ class OutOfFold:
         folds: 0-based fold that held the image out, shape (images,).
         groups: Patient (or image, without patients) of each row, shape (images,).
         probabilities: Class probabilities in [0, 1], shape (images, classes); rows sum to 1.
+        trained_on: Number of training parts that the models learned from, where parts that were drawn take
+            the place of folds; None for one of each fold.
     """
+
+    ARRAYS: ClassVar = ("rows", "labels", "folds", "groups", "probabilities")
 
     rows: IntArray
     labels: IntArray
     folds: IntArray
     groups: NDArray[np.str_]
     probabilities: FloatArray
+    trained_on: int | None = None
+
+    @property
+    def training_parts(self) -> int:
+        """Number of training parts that the models learned from; 1 for a hold-out, however it is cut."""
+        return len(np.unique(self.folds)) if self.trained_on is None else self.trained_on
 
     @property
     def digest(self) -> str:
         """SHA-256 of all arrays with their types and shapes, however they are packed in a file."""
         found = hashlib.sha256()
-        for name in self.__slots__:
+        for name in self.ARRAYS:
             array = getattr(self, name)
             found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             found.update(array.tobytes())
@@ -381,4 +391,8 @@ class OutOfFold:
 
     def where(self, images: NDArray[Any]) -> "OutOfFold":
         """Keep some images, given by a mask or by positions of shape (images,)."""
-        return OutOfFold(*(getattr(self, name)[images] for name in self.__slots__))
+        return replace(self, **{name: getattr(self, name)[images] for name in self.ARRAYS})
+
+    def in_parts(self, parts: IntArray) -> "OutOfFold":
+        """Take parts of shape (images,) as folds; the models' training parts stay as many as they are."""
+        return replace(self, folds=parts, trained_on=self.training_parts)

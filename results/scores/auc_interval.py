@@ -10,7 +10,8 @@ Three things make the usual bootstrap interval too narrow, and each is answered 
 - **Cross-validation.** Folds train each other's models, and another training part would give other models.
   The variance of `K` folds is multiplied by `1 + r K / (K - 1)`. With `r = 1` that is the correction of
   Nadeau and Bengio; `r = 0.75` is what makes the intervals cover the AUC of a configuration in 92 to 97 % of
-  simulated data sets (`python -m benchmarks.coverage`).
+  simulated data sets (`python -m benchmarks.coverage`). A hold-out needs no factor: its few validation
+  patients vary so much more than what other training patients add that they cover both alike.
 
 Source:
     Newcombe (2006), Statistics in Medicine 25:559; Obuchowski (1997), Biometrics 53:567; Nadeau and Bengio
@@ -40,26 +41,30 @@ _BISECTIONS: Final = 60
 def auc_interval(predictions: OutOfFold) -> Interval:
     """Return the mean fold AUC of out-of-fold predictions with its 95 % interval.
 
-    The interval covers the choice of patients and, if there are several folds, of training parts: it is one
-    of the configuration, not of these fold models.
+    The interval covers the choice of patients and of training parts: it is one of the configuration, not of
+    these fold models.
 
     Raises:
         OneClassError: If no fold holds two classes.
     """
     estimate = float(mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds))
     shape = _Shape(predictions)
-    variance_factor = _design_effect(predictions, estimate, shape) * fold_inflation(predictions.folds)
+    variance_factor = _design_effect(predictions, estimate, shape) * fold_inflation(
+        predictions.training_parts
+    )
     return shape.interval(estimate, variance_factor)
 
 
-def fold_inflation(folds: IntArray) -> float:
-    """Return the factor by which folds that share training images widen a variance; 1 for one fold.
+def fold_inflation(training_parts: int) -> float:
+    """Return the factor by which training parts that share images widen a variance; 1 for a hold-out.
 
-    >>> fold_inflation(np.array([0, 1, 2, 3]))
+    Args:
+        training_parts: Number of training parts that the models learned from, at least 1.
+
+    >>> fold_inflation(4)
     2.0
     """
-    number = len(np.unique(folds))
-    return 1.0 + FOLD_CORRELATION * number / (number - 1) if number > 1 else 1.0
+    return 1.0 + FOLD_CORRELATION * training_parts / (training_parts - 1) if training_parts > 1 else 1.0
 
 
 class _Shape:

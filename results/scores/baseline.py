@@ -1,15 +1,15 @@
 """What a search ships against its baseline, a closed-form head on colour and intensity alone."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from results.run.baseline_record import read_baseline
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.comparison import differences_to
 from results.scores.interval import Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objective, Objectives
 from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
@@ -45,12 +45,15 @@ class BaselineVerdict:
         difference: Metric of the model minus that of the baseline with its 95 % interval, paired by patient;
             None where the model is a baseline itself.
         metric: Name of the metric that the search optimises.
+        is_chosen_anew: The predictions of each fold are those of what was chosen without it; False where too
+            few patients are left for that, so that the model owes a part of the difference to luck.
     """
 
     model: str
     baseline: str
     difference: Interval | None
     metric: str = "auc"
+    is_chosen_anew: bool = True
 
     @property
     def is_better(self) -> bool:
@@ -70,7 +73,13 @@ class BaselineVerdict:
             return f"nothing did better than {self.baseline}"
         metric = metric_named(self.metric)
         apart = f"{metric.header} {self.difference.estimate:+.3f} [{self.difference.low:+.3f}, "
-        apart += f"{self.difference.high:+.3f}], paired by patient and chosen anew without each fold"
+        apart += f"{self.difference.high:+.3f}], paired by patient and "
+        apart += (
+            "chosen anew without each fold"
+            if self.is_chosen_anew
+            else "selected by this score, which is therefore too high: too few patients are left to correct "
+            "it"
+        )
         if self.is_better:
             return f"{self.model} is better than {self.baseline}: {apart}"
         return f"{self.model} is not better than {self.baseline} by more than chance: {apart}"
@@ -110,6 +119,6 @@ def difference_from(baseline: OutOfFold, model: OutOfFold, *, objectives: Object
     """
     base, own = (one.where(np.argsort(one.rows, kind="stable")) for one in (baseline, model))
     if np.array_equal(base.rows, own.rows):
-        base = replace(base, folds=own.folds)
+        base = base.in_parts(own.folds)
     (difference,) = differences_to(base, [own], seed=seed, objectives=objectives)
     return difference

@@ -1,29 +1,26 @@
-"""Bootstrap intervals that respect patients, fast enough for a whole leaderboard.
+"""Resamples of patients, and the AUC of many resamples at once.
 
 A resample of patients with replacement gives each image a count, the number of times that it is drawn. A
 statistic is therefore a function of counts of shape (resamples, images), and an AUC of counts is a weighted
-Mann-Whitney count on scores that are sorted once.
+Mann-Whitney count on scores that are sorted once. Choosing again on resampled patients and the bands of
+curves are built on it; intervals of an AUC are not, see `auc_interval`.
 
 Source:
-    Field and Welsh (2007), "Bootstrapping clustered data"; Efron and Tibshirani (1993), percentile intervals.
+    Field and Welsh (2007), "Bootstrapping clustered data".
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.scores.decisions import ranking_scores, scored_classes
-from results.scores.interval import Interval
-from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
 # Counts (resamples, images) -> values (resamples,); NaN where a resample does not define the statistic.
 Statistic = Callable[[IntArray], FloatArray]
-
-_CELLS_AT_ONCE: Final = 4_000_000  # bounds the counts in memory at 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,45 +79,6 @@ def fold_auc_statistic(
         return _mean_of_defined([_mean_of_defined([one.areas(counts) for one in fold]) for fold in rankings])
 
     return mean_area
-
-
-def bootstrap_interval(
-    groups: NDArray[Any],
-    statistic: Statistic,
-    *,
-    resamples: int = 1000,
-    seed: int,
-) -> Interval:
-    """Return the 95 % percentile interval of a statistic over resampled patients.
-
-    Args:
-        groups: Patient of each image, shape (images,).
-        statistic: Function of counts; a resample for which it is NaN is drawn again.
-        resamples: Number of resamples, at least 1.
-        seed: Random seed of the draws.
-
-    Raises:
-        OneClassError: If the images themselves do not define the statistic.
-
-    >>> patients = np.array(["a", "b", "c", "d"])
-    >>> area = fold_auc_statistic(np.array([0, 0, 1, 1]), np.array([[1, 0], [0.5, 0.5], [0.2, 0.8], [0, 1]]))
-    >>> print(bootstrap_interval(patients, area, resamples=100, seed=0))
-    1.00 [1.00, 1.00]
-    """
-    estimate = float(statistic(np.ones((1, len(groups)), dtype=np.int64))[0])
-    if np.isnan(estimate):
-        raise OneClassError(
-            "an interval of the AUC needs images of two classes within a fold, found one class"
-        )
-    patients = np.unique(groups, return_inverse=True)[1]
-    random = np.random.default_rng(seed)
-    block = max(1, min(resamples, _CELLS_AT_ONCE // len(groups)))
-    values = np.empty(0)
-    while len(values) < resamples:
-        drawn = statistic(draw_counts(patients, block, random))
-        values = np.concatenate([values, drawn[~np.isnan(drawn)]])
-    low, high = np.quantile(values[:resamples], [0.025, 0.975])
-    return Interval(estimate, float(low), float(high))
 
 
 def draw_counts(patients: IntArray, resamples: int, random: np.random.Generator) -> IntArray:

@@ -10,6 +10,7 @@ Source:
 """
 
 from collections.abc import Callable
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,8 +23,9 @@ from results.scores.auc_interval import fold_inflation
 from results.scores.calibration import SMALLEST_PROBABILITY, Platt, fit_platt, log_odds, sigmoid
 from results.scores.calibration_quality import CalibrationQuality, calibration_quality
 from results.scores.cross_fitting import crossfit_parts
-from results.scores.interval import Interval
+from results.scores.interval import LEVEL, QUANTILE, Interval
 from results.scores.metrics.probability_errors import log_losses
+from results.scores.multiple_tests import holm
 from results.scores.strata import mean_interval
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -39,7 +41,10 @@ class MethodQuality(FrozenModel):
     Attributes:
         method: Name in `METHODS`, or `none` for probabilities as they are.
         log_loss: Log loss, with its 95 % interval over patients.
-        difference: Log loss minus that of Platt's scaling, paired; None for Platt's scaling itself.
+        difference: Log loss minus that of Platt's scaling, paired; None for Platt's scaling itself. Its
+            interval is not corrected for the number of methods.
+        adjusted: Chance of a difference this large where there is none, corrected for all methods by Holm's
+            method; None for Platt's scaling itself.
         quality: Slope, intercept, smooth error and reliability.
         is_shipped: True for the method that models are calibrated with.
     """
@@ -47,8 +52,14 @@ class MethodQuality(FrozenModel):
     method: str
     log_loss: Interval
     difference: Interval | None
+    adjusted: FiniteFloat | None
     quality: CalibrationQuality
     is_shipped: bool
+
+    @property
+    def is_told(self) -> bool:
+        """True if the data show that it differs from the shipped one."""
+        return self.adjusted is not None and self.adjusted <= 1 - LEVEL
 
 
 class CalibrationComparison(FrozenModel):
@@ -66,9 +77,11 @@ class CalibrationComparison(FrozenModel):
 
     @property
     def better(self) -> tuple[str, ...]:
-        """Names of the methods that the data show to be better than the shipped one."""
+        """Names of the methods that the data show to be better than the shipped one, of all together."""
         return tuple(
-            one.method for one in self.methods if one.difference is not None and one.difference.high < 0
+            one.method
+            for one in self.methods
+            if one.difference is not None and one.difference.estimate < 0 and one.is_told
         )
 
 
@@ -84,18 +97,23 @@ def compare_calibrations(predictions: OutOfFold, *, seed: int, model: str = "mod
         OneClassError: If there is one class.
     """
     parts = crossfit_parts(predictions)
-    inflation = fold_inflation(predictions.folds)
+    inflation = fold_inflation(predictions.training_parts)
     labels, groups = predictions.labels, predictions.groups
     found = {name: cross_calibrated(predictions, fit, parts) for name, fit in METHODS.items()}
     found["none"] = predictions.probabilities[:, 1].astype(np.float64)
     losses = {name: log_losses(labels, _both(positive)) for name, positive in found.items()}
+    differences = {
+        name: mean_interval(own - losses[SHIPPED], groups, inflation=inflation)
+        for name, own in losses.items()
+        if name != SHIPPED
+    }
+    adjusted = dict(zip(differences, holm([_p_value(own) for own in differences.values()]), strict=True))
     methods = [
         MethodQuality(
             method=name,
             log_loss=mean_interval(losses[name], groups, inflation=inflation),
-            difference=None
-            if name == SHIPPED
-            else mean_interval(losses[name] - losses[SHIPPED], groups, inflation=inflation),
+            difference=differences.get(name),
+            adjusted=adjusted.get(name),
             quality=calibration_quality(labels, _both(positive), groups, seed=seed, inflation=inflation),
             is_shipped=name == SHIPPED,
         )
@@ -106,6 +124,12 @@ def compare_calibrations(predictions: OutOfFold, *, seed: int, model: str = "mod
         methods=tuple(sorted(methods, key=lambda one: one.log_loss.estimate)),
         parts=len(np.unique(parts)),
     )
+
+
+def _p_value(difference: Interval) -> float:
+    """Chance of a difference this large where there is none, by its normal interval."""
+    error = (difference.high - difference.low) / (2 * QUANTILE)
+    return 2 * NormalDist().cdf(-abs(difference.estimate) / error) if error > 0 else 1.0
 
 
 def cross_calibrated(predictions: OutOfFold, fit: Fit, parts: NDArray[Any]) -> FloatArray:

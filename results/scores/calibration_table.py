@@ -28,9 +28,9 @@ def calibration_table(found: CalibrationComparison, *, split: SplitName = GROUPE
         )
     shipped = next(one for one in found.methods if one.is_shipped).quality
     better = (
-        f"By the data {', '.join(found.better)} would be better. "
+        f"By the data, corrected for the number of methods, {', '.join(found.better)} would be better. "
         if found.better
-        else "The data show no other to be better. "
+        else "The data, corrected for the number of methods, show no other to be better. "
     )
     caption = (
         f"* calibrates the model. {better}Slope 1 and intercept 0 are right; the smooth error of right "
@@ -43,7 +43,15 @@ def calibration_table(found: CalibrationComparison, *, split: SplitName = GROUPE
 def calibrations_as_csv(found: CalibrationComparison) -> str:
     """Return one row for each method, as CSV with a header; JSON has the reliability curves, too."""
     columns = ["model", "method", "log_loss", "log_loss_low", "log_loss_high", "difference"]
-    columns += ["difference_low", "difference_high", "slope", "intercept", "smooth_error", "is_shipped"]
+    columns += [
+        "difference_low",
+        "difference_high",
+        "adjusted",
+        "slope",
+        "intercept",
+        "smooth_error",
+        "is_shipped",
+    ]
     rows: list[dict[str, Any]] = []
     for one in found.methods:
         quality = one.quality
@@ -54,6 +62,7 @@ def calibrations_as_csv(found: CalibrationComparison) -> str:
         rows.append(
             row
             | {
+                "adjusted": one.adjusted,
                 "slope": None if quality.slope is None else quality.slope.estimate,
                 "intercept": None if quality.intercept is None else quality.intercept.estimate,
                 "smooth_error": quality.smooth_error,

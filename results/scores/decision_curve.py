@@ -14,6 +14,7 @@ Source:
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -75,10 +76,11 @@ class DecisionCurve(FrozenModel):
     points: tuple[BenefitPoint, ...]
 
     @property
-    def useful(self) -> tuple[float, float] | None:
-        """Smallest and largest threshold at which the model is useful; None where it is nowhere."""
-        found = [one.threshold for one in self.points if one.is_useful]
-        return (found[0], found[-1]) if found else None
+    def useful(self) -> tuple[tuple[float, float], ...]:
+        """First and last threshold of each run of thresholds at which the model is useful, ascending."""
+        runs = groupby(self.points, key=lambda one: one.is_useful)
+        ends = [[one.threshold for one in own] for is_useful, own in runs if is_useful]
+        return tuple((own[0], own[-1]) for own in ends)
 
 
 def decision_curve(

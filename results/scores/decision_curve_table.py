@@ -27,18 +27,23 @@ def decision_curve_table(curve: DecisionCurve, *, split: SplitName = GROUPED) ->
             "-" if one.needed is None else f"{one.needed:.1f}",
             style="bold" if one.is_useful else None,
         )
-    useful = curve.useful
-    said = (
-        "The data show at no threshold that the model is worth more than acting on all or on none."
-        if useful is None
-        else f"* worth more than acting on all or on none, from {useful[0]:.2f} to {useful[1]:.2f}."
-    )
     caption = (
-        f"{said} Net benefit of acting on none is 0. Avoided: interventions spared of 100 images, against "
-        "acting on all. Needed: images acted on for each one found."
+        f"{_said_of_use(curve)} Net benefit of acting on none is 0. Avoided: interventions spared of 100 "
+        "images, against acting on all. Needed: images acted on for each one found."
     )
     table.caption = caption_of(caption, split)
     return table
+
+
+def _said_of_use(curve: DecisionCurve) -> str:
+    runs = [
+        f"at {first:.2f}" if first == last else f"from {first:.2f} to {last:.2f}"
+        for first, last in curve.useful
+    ]
+    if not runs:
+        return "The data show at no threshold that the model is worth more than acting on all or on none."
+    where = " and ".join([", ".join(runs[:-1]), runs[-1]] if len(runs) > 1 else runs)
+    return f"* worth more than acting on all or on none, {where}; each threshold is judged by itself."
 
 
 def decision_curve_as_csv(curve: DecisionCurve) -> str:

@@ -54,12 +54,6 @@ class DecisionRule(FrozenModel):
     operation: Operation = NOTHING_ASKED
     triage: TriageRule | None = None
 
-    @property
-    def chosen_for(self) -> str:
-        """What the threshold was chosen for, in words."""
-        at = self.operation.at
-        return metric_named(self.best_for).header if at is None else str(at)
-
     def threshold_of(self, metric: str) -> float:
         """Return the threshold at which a metric is shown."""
         return self.thresholds.get(metric, self.threshold)
@@ -96,10 +90,19 @@ def deciding_metric(searched: Sequence[str]) -> str:
     return next((name for name in searched if metric_named(name).has_own_threshold), BALANCED)
 
 
+def metrics_with_own_threshold(searched: Sequence[str]) -> list[Metric]:
+    """Return the metrics that judge decisions at a threshold that is best for them, not at the model's.
+
+    Args:
+        searched: Names of the metrics that the search optimises, the main one first.
+    """
+    names = (*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold))
+    return [metric_named(name) for name in dict.fromkeys(names)]
+
+
 def fit_decision_rule(
     predictions: OutOfFold,
     *,
-    models: int | None = None,
     searched: Sequence[str] = (),
     operation: Operation = NOTHING_ASKED,
 ) -> DecisionRule:
@@ -110,16 +113,14 @@ def fit_decision_rule(
 
     Args:
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
-        models: Number of fold models whose mean predicts new images; None takes the number of folds.
         searched: Names of the metrics that the search optimises, the main one first.
         operation: What the user asks of the decisions.
 
     Raises:
         ScoreError: If no threshold keeps what is asked for, or there are more classes than two.
     """
-    own = [name for name in searched if metric_named(name).has_own_threshold]
-    needed = (*OWN_THRESHOLD, *own, deciding_metric(searched))
-    return _fitted_rule(predictions, models, searched, needed, operation)
+    needed = (*(metric.name for metric in metrics_with_own_threshold(searched)), deciding_metric(searched))
+    return _fitted_rule(predictions, predictions.training_parts, searched, needed, operation)
 
 
 def cross_fit(
@@ -149,7 +150,7 @@ def cross_fit(
     wanted = [metric.name for metric in asked if metric.judges_decisions]
     probabilities = predictions.probabilities.astype(np.float64)
     decided = {name: np.zeros_like(predictions.labels) for name in wanted}
-    has_own = {*OWN_THRESHOLD, *(name for name in searched if metric_named(name).has_own_threshold)}
+    has_own = {metric.name for metric in metrics_with_own_threshold(searched)}
     needed = (deciding_metric(searched), *(name for name in wanted if name in has_own))
     called = np.zeros_like(predictions.labels)
     outcomes = None if operation.triage is None else np.full_like(predictions.labels, UNSURE)
@@ -204,7 +205,7 @@ def best_threshold(labels: IntArray, probabilities: FloatArray, *, metric: str =
 
 def _fitted_rule(
     predictions: OutOfFold,
-    models: int | None,
+    models: int,
     searched: Sequence[str],
     needed: Collection[str],
     operation: Operation = NOTHING_ASKED,
@@ -221,7 +222,6 @@ def _fitted_rule(
             )
         return DecisionRule(best_for=deciding)
     labels = predictions.labels
-    number = len(np.unique(predictions.folds)) if models is None else models
     shift = odds_shift(float(labels.mean()), operation.prevalence)
     fitted = fit_platt(labels, predictions.probabilities)
     centre = float(log_odds(predictions.probabilities).mean())
@@ -240,7 +240,7 @@ def _fitted_rule(
         threshold = threshold_at(
             labels, calibrated, operation.at, prevalence=operation.prevalence, is_strict=is_strict
         )
-    mean = fitted.for_mean_of(number, centre).moved(shift)
+    mean = fitted.for_mean_of(models, centre).moved(shift)
     return DecisionRule(
         calibration=calibration,
         mean_calibration=mean,

@@ -6,10 +6,11 @@ What a metric judges decides how the folds are put together, see docs/adr/0017:
   fold models cannot be compared, so they are never pooled.
 - Log loss and Brier score: pooled over all images, each calibrated by what was fitted on the other folds.
 - Decisions: pooled, each image decided at a threshold that was chosen on the other folds: the one that is
-  best for the metric where it is searched (F1 and F2 always), else that of the model.
+  best for the metric where it is searched (F1 and F2 always), else that of the model, which an operating
+  point may set.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from results.scores.decision_rule import CrossFitted, cross_fit
 from results.scores.decisions import confusion
 from results.scores.metric import Metric
 from results.scores.metrics import STANDARD, mean_fold_auc, metric_named
-from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
@@ -37,21 +37,13 @@ def fold_areas(predictions: OutOfFold) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def out_of_fold_metrics(
-    predictions: OutOfFold, objectives: Objectives = BY_AUC, operation: Operation = NOTHING_ASKED
-) -> dict[str, float]:
+def out_of_fold_metrics(predictions: OutOfFold, objectives: Objectives = BY_AUC) -> dict[str, float]:
     """Return the metrics of `STANDARD`, and those that a search optimises or requires something of.
 
     Metrics of cost are not among them: predictions do not hold them. Decisions are those that the user asked
     for; errors of probabilities are those at the prevalence of the data.
     """
-    names = (*STANDARD, *objectives.shown)
-    found = _values(predictions, names, objectives.metrics)
-    if operation.at is None:
-        return found
-    judged = {name: metric_named(name) for name in names if metric_named(name).judges_decisions}
-    fitted = cross_fit(predictions, searched=objectives.metrics, metrics=judged.values(), operation=operation)
-    return found | {name: _value(metric, predictions, fitted) for name, metric in judged.items()}
+    return _values(predictions, (*STANDARD, *objectives.shown), objectives)
 
 
 def objective_values(predictions: OutOfFold, objectives: Objectives) -> dict[str, float]:
@@ -60,7 +52,7 @@ def objective_values(predictions: OutOfFold, objectives: Objectives) -> dict[str
     Raises:
         OneClassError: If a metric needs two classes within a fold, and no fold has them.
     """
-    return _values(predictions, objectives.predicted, objectives.metrics)
+    return _values(predictions, objectives.predicted, objectives)
 
 
 def objective_value(predictions: OutOfFold, metric: str) -> float:
@@ -85,7 +77,7 @@ def objective_value_of(predictions: OutOfFold, metric: str, objectives: Objectiv
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
         ConfigError: If it is a metric of cost.
     """
-    return _values(predictions, (metric,), objectives.metrics)[metric]
+    return _values(predictions, (metric,), objectives)[metric]
 
 
 def value_and_folds(
@@ -100,7 +92,7 @@ def value_and_folds(
         ConfigError: If it is a metric of cost.
     """
     found = metric_named(metric)
-    fitted = _fitted(predictions, [found], objectives.metrics)
+    fitted = _fitted(predictions, [found], objectives)
     by_fold = []
     for fold in np.unique(predictions.folds):
         own = predictions.folds == fold
@@ -143,16 +135,18 @@ def collapsed_folds(out_of_fold: OutOfFold) -> tuple[int, ...]:
     )
 
 
-def _values(predictions: OutOfFold, names: Iterable[str], searched: Sequence[str]) -> dict[str, float]:
+def _values(predictions: OutOfFold, names: Iterable[str], objectives: Objectives) -> dict[str, float]:
     metrics = {name: metric_named(name) for name in dict.fromkeys(names)}
-    fitted = _fitted(predictions, metrics.values(), searched)
+    fitted = _fitted(predictions, metrics.values(), objectives)
     return {name: _value(metric, predictions, fitted) for name, metric in metrics.items()}
 
 
-def _fitted(predictions: OutOfFold, metrics: Iterable[Metric], searched: Sequence[str]) -> CrossFitted | None:
+def _fitted(predictions: OutOfFold, metrics: Iterable[Metric], objectives: Objectives) -> CrossFitted | None:
     """Calibrations and decisions that metrics need; None if none of them pools the folds."""
     pooled = [metric for metric in metrics if not metric.within_folds]
-    return cross_fit(predictions, searched=searched, metrics=pooled) if pooled else None
+    if not pooled:
+        return None
+    return cross_fit(predictions, searched=objectives.metrics, metrics=pooled, operation=objectives.operation)
 
 
 def _value(

@@ -27,17 +27,21 @@ from results.scores.left_out import left_out_influences
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives
 from trainables.common.types import FloatArray, IntArray
 
 
-def influences(predictions: OutOfFold, metric: str, searched: Sequence[str]) -> FloatArray:
+def influences(
+    predictions: OutOfFold, metric: str, searched: Sequence[str], *, operation: Operation = NOTHING_ASKED
+) -> FloatArray:
     """Return the influence of each patient on a metric of out-of-fold predictions.
 
     Args:
         predictions: Out-of-fold predictions of one trial.
         metric: Name of the metric.
         searched: Names of the metrics that the search optimises; they decide the thresholds.
+        operation: What is asked of the decisions.
 
     Returns:
         Shape (patients,), in sorted order of the patients' names; the sum of squares is the variance of the
@@ -48,7 +52,7 @@ def influences(predictions: OutOfFold, metric: str, searched: Sequence[str]) -> 
         return auc_influences(predictions)
     if found.within_folds:
         return _within_folds(predictions, found)
-    fitted = cross_fit(predictions, searched=searched, metrics=[found])
+    fitted = cross_fit(predictions, searched=searched, metrics=[found], operation=operation)
     if found.judges_decisions:
         return decision_influences(
             found,
@@ -68,7 +72,8 @@ def stacked_influences(trials: Sequence[OutOfFold], objectives: Objectives) -> F
     """
     for other in trials[1:]:
         check_same_images(trials[0], other)
-    return np.stack([influences(one, objectives.metrics[0], objectives.metrics) for one in trials])
+    main, names = objectives.metrics[0], objectives.metrics
+    return np.stack([influences(one, main, names, operation=objectives.operation) for one in trials])
 
 
 def decision_influences(

@@ -13,7 +13,6 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import auc_interval
-from results.scores.comparison import confidence_set
 from results.scores.cost_columns import cost_of_trial
 from results.scores.cross_fitting import fewest_patients
 from results.scores.fold_scores import (
@@ -23,6 +22,7 @@ from results.scores.fold_scores import (
     out_of_fold_metrics,
 )
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import majority_baseline, metric_named
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of

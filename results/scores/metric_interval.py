@@ -29,29 +29,38 @@ from results.scores.influence import influences, probability_influences
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.types import FloatArray, IntArray
 
 
-def metric_interval(predictions: OutOfFold, metric: str, searched: Sequence[str], *, seed: int) -> Interval:
+def metric_interval(
+    predictions: OutOfFold,
+    metric: str,
+    searched: Sequence[str],
+    *,
+    operation: Operation = NOTHING_ASKED,
+    seed: int,
+) -> Interval:
     """Return a metric of out-of-fold predictions with its 95 % interval.
 
     Args:
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
         metric: Name of the metric; it is not one of cost.
         searched: Names of the metrics that the search optimises; they decide the thresholds.
+        operation: What is asked of the decisions.
         seed: Random seed of the interval.
 
     Raises:
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
     """
-    found, inflation = metric_named(metric), fold_inflation(predictions.folds)
+    found, inflation = metric_named(metric), fold_inflation(predictions.training_parts)
     if found.name == "auc":
         return auc_interval(predictions)
     if found.judges_decisions:
-        decided = cross_fit(predictions, searched=searched, metrics=[found]).decided[found.name]
+        fitted = cross_fit(predictions, searched=searched, metrics=[found], operation=operation)
         return decision_intervals(
             predictions.labels,
-            decided,
+            fitted.decided[found.name],
             predictions.groups,
             classes=predictions.probabilities.shape[1],
             seed=seed,

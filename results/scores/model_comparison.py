@@ -26,12 +26,13 @@ from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
-from results.scores.comparison import NOTHING, told_errors
 from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
 from results.scores.interval import LEVEL
+from results.scores.joint_comparison import NOTHING, told_errors
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 from trainables.common.frozen import FrozenModel
@@ -50,12 +51,14 @@ class NamedPredictions:
         repeats: Out-of-fold predictions of the trial trained again with other seeds and folds.
         searched: Names of the metrics that its search optimised, the main one first; the model decides at
             the threshold that these have chosen, whatever metric it is compared by.
+        operation: What was asked of its decisions; it goes before what its search optimised.
     """
 
     name: str
     predictions: OutOfFold
     repeats: tuple[OutOfFold, ...] = ()
     searched: tuple[str, ...] = ("auc",)
+    operation: Operation = NOTHING_ASKED
 
 
 class ModelScore(FrozenModel):
@@ -163,9 +166,8 @@ def compare_models(
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
     apart = np.stack([judged[first].influences - judged[second].influences for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
-    inflation = np.array(
-        [max(fold_inflation(aligned[one].folds), fold_inflation(aligned[two].folds)) for one, two in pairs]
-    )
+    factors = [fold_inflation(one.training_parts) for one in aligned]
+    inflation = np.array([max(factors[first], factors[second]) for first, second in pairs])
     values = np.array([one.score.value for one in judged])
     differences = np.array([values[first] - values[second] for first, second in pairs])
     common = np.array([(values[first] + values[second]) / 2 for first, second in pairs])
@@ -295,7 +297,7 @@ def _corrected_t(
     values: Sequence[Sequence[float]],
     others: Sequence[Sequence[float]],
 ) -> float | None:
-    """p-value of the corrected resampled t-test; None unless both models have the same folds.
+    """p-value of the corrected resampled t-test; None unless both models were trained in the same folds.
 
     Each argument holds one item a repeat, or a single one.
     """
@@ -303,6 +305,8 @@ def _corrected_t(
 
     folds = len(values[0])
     if folds < 2 or any(len(own) != folds for own in (*values, *others)):
+        return None
+    if any(one.training_parts != folds for one in (*first, *second)):
         return None
     if not all(np.array_equal(one.folds, other.folds) for one, other in zip(first, second, strict=True)):
         return None
@@ -316,8 +320,11 @@ def _corrected_t(
 
 def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, seed: int) -> _Judged:
     """A model by a metric: means over its repeats, or its single predictions."""
-    found = [metric_interval(part, metric, model.searched, seed=seed) for part in parts]
-    objectives = Objectives(model.searched)
+    objectives = Objectives(model.searched, operation=model.operation)
+    found = [
+        metric_interval(part, metric, model.searched, operation=model.operation, seed=seed) for part in parts
+    ]
+    moved = [influences(part, metric, model.searched, operation=model.operation) for part in parts]
     return _Judged(
         score=ModelScore(
             name=model.name,
@@ -325,7 +332,7 @@ def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, se
             low=float(np.mean([one.low for one in found])),
             high=float(np.mean([one.high for one in found])),
         ),
-        influences=np.mean([influences(part, metric, model.searched) for part in parts], axis=0),
+        influences=np.mean(moved, axis=0),
         by_fold=[value_and_folds(part, metric, objectives)[1] for part in parts],
     )
 

@@ -26,12 +26,12 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import fold_inflation
-from results.scores.comparison import told_errors
 from results.scores.decision_intervals import decision_intervals
 from results.scores.decisions import confusion, decisions
 from results.scores.fold_scores import mean_over_folds
 from results.scores.influence import decision_influences, influences, probability_influences
 from results.scores.interval import QUANTILE, Interval
+from results.scores.joint_comparison import told_errors
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval, pooled_interval
 from results.scores.metrics import STANDARD, metric_named
@@ -315,7 +315,7 @@ def _interval(metric: Metric, judged: _Judged, seed: int) -> Interval:
     own = judged.predictions
     if metric.within_folds:
         return metric_interval(own, metric.name, [metric.name], seed=seed)
-    inflation = fold_inflation(own.folds)
+    inflation = fold_inflation(own.training_parts)
     if metric.judges_decisions:
         return decision_intervals(
             own.labels,
@@ -337,7 +337,7 @@ def _difference(metric: Metric, one: _Judged, other: _Judged) -> Interval:
     estimate = sign * (values[0] - values[1])
     common = np.array([sum(values) / 2])
     found, _ = told_errors(apart[None], np.array([estimate]), common, metric=metric.name, predictions=own)
-    error = float(found[0] * np.sqrt(fold_inflation(own.folds)))
+    error = float(found[0] * np.sqrt(fold_inflation(own.training_parts)))
     return Interval(estimate, estimate - QUANTILE * error, estimate + QUANTILE * error)
 
 

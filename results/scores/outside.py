@@ -140,7 +140,11 @@ def score_outside(  # noqa: PLR0913 - the data, what the model said of them, and
     of_data = probabilities
     if operation.prevalence is not None:
         of_data = to_share_of(labels, operation.prevalence).apply(probabilities)
-    judged = JudgedImages(labels, probabilities, of_data, decided, np.zeros_like(labels), groups.astype(str))
+    own = {name: decisions(probabilities, value) for name, value in thresholds.items()}
+    blocks = np.zeros_like(labels)
+    judged = JudgedImages(
+        labels, probabilities, of_data, decided, blocks, groups.astype(str), decided_for=own
+    )
     return OutsideEvaluation(
         classes=classes,
         threshold=threshold,

@@ -10,15 +10,14 @@ Source:
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
 from results.run.split_labels import GROUPED, SplitName
-from results.scores.comparison import differences_to
 from results.scores.interval import QUANTILE, Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives
@@ -56,7 +55,7 @@ class Overtuning(FrozenModel):
         metric: Metric that the search optimises, the first of several.
         default_trial: Number of the first complete trial: what one has without a search.
         default: Its value with its 95 % interval; nothing has chosen it.
-        stages: The search after each complete trial, in order of their ends.
+        stages: The search after each complete trial, in order of their numbers.
         claimed: Value of the best trial, as the leaderboard shows it, with its interval.
         corrected: What choosing the best of all trials is worth, with the middle 95 % of the draws.
         gain: Value of the best trial, chosen anew without each fold, minus that of the first, paired, with
@@ -109,7 +108,8 @@ def overtuning_of(
     """Judge a search by the out-of-fold predictions of its complete trials; pure.
 
     Args:
-        trials: Number and predictions of each complete trial, in order of their ends; at least one.
+        trials: Number and predictions of each complete trial, in the order in which the search handed them
+            out; at least one.
         objectives: What the search optimises; its first metric is judged.
         seed: Random seed of the draws and intervals.
 
@@ -158,7 +158,7 @@ def _gain(predictions: Sequence[OutOfFold], objectives: Objectives, sign: float,
     """Gain of the selection over the first trial, both scored where neither was chosen."""
     main = Objectives(objectives.metrics[:1])
     again = selected_again(predictions, seed=seed, objectives=main)
-    first = replace(predictions[0], folds=again.folds)
+    first = predictions[0].in_parts(again.folds)
     (found,) = differences_to(first, [again], seed=seed, objectives=main)
     if sign > 0:
         return found

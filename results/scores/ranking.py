@@ -8,7 +8,7 @@ import bisect
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.registered_objects import require_registered
 from results.run.search_request import SearchRequest
 from results.scores.metrics import ORDINAL, metric_named
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.errors import ConfigError
 from trainables.common.types import FloatArray
 
@@ -144,11 +145,17 @@ class Objectives:
         metrics: Names of the metrics, the main one first; at least one.
         requirements: Bounds that a trial must keep.
         also: Names of further metrics of predictions that tables show, such as those of ordered classes.
+        operation: What the user asks of the decisions that metrics judge; a search asks for nothing.
     """
 
     metrics: tuple[str, ...]
     requirements: tuple[Requirement, ...] = ()
     also: tuple[str, ...] = ()
+    operation: Operation = NOTHING_ASKED
+
+    def at(self, operation: Operation) -> "Objectives":
+        """Return the same, which judges the decisions that a user asks for."""
+        return replace(self, operation=operation)
 
     @property
     def main(self) -> Objective:
@@ -248,12 +255,6 @@ class Objectives:
     def best(self, records: Iterable[TrialRecord]) -> TrialRecord | None:
         """Return the trial that ranks first; None where there is none."""
         return next(iter(self.rank(records)), None)
-
-    def front(self, records: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-        """Return the trials that keep the requirements and that no such trial beats in all metrics."""
-        kept = list(records)
-        inside = self.is_on_front([self.values_of(record) for record in kept])
-        return tuple(record for record, is_in in zip(kept, inside, strict=True) if is_in)
 
     def is_on_front(self, values: Sequence[Mapping[str, float | None]]) -> list[bool]:
         """Tell which values, by metric, keep the requirements and are beaten in all metrics by none that do.

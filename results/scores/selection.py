@@ -136,7 +136,7 @@ def selected_again(
             costs=costs,
         )
         predicted[own] = given[chosen, own]
-    return replace(first, probabilities=predicted, folds=outer)
+    return replace(first, probabilities=predicted).in_parts(outer)
 
 
 def best_again(

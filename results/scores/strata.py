@@ -12,8 +12,8 @@ Source:
     Holm (1979), Scandinavian Journal of Statistics 6:65; Hanley and McNeil (1982), Radiology 143:29.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
+from results.scores.auc_interval import fold_inflation
 from results.scores.decision_intervals import (
     average_precision_interval,
     decision_intervals,
     effective_number,
 )
+from results.scores.decision_rule import OWN_THRESHOLD
 from results.scores.interval import QUANTILE, Interval
 from results.scores.metric_interval import metric_interval, pooled_interval
 from results.scores.metrics import STANDARD
@@ -56,7 +58,8 @@ class JudgedImages:
         decided: Decided classes, shape (images,).
         blocks: Fold of each image, shape (images,); all 0 for a model that saw none of them.
         groups: Patient of each image, shape (images,).
-        inflation: Factor by which other training parts widen a variance, see `fold_inflation`.
+        training_parts: Number of training parts that the model, or its fold models, learned from.
+        decided_for: Metric -> decided classes, shape (images,), where it has a threshold of its own.
     """
 
     labels: IntArray
@@ -65,12 +68,24 @@ class JudgedImages:
     decided: IntArray
     blocks: IntArray
     groups: NDArray[Any]
-    inflation: float = 1.0
+    training_parts: int = 1
+    decided_for: Mapping[str, IntArray] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return int(self.probabilities.shape[1])
+
+    @property
+    def inflation(self) -> float:
+        """Factor by which other training parts widen a variance."""
+        return fold_inflation(self.training_parts)
+
+    def decided_by(self, metric: str) -> IntArray | None:
+        """Return the decisions that a metric judges, as in the model's own scores; None where not known."""
+        found = self.decided_for.get(metric)
+        is_another = found is None and metric in OWN_THRESHOLD and self.classes == 2
+        return None if is_another else self.decided if found is None else found
 
     def auc(self, images: BoolArray, blocks: IntArray | None = None) -> BlockedAuc:
         """Return the AUC of some images, of shape (images,), within their folds or within other blocks."""
@@ -84,7 +99,9 @@ class JudgedImages:
         labels, scores, groups = self.labels[images], self.scores[images], self.groups[images]
         if len(np.unique(self.blocks)) == 1:
             return average_precision_interval(labels, scores, groups)
-        own = OutOfFold(np.arange(len(labels)), labels, self.blocks[images], groups, scores)
+        own = OutOfFold(
+            np.arange(len(labels)), labels, self.blocks[images], groups, scores, self.training_parts
+        )
         return metric_interval(own, "average_precision", ["average_precision"], seed=seed)
 
 
@@ -256,9 +273,7 @@ def _metrics(
     judged: JudgedImages, own: BoolArray, has_enough: Sequence[bool], seed: int
 ) -> dict[str, Interval]:
     labels, groups = judged.labels[own], judged.groups[own]
-    decided = decision_intervals(
-        labels, judged.decided[own], groups, classes=judged.classes, seed=seed, inflation=judged.inflation
-    )
+    decided = _of_decisions(judged, own, seed)
     if not all(has_enough):
         if judged.classes != 2:
             return {}
@@ -266,7 +281,7 @@ def _metrics(
         return {name: decided[name] for name, is_enough in of_class.items() if is_enough}
     found: dict[str, Interval] = {}
     for name, metric in STANDARD.items():
-        if metric.judges_decisions:
+        if name in decided:
             found[name] = decided[name]
         elif name == "auc":
             found[name] = judged.auc(own).interval
@@ -275,6 +290,24 @@ def _metrics(
         elif name in IMAGE_ERRORS:
             found[name] = pooled_interval(
                 metric, labels, judged.probabilities[own], groups, inflation=judged.inflation
+            )
+    return found
+
+
+def _of_decisions(judged: JudgedImages, own: BoolArray, seed: int) -> dict[str, Interval]:
+    """Metrics of some images, each by the decisions that it judges."""
+    found: dict[str, Interval] = {}
+    for name, metric in STANDARD.items():
+        decided = judged.decided_by(name) if metric.judges_decisions else None
+        if decided is not None:
+            found |= decision_intervals(
+                judged.labels[own],
+                decided[own],
+                judged.groups[own],
+                classes=judged.classes,
+                seed=seed,
+                metrics=[metric],
+                inflation=judged.inflation,
             )
     return found
 

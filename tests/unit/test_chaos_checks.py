@@ -73,9 +73,7 @@ def test_predictions_that_were_written_again_count_as_lost(run: RunFolder) -> No
     before = snapshot(run)
     run.write_out_of_fold(
         0,
-        OutOfFold(
-            *(getattr(PREDICTIONS, name) for name in OutOfFold.__slots__[:-1]), np.eye(2)[[0, 1, 0, 1]]
-        ),
+        OutOfFold(*(getattr(PREDICTIONS, name) for name in OutOfFold.ARRAYS[:-1]), np.eye(2)[[0, 1, 0, 1]]),
     )
     assert lost_and_repeated(before, snapshot(run)) == (["trial 0 has changed"], [])
 

@@ -133,8 +133,9 @@ def test_a_loss_is_minimised_everywhere(tmp_path):
     assert rows[0].trial == 5
     assert rows[0].value == min(row.value for row in rows)
     assert [row.tied for row in rows] == [True, False, False]
-    assert align(trials, objectives=Objectives(("log_loss",))).best(1).trials == (5,)
-    weights = fit("greedy", align(trials, objectives=Objectives(("log_loss",))), 0)
+    members = align(trials, objectives=Objectives(("log_loss",)))
+    assert [members.trials[place] for place in members.order(1)] == [5]
+    weights = fit("greedy", members, 0)
     assert weights.weights[2] == max(weights.weights)
     built = build_ensembles(run, max_members=3, methods=("average", "greedy"), seed=0)
     chosen = next(one for one in built if one.is_chosen)

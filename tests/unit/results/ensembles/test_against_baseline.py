@@ -22,8 +22,8 @@ from results.ensembles.out_of_fold import nested_of
 from results.run.baseline_record import BaselineRecord, write_baseline
 from results.run.run_folder import RunFolder
 from results.scores.baseline import BaselineVerdict, difference_from
-from results.scores.comparison import differences_to
 from results.scores.interval import Interval
+from results.scores.joint_comparison import differences_to
 from results.scores.metrics import mean_fold_auc
 from results.scores.ranking import Objectives
 
@@ -85,12 +85,27 @@ def test_a_best_trial_that_is_better_by_patient_has_no_message_and_says_by_how_m
     )
 
 
+def test_a_best_trial_that_cannot_be_chosen_anew_is_said_to_owe_to_luck(tmp_path):
+    labels = (np.arange(80) < 2).astype(np.int64)  # one patient
+    trials = {
+        number: simulate(trials=1, images=80, strength=strength, folds=1, labels=labels, seed=number)[0]
+        for number, strength in enumerate((0.3, 1.0))
+    }
+    verdict = baseline_verdict(run_of(tmp_path, trials))
+    assert verdict.model == "trial 1"
+    assert "anew" not in verdict.sentence()
+    assert verdict.sentence().endswith(
+        "paired by patient and selected by this score, which is therefore too high: too few patients are "
+        "left to correct it"
+    )
+
+
 def test_images_of_the_same_patients_count_once(tmp_path):
     """Every image again, as another of the same patients, tells nothing new."""
     trials = pool(1.0, 1.6, images=200)
 
     def twice(one):
-        doubled = {name: np.concatenate([getattr(one, name)] * 2) for name in type(one).__slots__}
+        doubled = {name: np.concatenate([getattr(one, name)] * 2) for name in type(one).ARRAYS}
         return type(one)(**doubled | {"rows": np.arange(2 * len(one.rows))})
 
     once, doubled = (

@@ -16,10 +16,16 @@ from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import Ensemble, read_ensemble
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS
+from results.ensembles.out_of_fold import nested_of
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.errors import EnsembleError, OutdatedEnsembleError
+from results.predictors.selected_model import resolve_model
+from results.run.prediction_costs import ModelCost
 from results.run.records import OutOfFold
+from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.ranking import objectives_of
 from trainables.common.errors import UnknownNameError
 from trainables.config.tasks import Task
 
@@ -107,16 +113,64 @@ def test_of_very_many_trials_the_best_are_in_the_pool_and_no_other_is_read(run, 
         return whole(run, record)
 
     monkeypatch.setattr(type(run), "predictions_of", noted)
-    monkeypatch.setattr("results.ensembles.build.MOST_COMPARED", 2)
+    monkeypatch.setattr("results.ensembles.ground.MOST_COMPARED", 2)
     built = build_ensembles(run, methods=["average"], seed=0)
     ranked = sorted(run.records(), key=lambda record: (-record.value, record.number))
     assert len(ranked) > 2
     assert set(built[0].pool) == set(read) == {record.number for record in ranked[:2]}
+    words = " ".join(str(ensemble_table(built).caption).split())
+    assert "out of the 2 that all folds ranked first of 4 complete trials, and everything" in words
 
 
 def test_named_trials_are_the_only_candidates(run):
     built = build_ensembles(run, trials=[1, 2], methods=["average"], seed=0)
     assert set(built[1].pool) == set(built[1].trials) == {1, 2}
+    assert built[1].said_of_pool == "the trials that were named"
+
+
+def test_a_limit_of_time_says_what_it_left(run):
+    def measure(models):
+        return {
+            tuple(sorted(one)): ModelCost(core_ms=len(one), megabytes=1.0, trials=tuple(sorted(one)))
+            for one in models
+        }
+
+    (*_, built) = build_ensembles(run, methods=["average"], seed=0, measure=measure, max_ms=2)
+    assert built.said_of_pool == (
+        "those of all complete trials that kept their weights by the scores of all folds and answer "
+        "within 2 ms"
+    )
+
+
+def test_an_ensemble_of_an_earlier_version_says_what_that_said(run):
+    (*_, built) = build_ensembles(run, methods=["average"], seed=0)
+    assert built.said_of_pool == "all complete trials"
+    known = built.model_dump(mode="json", exclude={"complete", "compared", "is_named"})
+    assert Ensemble.model_validate(known).said_of_pool == "all complete trials"
+
+
+def test_requirements_are_judged_by_the_decisions_that_are_asked_for(tmp_path):
+    asked = Operation.of(at="sensitivity=0.97")
+    run = make_run(tmp_path, simulate(), requirements=("recall>=0.9",))
+    objectives = objectives_of(run.search())
+    for operation in (NOTHING_ASKED, asked):
+        built = build_ensembles(run, methods=["average"], seed=0, operation=operation)
+        for ensemble in built:
+            wanted = out_of_fold_metrics(nested_of(run, ensemble), objectives.at(operation))
+            assert ensemble.nested.metrics == pytest.approx(wanted)
+            assert ensemble.nested.missed == objectives.missed(wanted)
+        assert any(ensemble.nested.missed for ensemble in built) is (operation is NOTHING_ASKED)
+
+
+def test_the_searched_metric_has_the_interval_of_the_decisions_that_are_asked_for(tmp_path):
+    run = make_run(tmp_path, simulate(), metrics=("recall",))
+    operation = Operation.of(at="specificity=0.9")
+    (*_, built) = build_ensembles(run, methods=["average"], seed=0, operation=operation)
+    assert built.nested.value == pytest.approx(built.nested.metrics["recall"])
+    assert built.nested.low < built.nested.metrics["recall"] < built.nested.high
+    again = resolve_model(run, ensemble="average", operation=Operation.of(at="specificity=0.6"))
+    assert again.value.estimate == pytest.approx(again.metrics["recall"])
+    assert again.metrics["recall"] > built.nested.metrics["recall"] + 0.1
 
 
 def test_a_single_trial_is_an_ensemble_of_one_and_says_so(tmp_path):

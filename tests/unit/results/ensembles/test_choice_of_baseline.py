@@ -213,7 +213,7 @@ def test_what_all_folds_agree_on_is_predicted_once_for_what_is_asked_of_its_deci
     run = run_of(tmp_path, pool(0.2, 2.0, 2.0, 2.0))
     build_ensembles(run, methods=["average"], seed=0)
     best, asked = read_ensemble(run), Operation(at=parse_operating_point("sensitivity=0.9"))
-    wanted = out_of_fold_metrics(nested_of(run, best), objectives_of(run.search()), asked)
+    wanted = out_of_fold_metrics(nested_of(run, best), objectives_of(run.search()).at(asked))
     predicted = []
 
     def counting(*arguments, **options):

@@ -1,5 +1,6 @@
 """What a model of a run is judged by: its own decisions, also at an operating point."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,10 @@ from finished_run import search_record
 from results.ensembles import judged
 from results.run.records import OutOfFold
 from results.scores.calibration import sigmoid
+from results.scores.decisions import confusion
+from results.scores.metrics import metric_named
 from results.scores.operating_point import Operation
+from results.scores.strata import score_strata
 
 
 @pytest.fixture
@@ -42,3 +46,19 @@ def test_a_prevalence_changes_no_error_of_probabilities_of_a_stratum(run):
         assert after.expected == pytest.approx(before.expected)
         for name in ("log_loss", "brier", "recall", "specificity"):
             assert after.metrics[name].estimate == pytest.approx(before.metrics[name].estimate), name
+
+
+def test_f1_and_f2_of_a_stratum_are_at_their_own_thresholds_as_those_of_the_model_are(run):
+    model = judged.judged_model(run, trial=0, operation=Operation.of(at="specificity=0.95"))
+    labels, views = model.predictions.labels, model.columns["view"]
+    for stratum in model.strata().strata:
+        own = views == stratum.value
+        for name in ("f1", "f2", "balanced_accuracy"):
+            decided = model.fitted.decided[name]
+            found = stratum.metrics[name].estimate
+            assert found == pytest.approx(metric_named(name)(confusion(labels[own], decided[own], 2))), name
+            called = metric_named(name)(confusion(labels[own], model.fitted.called[own], 2))
+            assert found > called + 0.02, name
+    unknown = replace(model.judged, decided_for={})
+    for stratum in score_strata(unknown, model.columns, model.classes, seed=0).strata:
+        assert {"f1", "f2"}.isdisjoint(stratum.metrics)

@@ -12,7 +12,7 @@ from results.run.records import OutOfFold
 def test_trials_are_aligned_by_their_rows():
     trials = simulate(trials=2)
     mixed = np.random.default_rng(0).permutation(300)
-    shuffled = OutOfFold(*(getattr(trials[1], name)[mixed] for name in OutOfFold.__slots__))
+    shuffled = OutOfFold(*(getattr(trials[1], name)[mixed] for name in OutOfFold.ARRAYS))
     found = align({0: trials[0], 1: shuffled})
     assert (found.probabilities[1] == trials[1].probabilities).all()
 
@@ -20,7 +20,7 @@ def test_trials_are_aligned_by_their_rows():
 @pytest.mark.parametrize("field", ["rows", "labels", "folds", "groups"])
 def test_trials_of_another_split_are_refused(field):
     first = simulate(trials=1)[0]
-    changed = {name: getattr(first, name) for name in OutOfFold.__slots__}
+    changed = {name: getattr(first, name) for name in OutOfFold.ARRAYS}
     changed[field] = np.sort(changed[field])[::-1] if field != "rows" else changed[field] + 1
     with pytest.raises(EnsembleError, match=f"need the same {field}; those of trials 0 and 1 differ"):
         align({0: first, 1: OutOfFold(**changed)})
@@ -33,15 +33,15 @@ def test_an_ensemble_needs_a_trial():
 
 def test_the_best_members_come_first():
     trials = simulate(trials=1, strength=0.1) | {7: simulate(trials=1, strength=3.0)[0]}
-    assert align(trials).best(1).trials == (7,)
+    assert align(trials).order(1) == [1]
 
 
 def test_the_same_model_twice_is_one_member():
     trials = simulate(trials=3)
-    order = align(trials).best(3).trials
+    order = align(trials).order(3)
     repeated = align({**trials, 10: trials[order[0]], 11: trials[order[1]]})
-    assert repeated.best(3).trials == order
-    assert sorted(repeated.best(9).trials) == [0, 1, 2]
+    assert repeated.order(3) == order
+    assert sorted(repeated.order(9)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from results.ensembles.methods import METHODS, fit
 from results.ensembles.nested import EnsembleScore, choose, nested_evaluation
 from results.errors import ScoreError
 from results.run.records import OutOfFold
+from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.interval import Interval
 from results.scores.metrics import STANDARD, mean_fold_auc
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.ranking import Objectives
 from trainables.common.errors import UnknownNameError
 
 
@@ -30,7 +33,7 @@ def test_on_noise_every_method_is_no_better_than_chance_although_its_fit_looks_g
         members = align(simulate(trials=8, images=300, strength=0.0, seed=seed))
         for score in nested_evaluation(members, max_members=3, seed=seed)[1:]:
             nested[score.method].append(score.auc.estimate)
-            best = members.best(3)
+            best = members.only(members.order(3))
             combined = fit(score.method, best, seed).combine(best.probabilities)
             fitted[score.method].append(float(mean_fold_auc(members.labels, combined, members.folds)))
     for method in METHODS:
@@ -91,6 +94,23 @@ def test_a_score_needs_patients_to_hold_out():
 def test_no_method_is_fitted_before_all_names_are_known():
     with pytest.raises(UnknownNameError, match="unknown ensemble method 'vote'"):
         nested_evaluation(align(simulate()), ["average", "vote"], max_members=2, seed=0)
+
+
+def test_methods_are_scored_by_the_decisions_that_are_asked_for():
+    asked = Operation.of(at="sensitivity=0.97")
+    pool = align(simulate(trials=3), objectives=Objectives(("recall",)))
+    plain, other = (
+        nested_evaluation(pool, ["average"], max_members=2, seed=0, operation=operation)
+        for operation in (NOTHING_ASKED, asked)
+    )
+    for before, after in zip(plain, other, strict=True):
+        assert (before.out_of_fold.probabilities == after.out_of_fold.probabilities).all()
+        assert after.metrics == out_of_fold_metrics(after.out_of_fold, pool.objectives.at(asked))
+        assert after.metrics["recall"] > before.metrics["recall"] + 0.02
+        assert after.value.estimate == pytest.approx(after.metrics["recall"])
+    assert other[1].difference.estimate == pytest.approx(
+        other[1].metrics["recall"] - other[0].metrics["recall"]
+    )
 
 
 def scored(method, out_of_fold):

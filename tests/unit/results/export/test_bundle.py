@@ -20,6 +20,7 @@ from results.export.manifest_draft import published_licences
 from results.export.model_card import model_card
 from results.export.parity import (
     held_out_rows,
+    left_out_of,
     predict_by_fold,
     reproduces_out_of_fold,
     undecided_rows,
@@ -144,6 +145,11 @@ def test_the_report_names_files_parity_and_what_the_score_is_worth(report):
         "SYNTHETIC",
     ):
         assert part in said
+
+
+def test_a_tenth_of_the_images_may_lie_at_a_step():
+    assert left_out_of(32, has_steps=True) == 3
+    assert left_out_of(32, has_steps=False) == left_out_of(9, has_steps=True) == 0
 
 
 def test_the_card_has_all_headings_and_warns_of_synthetic_images(report):

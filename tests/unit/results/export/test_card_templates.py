@@ -8,6 +8,7 @@ import pytest
 from results.export.card_templates import TITLES, card_as_json, card_fields, fields_as_markdown
 from results.export.manifest import Manifest
 from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, TestScores, TrainingData
+from results.export.model_card import model_card
 from results.export.model_input import ModelInput
 from results.export.precision_record import LowerPrecision
 from results.run.audit_record import AuditRecord
@@ -98,6 +99,16 @@ def test_a_naive_split_stands_beside_each_score_and_among_the_limits(manifest: M
     assert sum(NAIVE_WARNING in text for text in texts) == len(TITLES)
     assert card_as_json(naive)["split"] == "naive split"
     assert "naive" not in str(card_as_json(manifest.model_copy(update={"test": tested}))).lower()
+
+
+def test_images_that_a_comparison_left_out_are_said_wherever_its_figure_is(manifest: Manifest) -> None:
+    parity = manifest.parity.model_copy(update={"left_out": 3})
+    apart = manifest.model_copy(update={"parity": parity})
+    for one, number in ((apart, 1), (manifest, 0)):
+        texts = [field.text for field in card_fields(one) if "The file and PyTorch differ" in field.text]
+        assert texts
+        assert all(text.count("on 32 images, without the 3 that differ most") == number for text in texts)
+        assert model_card(one).count("at most, without the 3 that differ most, fold models") == number
 
 
 def test_a_lower_precision_stands_where_the_difference_from_pytorch_is_said(manifest: Manifest) -> None:

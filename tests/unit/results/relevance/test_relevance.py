@@ -17,6 +17,7 @@ from results.relevance.methods import RELEVANCE_METHODS
 from results.relevance.pictures import picture
 from results.relevance.pointing import point
 from results.relevance.worst import worst_places
+from results.scores.decision_intervals import wilson_interval
 from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.data.patches import PatchSet
 
@@ -150,6 +151,50 @@ def test_the_pointing_game_counts_hits_against_centre_and_chance() -> None:
         point([], [], [])
     with pytest.raises(ScoreError, match="shape of its map"):
         point(maps[:1], [np.ones((3, 3), bool)], ["P0"])
+
+
+def test_all_hits_of_a_few_images_are_no_certainty() -> None:
+    maps = [smooth_noise((40, 40), seed) for seed in range(5)]
+    peaks = [peak_of(one) for one in maps]
+    boxes = [Frame(left - 2, top - 2, 4, 4) for top, left in peaks]
+    found = point(maps, boxes, list("abcde"))
+    assert (found.hits.estimate, found.centre.estimate) == (1.0, 0.0)
+    assert found.hits.low == pytest.approx(wilson_interval(1.0, 5).low)
+    assert found.centre.high == pytest.approx(1 - found.hits.low)
+    assert found.over_centre.low == pytest.approx(1 - np.sqrt(2) * (1 - found.hits.low))
+    assert found.over_centre.high == 1.0
+    assert found.over_random.low == pytest.approx(found.hits.low - found.random.estimate, abs=0.01)
+    of_one = point(maps, boxes, ["a"] * 5)
+    assert of_one.hits.low == pytest.approx(wilson_interval(1.0, 1).low)
+
+
+def test_the_same_hits_differ_by_nothing_and_no_difference_is_certain() -> None:
+    maps = [np.zeros((9, 9)) for _ in range(6)]
+    for one in maps:
+        one[4, 4] = 1.0  # the centre
+    boxes = [Frame(3, 3, 3, 3)] * 4 + [Frame(0, 0, 2, 2)] * 2
+    found = point(maps, boxes, list("abcdef"))
+    assert found.hits == found.centre
+    assert found.over_centre.low < -0.1
+    assert found.over_centre.high > 0.1
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_intervals_of_hits_hold_the_truth(share: float) -> None:
+    random, holds = np.random.default_rng(0), []
+    flat, box = np.zeros((3, 3)), np.zeros((3, 3), bool)
+    at_centre, at_corner = flat.copy(), flat.copy()
+    at_centre[1, 1], at_corner[0, 0], box[1, 1] = 1.0, 1.0, True
+    for _ in range(300):
+        is_hit, is_central = random.random((2, 15)) < [[share], [0.3]]
+        boxes = [box if one else ~box for one in is_central]
+        maps = [
+            at_centre if hit == central else at_corner
+            for hit, central in zip(is_hit, is_central, strict=True)
+        ]
+        found = point(maps, boxes, np.arange(15).astype(str))
+        holds.append((found.hits.holds(share), found.over_centre.holds(share - 0.3)))
+    assert np.mean(holds, axis=0).min() > 0.92
 
 
 def test_the_worst_mistakes_of_both_classes_take_turns() -> None:

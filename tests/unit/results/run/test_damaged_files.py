@@ -137,7 +137,7 @@ def truncated(path: Path) -> None:
 def with_array(name: str, change: Callable[[OutOfFold], object]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         found = predictions()
-        arrays = {own: getattr(found, own) for own in OutOfFold.__slots__}
+        arrays = {own: getattr(found, own) for own in OutOfFold.ARRAYS}
         np.savez(path, **(arrays | {name: change(found)}))
 
     return write
@@ -236,7 +236,7 @@ def test_predictions_of_an_earlier_version_are_read_without_a_digest(run: RunFol
 def test_predictions_are_the_same_however_they_are_packed(run: RunFolder) -> None:
     of_trials_with_digests(run)
     found = run.out_of_fold(0)
-    np.savez(run.predictions_file(0), **{name: getattr(found, name) for name in OutOfFold.__slots__})
+    np.savez(run.predictions_file(0), **{name: getattr(found, name) for name in OutOfFold.ARRAYS})
     assert run.out_of_fold(0).digest == found.digest
     assert replace(found, rows=found.rows + 1).digest != found.digest
     assert replace(found, rows=found.rows.astype(np.int32)).digest != found.digest

@@ -119,7 +119,7 @@ def test_out_of_fold_predictions_are_read_back_with_their_types(tmp_path):
     run = RunFolder(tmp_path)
     run.write_out_of_fold(0, out_of_fold())
     found = run.out_of_fold(0)
-    for name in OutOfFold.__slots__:
+    for name in OutOfFold.ARRAYS:
         kept, wanted = getattr(found, name), getattr(out_of_fold(), name)
         assert kept.dtype == wanted.dtype
         assert (kept == wanted).all()

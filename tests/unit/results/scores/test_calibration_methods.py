@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
 from results.errors import ScoreError
@@ -11,6 +12,8 @@ from results.scores.calibration import Platt, log_odds, sigmoid
 from results.scores.calibration_methods import METHODS, compare_calibrations
 from results.scores.calibration_table import calibration_table, calibrations_as_csv
 from results.scores.calibration_update import composed, fit_update
+from results.scores.interval import Interval
+from results.scores.multiple_tests import holm
 
 
 def _drawn(images=900, *, bend=lambda logits: logits, seed=0):
@@ -66,6 +69,22 @@ def test_beta_finds_a_bend_that_platt_cannot():
     assert "beta" in found.better
     platt = next(one for one in found.methods if one.is_shipped)
     assert platt.difference is None
+
+
+def test_the_claim_that_a_method_is_better_is_corrected_for_their_number():
+    found = compare_calibrations(_out_of_fold(images=300, bend=lambda logits: 1.3 * logits), seed=0)
+    told = {one.method: one for one in found.methods if one.difference is not None}
+    errors = {name: (one.difference.high - one.difference.low) / 3.92 for name, one in told.items()}
+    single = {name: 2 * norm.sf(abs(one.difference.estimate) / errors[name]) for name, one in told.items()}
+    expected = holm(list(single.values()))
+    for own, wanted in zip(told.values(), expected, strict=True):
+        assert own.adjusted == pytest.approx(wanted, rel=0.01)
+    (nearly,) = (one for one in found.methods if one.method == "beta")
+    better = nearly.model_copy(update={"difference": Interval(-0.02, -0.03, -0.001), "adjusted": 0.06})
+    assert found.model_copy(update={"methods": (better,)}).better == ()
+    assert found.model_copy(update={"methods": (better.model_copy(update={"adjusted": 0.04}),)}).better == (
+        "beta",
+    )
 
 
 def test_of_right_probabilities_no_method_is_better_than_platt():

@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 from results.scores.calibration import sigmoid
-from results.scores.decision_curve import decision_curve
+from results.scores.decision_curve import DecisionCurve, decision_curve
 from results.scores.decision_curve_table import decision_curve_as_csv, decision_curve_table
+from results.scores.interval import Interval
 from trainables.common.errors import ConfigError, OneClassError
 
 
@@ -46,10 +47,10 @@ def test_at_the_prevalence_of_the_data_nothing_changes_and_elsewhere_bayes_rule_
 
 def test_a_calibrated_model_is_useful_and_a_constant_one_never():
     labels, probabilities, groups = _drawn(2000)
-    assert decision_curve(labels, probabilities, groups).useful is not None
+    assert decision_curve(labels, probabilities, groups).useful
     constant = np.tile([1 - labels.mean(), labels.mean()], (2000, 1))
     useless = decision_curve(labels, constant, groups)
-    assert useless.useful is None
+    assert useless.useful == ()
     assert "at no threshold" in str(decision_curve_table(useless).caption)
 
 
@@ -93,7 +94,7 @@ def test_a_model_that_acts_on_none_may_act_on_some_of_other_images():
         curve = decision_curve(*_acted_on(0, 0), thresholds=[0.9], prevalence=prevalence)
         benefit = curve.points[0].benefit
         assert benefit.low < benefit.estimate == 0.0 < benefit.high
-        assert curve.useful is None
+        assert curve.useful == ()
 
 
 def test_a_benefit_of_0_is_rarely_called_useful_where_few_are_acted_on():
@@ -103,6 +104,19 @@ def test_a_benefit_of_0_is_rarely_called_useful_where_few_are_acted_on():
     ]
     assert np.mean([one.benefit.holds(0.0) for one in found]) >= 0.9
     assert np.mean([one.is_useful for one in found]) <= 0.05
+
+
+def test_thresholds_between_two_useful_runs_are_not_called_useful():
+    point = decision_curve(*_acted_on(60, 60), thresholds=[0.9]).points[0]
+    gain = {True: Interval(0.1, 0.05, 0.2), False: Interval(0.1, -0.05, 0.2)}
+    points = [
+        point.model_copy(update={"threshold": number / 10, "gain": gain[number in (2, 3, 5, 7, 8)]})
+        for number in range(1, 10)
+    ]
+    curve = DecisionCurve(model="model", prevalence=0.3, points=tuple(points))
+    assert curve.useful == ((0.2, 0.3), (0.5, 0.5), (0.7, 0.8))
+    words = " ".join(str(decision_curve_table(curve).caption).split())
+    assert "on none, from 0.20 to 0.30, at 0.50 and from 0.70 to 0.80; each threshold" in words
 
 
 def test_the_table_fits_80_columns():

@@ -8,11 +8,11 @@ from simulated_trials import simulate
 
 from results.run.records import OutOfFold
 from results.scores.calibration import sigmoid
-from results.scores.comparison import confidence_set, differences_to
 from results.scores.decision_rule import cross_fit
 from results.scores.decisions import confusion
 from results.scores.fold_scores import mean_over_folds, objective_value
 from results.scores.influence import influences, probability_influences
+from results.scores.joint_comparison import confidence_set, differences_to
 from results.scores.metric import Metric
 from results.scores.metric_interval import metric_interval
 from results.scores.metrics import metric_named, register_metric

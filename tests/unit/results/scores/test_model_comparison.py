@@ -10,9 +10,10 @@ from benchmarks.claims_tests import false_comparisons
 from benchmarks.simulated_patients import World
 from results.run.records import OutOfFold
 from results.scores.calibration import sigmoid
-from results.scores.comparison_table import comparison_table, comparisons_as_csv
 from results.scores.fold_scores import fold_areas, out_of_fold_metrics
 from results.scores.model_comparison import NamedPredictions, compare_models
+from results.scores.model_comparison_table import comparison_table, comparisons_as_csv
+from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 
@@ -62,6 +63,22 @@ def test_models_are_compared_by_the_decisions_that_their_scores_judge(metric):
     for one, score in zip(models, found.models, strict=True):
         shown = out_of_fold_metrics(one.predictions, Objectives(one.searched, also=(metric,)))
         assert score.value == pytest.approx(shown[metric])
+
+
+@pytest.mark.parametrize("metric", ["recall", "accuracy", "f2", "log_loss"])
+def test_models_are_compared_at_the_operating_points_that_were_asked_of_them(metric):
+    operation = Operation.of(at="sensitivity=0.95")
+    plain = _model("plain", 1.0)
+    found = compare_models([replace(plain, name="asked", operation=operation), plain], metric=metric, seed=0)
+    objectives = Objectives(("auc",), also=(metric,))
+    shown = [
+        out_of_fold_metrics(plain.predictions, own)[metric] for own in (objectives.at(operation), objectives)
+    ]
+    assert [one.value for one in found.models] == pytest.approx(shown)
+    (pair,) = found.comparisons
+    assert pair.difference == pytest.approx(shown[0] - shown[1])
+    assert (pair.p_value == 1.0) is (metric in ("f2", "log_loss"))
+    assert (abs(pair.difference) > 0.02) is (metric in ("recall", "accuracy"))
 
 
 def test_equal_predictions_cannot_be_told_apart():
@@ -117,7 +134,7 @@ def test_more_comparisons_ask_for_more_evidence():
 def test_models_are_compared_on_the_images_that_all_predicted():
     half = _model("half", 1.0)
     rows = np.arange(120)
-    cut = OutOfFold(**{name: getattr(half.predictions, name)[rows] for name in OutOfFold.__slots__})
+    cut = OutOfFold(**{name: getattr(half.predictions, name)[rows] for name in OutOfFold.ARRAYS})
     found = _compared(_model("whole", 1.2, seed=2), NamedPredictions("half", cut))
     assert found.images == 120
     assert found.notes == ("compared on the 120 images that all models predicted; whole predicted more",)

@@ -50,7 +50,7 @@ def test_decisions_are_at_the_best_threshold_of_the_other_folds():
     decided = np.zeros_like(one.labels)
     for fold in range(5):
         own = one.folds == fold
-        others = OutOfFold(*(getattr(one, name)[~own] for name in OutOfFold.__slots__))
+        others = OutOfFold(*(getattr(one, name)[~own] for name in OutOfFold.ARRAYS))
         rule = fit_decision_rule(others)
         calibrated = rule.calibration.apply(one.probabilities)
         threshold = best_threshold(one.labels[~own], calibrated[~own], metric="f2")

@@ -11,15 +11,20 @@ from results.ensembles import nested
 from results.ensembles.build import build_ensembles
 from results.ensembles.members import align
 from results.ensembles.methods import METHODS, fit, svm
-from results.ensembles.nested import nested_predictions
+from results.ensembles.nested import nested_evaluation, nested_predictions
 from results.export.bundle import export_bundle
 from results.predictors.selected_model import resolve_model
 from results.predictors.threshold_sweep import sweep_of
 from results.run.records import OutOfFold
+from results.scores.baseline import difference_from
 from results.scores.cross_fitting import crossfit_parts, folds_or_drawn
 from results.scores.decision_rule import cross_fit, fit_decision_rule
 from results.scores.decisions import decisions
 from results.scores.leaderboard import leaderboard
+from results.scores.metric_interval import metric_interval
+from results.scores.model_comparison import NamedPredictions, compare_models
+from results.scores.ranking import BY_AUC
+from results.scores.selection import selected_again
 from trainables.data.split_record import TEST, TRAINING, read_split
 
 
@@ -78,7 +83,7 @@ def test_each_part_is_calibrated_and_decided_by_the_others():
     found, parts = cross_fit(kept), crossfit_parts(kept)
     for part in range(5):
         own, others = parts == part, parts != part
-        rule = fit_decision_rule(OutOfFold(*(getattr(kept, name)[others] for name in OutOfFold.__slots__)))
+        rule = fit_decision_rule(OutOfFold(*(getattr(kept, name)[others] for name in OutOfFold.ARRAYS)))
         calibrated = rule.calibration.apply(kept.probabilities[own])
         np.testing.assert_allclose(found.probabilities[own], calibrated)
         for metric in ("balanced_accuracy", "f1", "f2"):
@@ -110,6 +115,49 @@ def test_a_support_vector_stack_is_not_calibrated_on_what_it_was_fitted_on(monke
     honest = fit("stack_svm", noise, 0).platt.slope
     monkeypatch.setattr(svm, "folds_or_drawn", lambda labels, *_, **__: np.zeros_like(labels))
     assert honest < 0.5 * fit("stack_svm", noise, 0).platt.slope
+
+
+# -- intervals
+
+
+def width(found):
+    return found.high - found.low
+
+
+@pytest.mark.parametrize("metric", ["auc", "average_precision", "log_loss", "f2", "recall"])
+def test_a_trial_of_a_hold_out_is_as_uncertain_as_the_ensemble_of_it_alone(metric):
+    alone = one_fold(600)
+    (single,) = nested_evaluation(align({0: alone}), [], max_members=1, seed=0)
+    assert len(np.unique(single.out_of_fold.folds)) == 5
+    again, once = (
+        width(metric_interval(own, metric, (metric,), seed=0)) for own in (single.out_of_fold, alone)
+    )
+    assert again == pytest.approx(once, rel=0.15)
+
+
+@pytest.mark.parametrize(("folds", "parts"), [(1, 5), (2, 5), (4, 4)])
+def test_parts_that_take_the_place_of_folds_are_no_training_parts(folds, parts):
+    alone = one_fold(240)
+    alone = replace(alone, folds=np.arange(240) // 2 % folds)
+    nested_own = nested_predictions(align({0: alone}), "best_single", max_members=1, seed=0)
+    for found in (nested_own, selected_again([alone], seed=0)):
+        assert len(np.unique(found.folds)) == parts
+        assert found.training_parts == folds
+        assert found.where(found.folds == 0).training_parts == folds
+        assert fit_decision_rule(found).mean_calibration == fit_decision_rule(alone).mean_calibration
+
+
+def test_differences_of_a_hold_out_have_no_factor_for_training_parts():
+    base, other = one_fold(600), one_fold(600, seed=1)
+    parts = crossfit_parts(base)
+    found = difference_from(base, other.in_parts(parts), objectives=BY_AUC, seed=0)
+    in_folds = [replace(own, folds=parts) for own in (base, other)]
+    folded = difference_from(*in_folds, objectives=BY_AUC, seed=0)
+    assert width(folded) == pytest.approx(width(found) * np.sqrt(1 + 0.75 * 5 / 4))
+    names = [NamedPredictions(name, own.in_parts(parts)) for name, own in (("a", base), ("b", other))]
+    (pair,) = compare_models(names, metric="auc", seed=0).comparisons
+    assert pair.high - pair.low == pytest.approx(width(found), rel=0.05)
+    assert pair.t_p_value is None
 
 
 # -- a run

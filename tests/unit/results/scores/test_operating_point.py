@@ -8,6 +8,7 @@ from results.scores.decision_rule import cross_fit, fit_decision_rule
 from results.scores.fold_scores import out_of_fold_metrics
 from results.scores.operating_point import Operation, odds_shift, parse_operating_point, threshold_at
 from results.scores.prevalence import rates_at_prevalence
+from results.scores.ranking import BY_AUC
 from trainables.common.errors import ConfigError, UnknownNameError
 
 
@@ -88,8 +89,8 @@ def test_the_threshold_of_a_model_is_chosen_out_of_fold_and_kept_there():
     predictions = _out_of_fold(2000)
     operation = Operation.of(at="sensitivity=0.9")
     rule = fit_decision_rule(predictions, operation=operation)
-    metrics = out_of_fold_metrics(predictions, operation=operation)
-    assert rule.chosen_for == "sensitivity=0.9"
+    metrics = out_of_fold_metrics(predictions, BY_AUC.at(operation))
+    assert rule.operation == operation
     assert metrics["recall"] == pytest.approx(0.9, abs=0.03)
     assert metrics["auc"] == out_of_fold_metrics(predictions)["auc"]
     assert metrics["log_loss"] == out_of_fold_metrics(predictions)["log_loss"]

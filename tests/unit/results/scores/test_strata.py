@@ -6,7 +6,6 @@ from rich.console import Console
 from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
 
 from benchmarks.claims_tests import false_strata
-from results.scores.auc_interval import fold_inflation
 from results.scores.calibration import log_odds, sigmoid
 from results.scores.multiple_tests import holm
 from results.scores.strata import JudgedImages, score_strata
@@ -35,8 +34,7 @@ def test_the_average_precision_of_a_stratum_of_all_images_is_that_of_the_leaderb
     scores = scores / scores.sum(axis=1, keepdims=True)
     calibrated = sigmoid(log_odds(scores) / (1 + folds) + np.array([-3.0, 0.0, 1.0, 2.0])[folds])
     both = np.stack([1 - calibrated, calibrated], axis=1)
-    inflation = fold_inflation(folds)
-    folded = JudgedImages(judged.labels, scores, both, judged.decided, folds, judged.groups, inflation)
+    folded = JudgedImages(judged.labels, scores, both, judged.decided, folds, judged.groups, 4)
     vendor = np.where(np.arange(240) < 236, "GE", "Hologic")
     stratum = score_strata(folded, {"vendor": vendor}, CLASSES, seed=0).strata[0]
     own = vendor == "GE"

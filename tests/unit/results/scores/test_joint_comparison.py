@@ -8,8 +8,8 @@ import pytest
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval
 from results.scores.calibration import sigmoid
-from results.scores.comparison import confidence_set, differences_to
 from results.scores.interval import Interval
+from results.scores.joint_comparison import confidence_set, differences_to
 from trainables.common.errors import DataError
 
 
@@ -43,7 +43,7 @@ def test_what_chance_cannot_explain_is_told_without_draws_and_the_set_is_the_sam
     monkeypatch.setattr(np, "quantile", lambda *asked: taken.append(1) or quantile(*asked))
     found, drawn = confidence_set(compared, seed=0), len(taken)
     taken.clear()
-    monkeypatch.setattr("results.scores.comparison._beyond_chance", lambda trials: np.inf)
+    monkeypatch.setattr("results.scores.joint_comparison._beyond_chance", lambda trials: np.inf)
     assert found == confidence_set(compared, seed=0)
     assert 2 <= sum(found) < 70
     assert drawn < 0.7 * len(taken)
