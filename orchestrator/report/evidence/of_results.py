@@ -6,7 +6,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
-from results.scores.calibration import calibration_slope
+from results.scores.calibration_quality import calibration_slope
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
 
