@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from finished_run import NOW, search_record
 from rich.console import Console
 from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error, roc_auc_score
 
+from orchestrator.report.sections.test_part import TEST
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.ensembles.weighted_mean import WeightedMean
@@ -30,6 +32,7 @@ from results.predictors.test_evaluation import (
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.split_labels import NAIVE_WARNING
 from results.run.test_accesses import SealedPatients, read_accesses, record_access
 from results.scores.calibration import sigmoid
 from results.scores.decision_rule import DecisionRule
@@ -348,6 +351,18 @@ def test_groups_that_are_no_patients_are_not_called_so(run):
     earlier = evaluation_as_json(found)
     del earlier["has_patients"]
     assert TestEvaluation.model_validate(earlier).has_patients
+
+
+@pytest.mark.parametrize("split", ["grouped split", "naive split"])
+def test_the_report_names_a_naive_split_beside_each_score(run, split):
+    found = evaluate(run).model_copy(update={"split": split, "has_patients": False})
+    (access,) = read_accesses(run)
+    shown = TEST.build(
+        SimpleNamespace(accesses=[access.model_copy(update={"result": evaluation_as_json(found)})])
+    ).html
+    is_naive = split == "naive split"
+    assert ("AUC (naive split)" in shown) == (NAIVE_WARNING in shown) == is_naive
+    assert "60 images of 15 image groups" in shown
 
 
 def test_the_slope_stands_with_its_interval_and_that_of_an_earlier_version_without(run):
