@@ -56,6 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format,
         table=lambda: decision_curve_table(curve, split=model.split),
         rows=lambda: {"split": model.split, **curve.model_dump(mode="json")},
-        csv=lambda: decision_curve_as_csv(curve),
+        csv=lambda: decision_curve_as_csv(curve, split=model.split),
     )
     return 0

@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format,
         table=lambda: calibration_table(found, split=model.split),
         rows=lambda: {"split": model.split, **found.model_dump(mode="json")},
-        csv=lambda: calibrations_as_csv(found),
+        csv=lambda: calibrations_as_csv(found, split=model.split),
     )
     return 0

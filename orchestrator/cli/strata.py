@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format,
         table=lambda: strata_table(scores, title=f"{model.name}{decided}, out of fold", split=model.split),
         rows=lambda: {"model": model.name, "split": model.split, **scores.model_dump(mode="json")},
-        csv=lambda: strata_as_csv(scores),
+        csv=lambda: strata_as_csv(scores, split=model.split),
     )
     return 0

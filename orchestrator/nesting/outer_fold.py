@@ -136,5 +136,6 @@ def _log(inner: RunFolder, unseen: ScoredRows, model: SelectedModel, by: str) ->
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,
+        model_digest=model.digest,
     )
     record_access(inner, access.opened)

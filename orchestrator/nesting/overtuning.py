@@ -1,5 +1,7 @@
 """Overtuning of a run: its trials, and beside them the nested scores and the sealed part if there are any."""
 
+from typing import Any
+
 from results.ensembles.ensemble import read_ensemble
 from results.errors import EnsembleError, RunError
 from results.run.run_folder import RunFolder
@@ -43,8 +45,8 @@ def measure_overtuning(run: RunFolder) -> Overtuning:
         update={
             "nested": _nested(run),
             "outer": None if outer is None else outer.shipped.value,
-            "sealed": _sealed(run, found.metric),
             "split": search.split_name,
+            **_sealed(run, found.metric),
         }
     )
 
@@ -56,10 +58,15 @@ def _nested(run: RunFolder) -> Interval | None:
         return None
 
 
-def _sealed(run: RunFolder, metric: str) -> Interval | None:
-    """Score at the first opening of the sealed part by this run; None without one."""
+def _sealed(run: RunFolder, metric: str) -> dict[str, Any]:
+    """Score at the first opening of the sealed part by this run, and of which model; empty without one."""
     for access in read_accesses(run):
-        found = (access.result or {}).get("metrics", {}).get(metric)
+        result = access.result or {}
+        found = result.get("metrics", {}).get(metric)
         if found is not None:
-            return Interval(float(found["estimate"]), float(found["low"]), float(found["high"]))
-    return None
+            return {
+                "sealed": Interval(float(found["estimate"]), float(found["low"]), float(found["high"])),
+                "sealed_model": access.model,
+                "sealed_opening": result.get("opening"),
+            }
+    return {}

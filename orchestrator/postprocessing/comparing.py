@@ -13,7 +13,7 @@ from results.errors import RunError
 from results.run.finding import find_run
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
-from results.run.split_labels import NAIVE, NAIVE_WARNING
+from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparisons, NamedPredictions, compare_models
 from results.scores.operating_point import NOTHING_ASKED
@@ -105,9 +105,10 @@ def compare(
         registered=_registered(models, named),
         seed=first.request.seed,
     )
-    if any(search.split_name == NAIVE for search in searches):
+    split = NAIVE if any(search.split_name == NAIVE for search in searches) else GROUPED
+    if split == NAIVE:
         notes.append(NAIVE_WARNING.rstrip("."))
-    return found.model_copy(update={"notes": (*found.notes, *notes)})
+    return found.model_copy(update={"notes": (*found.notes, *notes), "split": split})
 
 
 def _places(models: Sequence[tuple[RunFolder, str, int | None]]) -> dict[Path, IntArray]:

@@ -299,6 +299,7 @@ def _compared(
         trial=number,
         weight=weight,
         seed=teacher.seed,
+        teacher_digest=teacher.digest,
     )
 
 
@@ -309,13 +310,16 @@ def _calls(predictions: OutOfFold, objectives: Objectives) -> IntArray:
 
 
 def _read(folder: RunFolder, teacher: Ensemble, number: int, weight: float) -> Distillation | None:
-    """The record of a student that was trained before, if it has this teacher and this weight."""
+    """The record of a student that was trained before, if it has this teacher and this weight.
+
+    That of an earlier version does not tell whether its teachers were run again since: it is trained anew.
+    """
     try:
         known = Distillation.model_validate_json((folder.path / DISTILLATION_FILE).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    wanted = (f"ensemble {teacher.method}", teacher.trials, number, weight, teacher.seed)
-    is_same = wanted == (known.teacher, known.teacher_trials, known.trial, known.weight, known.seed)
+    wanted = (f"ensemble {teacher.method}", teacher.digest, number, weight, teacher.seed)
+    is_same = wanted == (known.teacher, known.teacher_digest, known.trial, known.weight, known.seed)
     return known if is_same and folder.record(number) is not None else None
 
 

@@ -169,7 +169,6 @@ def _evaluated(
     )
     before = len(read_outside_accesses(store, patch_set.fingerprint, patients=access.seen))
     record_outside_access(store, run, patch_set.fingerprint, access.opened)
-    counts = np.array([manifest.data.counts[name] for name in manifest.classes], dtype=np.float64)
     evaluation = score_outside(
         found.labels,
         found.probabilities,
@@ -178,12 +177,15 @@ def _evaluated(
         classes=manifest.classes,
         threshold=manifest.threshold,
         thresholds=manifest.thresholds,
-        training_shares=counts / counts.sum(),
+        training_shares=np.array([manifest.data.share_of(name) for name in manifest.classes]),
         objectives=_known_metrics(_shown(manifest)),
         seed=_SEED if run is None else run.search().request.seed,
         model=manifest.name if run is None else manifest.method,
         data=patch_set.source,
         chosen_for=manifest.chosen_for,
+        decided_on=manifest.decided_on,
+        has_patients=found.has_patients,
+        split=manifest.split,
         look=before + 1,
         expected=manifest.out_of_fold.metrics,
         shift=found.shift,

@@ -43,7 +43,7 @@ def overtuning_picture(found: Overtuning) -> bytes:
     for interval, name, marker in (
         (found.nested, "ensemble, nested", "s"),
         (found.outer, "whole search, nested", "D"),
-        (found.sealed, "sealed part", "*"),
+        (found.sealed, f"sealed part, {found.sealed_model}", "*"),
     ):
         if interval is not None:
             margins = [[interval.estimate - interval.low], [interval.high - interval.estimate]]

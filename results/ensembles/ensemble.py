@@ -1,5 +1,6 @@
 """An ensemble as it is kept in a run folder: its members, their combination, and what it may claim."""
 
+import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -161,6 +162,12 @@ class Ensemble(FrozenModel):
             f"Without {len(others)} of {len(self.chosen_without)} folds {others[0]} would have been chosen, "
             f"so the score of {self.method} is that of this choice."
         )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the predictions of its members, and of all that was fitted to them."""
+        named = {"trials", "digests", "fitted", "calibration", "mean_calibration"}
+        return hashlib.sha256(self.model_dump_json(include=named).encode()).hexdigest()
 
     @property
     def rule(self) -> DecisionRule:

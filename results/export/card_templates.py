@@ -236,7 +236,7 @@ def _gaps(manifest: Manifest) -> str:
 
 def _limits(manifest: Manifest) -> str:
     data = manifest.data
-    unit = "patients" if data.has_patients else "groups, since patients are not known"
+    unit = "patients" if data.has_patients else "image groups, since patients are not known"
     kind = " Generated images." if data.is_synthetic else ""
     naive = f" {NAIVE_WARNING}" if manifest.split == NAIVE else ""
     return f"One data set of {data.groups} {unit}; no other site, no readers, not prospective.{kind}{naive}"
@@ -265,8 +265,6 @@ def _software(manifest: Manifest) -> str:
 def _data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
-    unit = "patients" if data.has_patients else "groups"
     local = "" if manifest.recalibration is None else f" {manifest.recalibration.text}"
-    return (
-        f"{data.source}: {data.images} images of {data.groups} {unit} ({counts}), {data.folds} folds.{local}"
-    )
+    said = f"{data.source}: {data.images} images of {data.groups} {data.group}s ({counts})"
+    return f"{said}, {data.folds} folds.{local}"

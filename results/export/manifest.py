@@ -18,13 +18,14 @@ from results.export.model_input import ExtraInput, ModelInput
 from results.export.precision_record import Distillation, LowerPrecision
 from results.run.audit_record import AuditRecord
 from results.run.prediction_costs import PredictionTime
-from results.run.split_labels import GROUPED, SplitName
+from results.run.split_labels import GROUPED, NAIVE, SplitName
 from results.scores.calibration import Platt
+from results.scores.decision_rule import OUT_OF_FOLD
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outer_result import OuterResult
 from results.scores.triage import TriageRule
 from trainables.common.frozen import FrozenModel
-from trainables.config.unit_config import UnitName
+from trainables.config.unit_config import PLURALS, UnitName
 
 FORMAT: Final = 1
 MODEL_FILE: Final = "model.onnx"
@@ -164,9 +165,15 @@ class Manifest(FrozenModel):
         return self.best_for.replace("_", " ") if at is None else str(at)
 
     @property
+    def calibrated_share(self) -> float:
+        """Share of positives that the calibration was fitted at, in [0, 1], whatever was asked for."""
+        fitted_on = self.data if self.recalibration is None else self.recalibration
+        return fitted_on.share_of(self.positive)
+
+    @property
     def decided_on(self) -> str:
         """Where the threshold was chosen, in words."""
-        return "out of fold" if self.recalibration is None else "on the local data"
+        return OUT_OF_FOLD if self.recalibration is None else "on the local data"
 
     @property
     def said_of_no_test(self) -> str:
@@ -174,7 +181,8 @@ class Manifest(FrozenModel):
         if isinstance(self.test, TestScores):
             return ""
         if self.test == "nothing sealed":
-            return "No part of the data was sealed, so no patients are left on which it could be confirmed."
+            left = f"no {self.data.group}s are left on which it could be confirmed"
+            return f"No part of the data was sealed, so {left}."
         return "The sealed test part was not opened for this model."
 
     @property
@@ -183,15 +191,28 @@ class Manifest(FrozenModel):
         asked = self.operation
         parts = [f"the threshold is the one for {self.chosen_for} {self.decided_on}"]
         if asked.prevalence is not None:
-            parts.append(f"probabilities are those where {asked.prevalence:.3g} of the images are positive")
+            share = f"{asked.prevalence:.3g} of the {PLURALS[self.unit]}"
+            parts.append(f"probabilities are those where {share} are positive")
         if self.triage is not None:
-            promised = "" if self.triage.is_exact else ", as out-of-fold predictions promise"
             parts.append(
                 f"triage calls benign below {self.triage.low:.4g} and recalls from {self.triage.high:.4g} "
                 f"on, which misses at most {self.triage.aim.missed:.3g} of the positives and recalls at most "
-                f"{self.triage.aim.alarms:.3g} of the negatives of a new patient on average{promised}"
+                f"{self.triage.aim.alarms:.3g} of the negatives of a new {self.data.group} on average"
+                f"{self._said_of_promise}"
             )
         return "; ".join(parts)
+
+    @property
+    def _said_of_promise(self) -> str:
+        """What the promise of the rule of two thresholds rests on."""
+        if self.triage is None or self.triage.is_exact:
+            return ""
+        if self.split == NAIVE:
+            return (
+                ", as out-of-fold predictions of a naive split promise, whose models knew the patients: of "
+                "new ones it may be more"
+            )
+        return ", as out-of-fold predictions promise"
 
     def takes(self, name: Literal["baseline", "finding_type"]) -> bool:
         """Tell whether the file has this input besides the images."""

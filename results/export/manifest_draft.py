@@ -13,7 +13,7 @@ from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, 
 from results.export.model_input import ExtraInput, ModelInput
 from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
-from results.predictors.test_evaluation import TestEvaluation
+from results.predictors.test_evaluation import first_look
 from results.predictors.unit_module import IMAGE_OUTPUT
 from results.run.records import OutOfFold, SourceTrial
 from results.run.run_folder import RunFolder
@@ -226,6 +226,7 @@ def _training_data(run: RunFolder, opened: OpenedModel, kept: OutOfFold) -> Trai
         groups=len(np.unique(training_data.groups)),
         has_patients=opened.patch_set.patients is not None,
         counts={name: int((training_data.labels == index).sum()) for index, name in enumerate(task.classes)},
+        scored={name: int((kept.labels == index).sum()) for index, name in enumerate(task.classes)},
         folds=split.folds,
         held_out=len(kept.rows) if training_data.units is None else int((training_data.folds >= 0).sum()),
         fingerprint=opened.search.fingerprint,
@@ -245,17 +246,15 @@ def _how_scored(opened: OpenedModel) -> str:
 
 
 def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
-    """Scores of exactly this model at its first opening; another refit of its trials is another model."""
-    chosen = opened.chosen
-    wanted = (chosen.name, chosen.trials, chosen.threshold, chosen.refit_digest)
-    for one in read_accesses(run):
-        if (one.model, one.trials, one.threshold, one.refit_digest) == wanted and one.result is not None:
-            result = TestEvaluation.model_validate(one.result)
-            return TestScores(
-                opening=result.opening,
-                openings=max(result.opening, len(read_accesses(run, patients=one.seen))),
-                images=result.images,
-                groups=result.groups,
-                metrics=result.metrics,
-            )
-    return "not opened" if run.has_sealed_part else "nothing sealed"
+    """Scores of exactly this model at its first opening."""
+    look = first_look(run, opened.chosen)
+    if look is None:
+        return "not opened" if run.has_sealed_part else "nothing sealed"
+    access, found = look
+    return TestScores(
+        opening=found.opening,
+        openings=max(found.opening, len(read_accesses(run, patients=access.seen))),
+        images=found.images,
+        groups=found.groups,
+        metrics=found.metrics,
+    )

@@ -9,6 +9,7 @@ from results.scores.calibration import Platt
 from results.scores.interval import Interval
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import PLURALS, UnitName
+from trainables.data.split_record import split_unit
 
 
 class Member(FrozenModel):
@@ -65,9 +66,11 @@ class TrainingData(FrozenModel):
         images: Number of images of the training part; the test part is not counted.
         held_out: Number of these images that some fold held out: all but extra ones, or the validation part
             of a hold-out.
-        groups: Number of patients, or of images where patients are unknown.
+        groups: Number of patients, or of image groups where patients are unknown.
         has_patients: The groups are patients.
         counts: Class -> number of images.
+        scored: Class -> number of what some fold held out, images or units: calibration and scores out of
+            fold are of these. Empty in bundles of earlier versions.
         folds: Number of folds; 1 for a hold-out.
         fingerprint: SHA-256 over pixels, labels, patients and test rows of the whole set.
     """
@@ -81,6 +84,20 @@ class TrainingData(FrozenModel):
     folds: int
     fingerprint: str
     held_out: int | None = None
+    scored: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """Noun for a group: `patient`, or `image group` where patients are unknown."""
+        return split_unit(is_grouped=self.has_patients, is_naive=False)
+
+    def share_of(self, name: str) -> float:
+        """Return the share of what was scored out of fold that is of a class, in [0, 1].
+
+        Of bundles of earlier versions, which do not tell it, that of the images.
+        """
+        counts = self.scored or self.counts
+        return counts[name] / sum(counts.values())
 
 
 class OutOfFoldScores(FrozenModel):
@@ -113,7 +130,7 @@ class TestScores(FrozenModel):
         opening: Number of that opening in the run, from 1.
         openings: Number of times that the run's test part has been opened in all.
         images: Number of images of the test part.
-        groups: Number of their patients, or of images where patients are unknown.
+        groups: Number of their patients, or of image groups where patients are unknown.
         metrics: Value of every metric with its 95 % interval, by name.
     """
 
@@ -158,7 +175,7 @@ class Recalibration(FrozenModel):
         source: Name of the local data.
         fingerprint: Fingerprint of the whole set.
         images: Number of images, or of units.
-        groups: Number of their patients, or of images where patients are unknown.
+        groups: Number of their patients, or of image groups where patients are unknown.
         has_patients: The groups are patients; True in bundles of earlier versions, which did not say it.
         unit: What was counted; `image` in bundles of earlier versions, which did not say it.
         counts: Class -> number of images, or of units.
@@ -188,7 +205,7 @@ class Recalibration(FrozenModel):
     def text(self) -> str:
         """What was done, in a sentence."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
-        groups = "patients" if self.has_patients else "groups (no patient identifiers)"
+        groups = "patients" if self.has_patients else "image groups (no patient identifiers)"
         return (
             f"After the export its calibration ({self.update} changed) and its threshold were fitted on "
             f"{self.images} {PLURALS[self.unit]} of {self.groups} {groups} of {self.source} ({counts}); its "
@@ -207,9 +224,10 @@ class Novelty(FrozenModel):
         tap: Point at which they are taken.
         features: Number of features.
         images: Number of training images that it was calibrated on, by models without their patients.
-        patients: Number of their patients, or of images where patients are unknown.
+        patients: Number of their patients, or of image groups where patients are unknown.
         level: An image with a p-value of `level` or less is called unlike the training images; of images of
-            new patients like those of training, at most a share of `level` is.
+            new patients like those of training, at most a share of `level` is, unless the split is a naive
+            one.
     """
 
     output: str

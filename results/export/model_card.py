@@ -10,7 +10,8 @@ from results.export.manifest_parts import Member, ParityCheck, TestScores
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
-from results.scores.decision_rule import BALANCED
+from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
+from results.scores.fixed_model_table import said_of_thresholds
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 from results.scores.outer_table import sentences
@@ -203,16 +204,22 @@ def _metrics(manifest: Manifest) -> str:
     else:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
-            f"more, chosen for {_chosen_for(manifest)} {manifest.decided_on}; F1 and F2 have thresholds of "
-            "their own, and out of fold each fold is decided at thresholds of the others. Another trade "
-            "between misses and false alarms needs another threshold."
+            f"more, chosen for {_chosen_for(manifest)} {manifest.decided_on}; {_said_of_others(manifest)}"
+            f"{OUT_OF_FOLD_DECISIONS}. Another trade between misses and false alarms needs another threshold."
         )
         if manifest.operation.prevalence is not None or manifest.triage is not None:
             rule += f" Asked of it: {manifest.said_of_operation}."
-    unit = "patients" if manifest.data.has_patients else "images, since patients are unknown"
+    unit = "patients" if manifest.data.has_patients else "image groups, since patients are unknown"
     return (
         f"{rule} Brackets are 95 % intervals over {unit}; those out of fold cover other training parts, too."
     )
+
+
+def _said_of_others(manifest: Manifest) -> str:
+    if manifest.threshold is None:
+        return ""
+    others = said_of_thresholds(manifest.thresholds, manifest.threshold, manifest.out_of_fold.metrics)
+    return f"scores are at this threshold, {others}; " if others else ""
 
 
 def _chosen_for(manifest: Manifest) -> str:
@@ -230,8 +237,7 @@ def _evaluation_data(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
-        groups = "patients" if manifest.data.has_patients else "groups"
-        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {groups}"
+        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {manifest.data.group}s"
         return (
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
             f"{test.openings} so far."
@@ -242,7 +248,7 @@ def _evaluation_data(manifest: Manifest) -> str:
 def _training_data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
-    unit = "patients" if data.has_patients else "groups (no patient identifiers)"
+    unit = "patients" if data.has_patients else "image groups (no patient identifiers)"
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     if manifest.is_refitted:
@@ -311,26 +317,33 @@ def _caveats(manifest: Manifest) -> str:
 
 
 def _share_of(manifest: Manifest) -> str:
+    if manifest.threshold is None:
+        return "their shares of the classes"
     if manifest.operation.prevalence is not None:
         return f"a share of positives of {manifest.operation.prevalence:.3g}"
-    if manifest.recalibration is not None:
-        share = manifest.recalibration.share_of(manifest.positive)
-        return f"a share of positives of {share:.3g}, that of the local data,"
-    return "their share of positives"
+    if manifest.recalibration is None and not manifest.data.scored:  # of an earlier version
+        return "their share of positives"
+    scored_on = f"{PLURALS[manifest.unit]} scored out of fold"
+    place = scored_on if manifest.recalibration is None else "local data"
+    return f"a share of positives of {manifest.calibrated_share:.3g}, that of the {place},"
 
 
 def _caveat_of_other_images(manifest: Manifest) -> str:
     novelty = manifest.novelty
     if novelty is None:
         return "- It answers for any image, also for one that is not a breast image; it has no way to say so."
-    unit = "patients" if manifest.data.has_patients else "groups"
+    naive = (
+        " (by models of a naive split, which knew the patients: of new ones it may be more)"
+        if manifest.split == NAIVE
+        else ""
+    )
     return (
         f"- It answers for any image, also for one that is not a breast image; its output `{novelty.output}` "
         f"tells how unlike the training images an image is. `predict` warns at a p of {novelty.level:g} or "
-        f"less, which at most a share of {novelty.level:g} of images like those of training have: a "
-        f"conformal p-value by {novelty.images} training images of {novelty.patients} {unit}, from "
-        f"{novelty.features} features of {novelty.backbone} ({novelty.tap}). It does not find "
-        "what looks like a training image."
+        f"less, which at most a share of {novelty.level:g} of images like those of training have{naive}: a "
+        f"conformal p-value by {novelty.images} training images of {novelty.patients} "
+        f"{manifest.data.group}s, from {novelty.features} features of {novelty.backbone} ({novelty.tap}). It "
+        "does not find what looks like a training image."
     )
 
 

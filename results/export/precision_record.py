@@ -113,6 +113,8 @@ class Distillation(ModelChange):
         trial: Number of the trial whose configuration the student has.
         weight: Share of the ensemble's predictions in what it learned; the labels have the rest.
         seed: Seed of the teacher's choice and fit.
+        teacher_digest: Digest of the predictions of its members and of what was fitted to them; None in files
+            of earlier versions.
     """
 
     teacher: str
@@ -120,6 +122,7 @@ class Distillation(ModelChange):
     trial: int
     weight: FiniteFloat = Field(gt=0, le=1)
     seed: int
+    teacher_digest: str | None = None
 
     def sentences(self, cost: PredictionTime | None) -> list[str]:
         """Describe what was gained and lost.

@@ -117,7 +117,7 @@ def _prevalence_of(old: Manifest, asked: Operation) -> float | None:
     """Prevalence that the bundle's probabilities are for, where another one is asked for or was."""
     if old.operation.prevalence is not None or asked.prevalence is None:
         return old.operation.prevalence
-    return old.data.counts[old.positive] / sum(old.data.counts.values())
+    return old.calibrated_share
 
 
 def _check_metric(path: Path, old: Manifest, asked: Operation) -> None:

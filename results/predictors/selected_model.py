@@ -46,6 +46,8 @@ class SelectedModel:
             threshold and scores are those of the fold models.
         refit_digest: Digest of the refitted weights; None for fold models. Two refits of a trial differ in
             it.
+        digest: Digest of the members' out-of-fold predictions and, of an ensemble, of what was fitted to them
+            as it was built: a trial that was run again and an ensemble that was built again are other models.
         method: Name of the ensemble's method; not used for a trial.
         is_ordinal: True where the classes are in an order of degree.
         shift: What the calibration adds to all logits for the prevalence that was asked for; 0 where none
@@ -66,6 +68,7 @@ class SelectedModel:
     split: SplitName = GROUPED
     is_refitted: bool = False
     refit_digest: str | None = None
+    digest: str = ""
     method: str = BEST
     is_ordinal: bool = False
     shift: float = 0.0
@@ -127,6 +130,7 @@ def resolve_model(
     for number in found.trials:
         _check_weights(run, number)
     nested = found.nested
+    digests = found.digests or tuple(run.predictions_digest(number) or "" for number in found.trials)
     rule, metrics, value = found.rule, dict(nested.metrics), nested.interval
     if operation.is_asked:
         rule, decided, value = _operated(run, found, operation)
@@ -134,6 +138,7 @@ def resolve_model(
     return SelectedModel(
         name=f"ensemble {found.method}",
         method=found.method,
+        digest=found.model_copy(update={"digests": digests}).digest,
         trials=found.trials,
         classes=found.classes,
         fitted=found.fitted,
@@ -181,6 +186,7 @@ def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
     costs = {} if record is None else {name: record.values.get(name) for name in objectives.costs}
     return SelectedModel(
         name=f"trial {number}",
+        digest=out_of_fold.digest,
         trials=(number,),
         classes=search.classes,
         fitted=WeightedMean(weights=(1.0,)),

@@ -2,12 +2,13 @@
 
 import datetime
 import html
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import FiniteFloat
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -15,95 +16,55 @@ from results.ensembles.ensemble import BEST
 from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
-from results.run.split_labels import GROUPED, SplitName, caption_of, scored
+from results.run.split_labels import caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access
-from results.scores.calibration import calibration_slope
+from results.scores.calibration_quality import CalibrationQuality
 from results.scores.confusion_table import confusion_table
-from results.scores.cross_fitting import fewest_patients
 from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
-from results.scores.decisions import check_predictions, confusion, decisions
-from results.scores.fixed_model import fixed_model_metrics
-from results.scores.interval import Interval
+from results.scores.decisions import check_predictions
+from results.scores.fixed_model import FixedModelScores, score_fixed_model
+from results.scores.fixed_model_table import said_of_looks, said_of_thresholds, scores_table
 from results.scores.leaderboard_table import few_patients_warning
-from results.scores.metric import Metric
-from results.scores.metrics import majority_baseline, metric_named
+from results.scores.metrics import STANDARD, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.prevalence import rates_at_prevalence
-from results.scores.triage import TriageShares, triage_shares
-from results.tables import csv_text, result_table
+from results.tables import csv_text
 from trainables.common.errors import OneClassError
-from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
-from trainables.config.unit_config import PLURALS, UnitName
+from trainables.config.unit_config import PLURALS
 
 if TYPE_CHECKING:  # it takes a second to import, and the command line has no use for it
     import pandas as pd
 
 Predictor = Callable[[IntArray], FloatArray]
 
+_SAME: Final = 1e-9  # of a score out of fold, between the same predictions scored on two machines
 
-class TestEvaluation(FrozenModel):
+
+class TestEvaluation(FixedModelScores):
     """Scores of a model on the test part.
 
     Attributes:
-        model: Name of the model, such as `ensemble average` or `trial 7`.
         trials: Trial numbers of its members.
-        threshold: Smallest calibrated positive probability that was called positive.
-        thresholds: Metric -> the threshold at which it is shown, where that is another one.
+        threshold: Smallest calibrated positive probability that was called positive; 0.5 beyond two classes.
         best_for: Name of the metric that `threshold` was chosen for.
         objectives: Names of the metrics that the search optimises, the main one first.
         refit_digest: Digest of the refitted weights that were scored; None for fold models.
         opening: Number of this opening of these sealed patients, over all runs in the store, from 1; only
             the first one tests a model that was chosen without the test part.
-        images: Number of test images.
-        groups: Number of patients, or of images where patients are unknown.
-        counts: Class -> number of test images.
-        fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
-        calibration_slope: Slope that the calibrated logits still need, 1 if they are right; None beyond two
-            classes, where the classes are separated, and in files of earlier versions.
-        metrics: Every metric of `STANDARD`, and those that the search optimises or requires something of but
-            for costs, each with its 95 % interval over patients; errors of probabilities are those at the
-            prevalence of the data, whatever prevalence was asked for.
-        expected: The same metrics out of fold, as they were known before the opening.
-        baseline: The same metrics of a model that knows the class shares of the training part and nothing
-            else.
-        confusion: Counts; rows are the true class, columns the decided one.
-        split: Name of the kind of split; with a `naive split` patients of the test part lie in the folds, so
-            that scores are too high.
-        is_ordinal: True where the classes are in an order of degree.
-        operation: What was asked of the decisions.
-        rates: At the prevalence that was asked for: positive and negative predictive value (`ppv`, `npv`) and
-            `recall_rate`, each with its interval; empty where none was asked for.
-        triage: What the rule of two thresholds does to the images; None without one.
-        unit: What was scored: images, or the units that they make up, which `images` then counts.
+        calibration_slope: Slope that the calibrated logits still need, 1 if they are right, as `calibration`
+            has it with its interval; None beyond two classes, where the classes are separated, and in files
+            of earlier versions.
     """
 
     __test__: ClassVar[bool] = False  # not a test case, whatever pytest makes of the name
 
-    model: str
     trials: tuple[int, ...]
-    classes: tuple[str, ...]
-    threshold: float
-    thresholds: dict[str, float] = Field(default_factory=dict)
+    threshold: FiniteFloat
     best_for: str = BALANCED
     objectives: tuple[str, ...] = ("auc",)
     refit_digest: str | None = None
     opening: int
-    images: int
-    groups: int
-    counts: dict[str, int]
-    fewest_patients: int | None = None
     calibration_slope: float | None = None
-    metrics: dict[str, Interval]
-    expected: dict[str, float]
-    baseline: dict[str, float]
-    confusion: tuple[tuple[int, ...], ...]
-    split: SplitName = GROUPED
-    is_ordinal: bool = False
-    operation: Operation = NOTHING_ASKED
-    rates: dict[str, Interval] = Field(default_factory=dict)
-    triage: TriageShares | None = None
-    unit: UnitName = "image"
 
     def as_frame(self) -> "pd.DataFrame":
         """Return a row for each metric: on the test part with its interval, out of fold, and by majority."""
@@ -122,7 +83,8 @@ class TestEvaluation(FrozenModel):
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(_title(self))}; look number {self.opening}</p>{self.as_frame().to_html()}"
+        title = html.escape(str(_metric_table(self).title))
+        return f"<p>{title}; look number {self.opening}</p>{self.as_frame().to_html()}"
 
 
 def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumstances
@@ -136,6 +98,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     test_rows: IntArray,
     labels: IntArray,
     groups: NDArray[Any],
+    has_patients: bool = True,
     training_shares: FloatArray,
     by: str,
     now: datetime.datetime,
@@ -152,6 +115,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         test_rows: Rows of the test part, shape (n,).
         labels: Class indices of these rows, shape (n,).
         groups: Patients of these rows, shape (n,).
+        has_patients: The groups are patients, not image groups.
         training_shares: Share of each class in the training part, shape (classes,).
         by: Command that opens the test part.
         now: Time of the opening.
@@ -183,6 +147,7 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         trials=model.trials,
         threshold=model.threshold,
         refit_digest=model.refit_digest,
+        model_digest=model.digest,
     )
     before = len(read_accesses(run, patients=access.seen))
     record_access(run, access.opened)
@@ -194,9 +159,48 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         training_shares=training_shares,
         opening=before + 1,
         seed=request.seed,
-    ).model_copy(update={"unit": request.unit})
+        unit=request.unit,
+        has_patients=has_patients,
+    )
     record_access(run, access.ended(evaluation))
     return evaluation
+
+
+def first_look(run: RunFolder, model: SelectedModel) -> tuple[TestAccess, TestEvaluation] | None:
+    """Return the first opening of a run's test part by exactly this model, and its scores; None without one.
+
+    Another refit of its trials, a trial that was run again, an ensemble that was built again, and other
+    decisions are other models. An opening that a log of an earlier version tells, which knows no digest of
+    the model, is taken for this one's only if its scores out of fold were the same, too.
+
+    Args:
+        run: Folder of the search.
+        model: The model, with its decisions.
+
+    Raises:
+        RunError: If the log of openings is damaged.
+    """
+    for access in read_accesses(run):
+        if access.result is None:
+            continue
+        found = TestEvaluation.model_validate(access.result)
+        if _is_of(access, found, model):
+            return access, found
+    return None
+
+
+def _is_of(access: TestAccess, found: TestEvaluation, model: SelectedModel) -> bool:
+    asked, was_asked = model.rule.operation, found.operation
+    known = (access.model, access.trials, access.threshold, access.refit_digest)
+    wanted = (model.name, model.trials, model.threshold, model.refit_digest)
+    if known != wanted or (was_asked.at, was_asked.prevalence) != (asked.at, asked.prevalence):
+        return False
+    if access.model_digest is not None:
+        return access.model_digest == model.digest
+    names = STANDARD.keys() & found.expected.keys() & model.metrics.keys()
+    return bool(names) and all(
+        math.isclose(found.expected[name], model.metrics[name], rel_tol=_SAME) for name in names
+    )
 
 
 def score_test(
@@ -208,6 +212,7 @@ def score_test(
     training_shares: FloatArray,
     opening: int = 1,
     seed: int,
+    **facts: Any,
 ) -> TestEvaluation:
     """Compute all metrics with intervals; pure.
 
@@ -220,6 +225,7 @@ def score_test(
         training_shares: Share of each class in the training part, shape (classes,).
         opening: Number of times that the test part has been opened, this time included.
         seed: Random seed of the intervals.
+        facts: `unit` and `has_patients`, where they are not images of patients.
 
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
@@ -227,46 +233,32 @@ def score_test(
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
     check_predictions(labels, probabilities)
-    classes = len(model.classes)
-    decided = decisions(probabilities, model.threshold)
-    of_data = model.at_prevalence_of_data(probabilities)
-    rule = model.rule
+    scores = score_fixed_model(
+        labels,
+        probabilities,
+        model.at_prevalence_of_data(probabilities),
+        groups,
+        classes=model.classes,
+        rule=model.rule,
+        training_shares=training_shares,
+        also=[metric_named(name) for name in model.objectives.shown],
+        seed=seed,
+    )
+    quality: CalibrationQuality | None = scores["calibration"]
     return TestEvaluation(
+        **scores,
+        **facts,
         model=model.name,
         trials=model.trials,
-        classes=model.classes,
         threshold=model.threshold,
-        thresholds=dict(model.rule.thresholds),
         best_for=model.rule.best_for,
         objectives=model.objectives.metrics,
         refit_digest=model.refit_digest,
         opening=opening,
-        images=len(labels),
-        groups=len(np.unique(groups)),
-        counts={name: int((labels == index).sum()) for index, name in enumerate(model.classes)},
-        fewest_patients=fewest_patients(labels, groups),
-        calibration_slope=calibration_slope(labels, of_data) if classes == 2 else None,
-        metrics=fixed_model_metrics(
-            labels,
-            probabilities,
-            of_data,
-            groups,
-            threshold_of=rule.threshold_of,
-            also=_asked(model),
-            seed=seed,
-        ),
+        calibration_slope=None if quality is None or quality.slope is None else quality.slope.estimate,
         expected=model.metrics,
-        baseline=majority_baseline(labels, classes, shares=training_shares, also=_asked(model)),
-        confusion=tuple(map(tuple, confusion(labels, decided, classes).tolist())),
         split=model.split,
         is_ordinal=model.is_ordinal,
-        operation=rule.operation,
-        rates={}
-        if rule.operation.prevalence is None
-        else rates_at_prevalence(labels, decided, groups, rule.operation.prevalence, seed=seed),
-        triage=None
-        if rule.triage is None
-        else triage_shares(labels, rule.triage.outcomes(probabilities[:, 1]), groups),
     )
 
 
@@ -302,45 +294,31 @@ def evaluation_table(evaluation: TestEvaluation) -> RenderableType:
     return Group(_metric_table(evaluation), confused)
 
 
-def _asked(model: SelectedModel) -> list[Metric]:
-    """What tables show besides `STANDARD`, but for costs; the main metric first."""
-    return [metric_named(name) for name in model.objectives.shown]
-
-
 def _metric_table(evaluation: TestEvaluation) -> Table:
-    table = result_table(
-        title=_title(evaluation),
-        title_justify="left",
+    table = scores_table(
+        evaluation,
+        name=scored(evaluation.model, evaluation.split),
+        place="the test part",
+        here="test [95 %]",
+        main=evaluation.objectives[0],
+        split=evaluation.split,
     )
-    for header in ("metric", "test [95 %]", "out of fold", "majority"):
-        table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
-    for name, found in evaluation.metrics.items():
-        metric, expected = metric_named(name), evaluation.expected.get(name)
-        table.add_row(
-            scored(metric.header, evaluation.split),
-            found.text(metric.digits),
-            metric.text(expected),
-            metric.text(evaluation.baseline.get(name)),
-            style="bold" if name == evaluation.objectives[0] else None,
-        )
-    first = (
-        "The first look at these patients."
-        if evaluation.opening == 1
-        else f"Look number {evaluation.opening} at these patients, over all runs in the store."
-    )
-    threshold = (
-        f"Decisions at {evaluation.threshold:.3f}, {_said_of_thresholds(evaluation)}; "
-        f"{OUT_OF_FOLD_DECISIONS}. "
-        if len(evaluation.classes) == 2
-        else ""
-    )
-    slope = evaluation.calibration_slope
-    calibrated = "" if slope is None else f"Calibration slope {slope:.2f} (1 is calibrated). "
+    looks = said_of_looks(evaluation.opening, evaluation.group, "over all runs in the store")
     warning = few_patients_warning(evaluation.fewest_patients)
     asked = _said_of_operation(evaluation)
-    caption = f"{threshold}{first} Intervals are over patients. {calibrated}{asked}{warning}".strip()
-    table.caption = caption_of(caption, evaluation.split)
+    caption = (
+        f"{_said_of_decisions(evaluation)}{looks} Intervals are over {evaluation.group}s. "
+        f"{_said_of_calibration(evaluation)}{asked}{warning}"
+    )
+    table.caption = caption_of(caption.strip(), evaluation.split)
     return table
+
+
+def _said_of_calibration(evaluation: TestEvaluation) -> str:
+    if evaluation.calibration is not None:
+        return f"{evaluation.calibration.text} "
+    slope = evaluation.calibration_slope  # of an earlier version
+    return "" if slope is None else f"Calibration slope {slope:.2f} (1 is calibrated). "
 
 
 def _said_of_operation(evaluation: TestEvaluation) -> str:
@@ -365,21 +343,13 @@ def _said_of_operation(evaluation: TestEvaluation) -> str:
     return "".join(f"{one} " for one in said)
 
 
-def _said_of_thresholds(evaluation: TestEvaluation) -> str:
-    """Which metrics are shown at other thresholds, and what the model's own is best for."""
-    own = [metric_named(name).header for name in evaluation.thresholds if name != evaluation.best_for]
-    names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)
-    others = f"{names} at {'their own thresholds' if len(own) > 1 else 'its own threshold'}" if own else ""
+def _said_of_decisions(evaluation: TestEvaluation) -> str:
+    """At which thresholds it decides, and what the model's own is best for."""
+    if len(evaluation.classes) > 2:
+        return ""
     best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
     if evaluation.operation.at is not None:
         best = f"the one for {evaluation.operation.at} out of fold"
-    return ", ".join(part for part in (best, others) if part)
-
-
-def _title(evaluation: TestEvaluation) -> str:
-    counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
-    return (
-        f"{scored(evaluation.model, evaluation.split)} on the test part: "
-        f"{evaluation.images} {PLURALS[evaluation.unit]} of {evaluation.groups} patients "
-        f"({counts})"
-    )
+    others = said_of_thresholds(evaluation.thresholds, evaluation.threshold, evaluation.metrics)
+    said = ", ".join(part for part in (f"Decisions at {evaluation.threshold:.3f}", best, others) if part)
+    return f"{said}; {OUT_OF_FOLD_DECISIONS}. "

@@ -41,6 +41,8 @@ class TestAccess(FrozenModel):
         sealed: Digest of the sealed patients; None in logs of earlier versions.
         patients: Digest of each of them, ascending; empty in logs of earlier versions.
         refit_digest: Digest of the refitted weights; None for fold models.
+        model_digest: Digest that tells the model from others of its name, see `SelectedModel`; None in logs
+            of earlier versions, and where other labelled data were looked at.
         images: Number of test images.
         data: Fingerprint of other labelled data that were looked at in place of the test part; None for the
             test part.
@@ -60,6 +62,7 @@ class TestAccess(FrozenModel):
     trials: tuple[int, ...]
     threshold: float
     refit_digest: str | None = None
+    model_digest: str | None = None
     images: int
     data: str | None = None
     result: dict[str, Any] | None = None
@@ -76,6 +79,7 @@ class TestAccess(FrozenModel):
         trials: tuple[int, ...],
         threshold: float,
         refit_digest: str | None = None,
+        model_digest: str | None = None,
         data: str | None = None,
     ) -> "TestAccess":
         """Return a look at some images that has no result yet, given the patient of each, shape (images,)."""
@@ -91,6 +95,7 @@ class TestAccess(FrozenModel):
             trials=trials,
             threshold=threshold,
             refit_digest=refit_digest,
+            model_digest=model_digest,
             images=len(groups),
             data=data,
         )

@@ -127,41 +127,6 @@ def fit_platt_to_scores(labels: IntArray, value: FloatArray) -> Platt:
     return Platt(slope=slope, intercept=intercept - slope * centre)
 
 
-def calibration_slope(labels: IntArray, probabilities: FloatArray) -> float | None:
-    """Return the slope that the logits of calibrated predictions still need: 1 if they are calibrated.
-
-    Args:
-        labels: Labels, 0 or 1, shape (images,).
-        probabilities: Probabilities of the two classes, shape (images, 2).
-
-    Returns:
-        Above 1 for predictions that are not certain enough, below 1 for those that are too certain. None
-        where the classes are separated, so that no slope is steep enough, and for one class or constant
-        predictions.
-
-    Source:
-        Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Medicine 17:230.
-    """
-    from scipy.optimize import minimize  # slow to import
-
-    value = log_odds(probabilities)
-    positive, negative = value[labels == 1], value[labels == 0]
-    if not len(positive) or not len(negative) or value.std() < 1e-12:
-        return None
-    if positive.min() >= negative.max() or negative.min() >= positive.max():
-        return None
-    centre, spread = float(value.mean()), float(value.std())
-    standardised = (value - centre) / spread
-
-    def loss(found: FloatArray) -> tuple[float, FloatArray]:
-        score = found[0] * standardised + found[1]
-        residual = sigmoid(score) - labels
-        gradient = np.array([(residual * standardised).sum(), residual.sum()])
-        return float((np.logaddexp(0.0, score) - labels * score).sum()), gradient
-
-    return float(minimize(loss, np.zeros(2), jac=True, method="BFGS").x[0]) / spread
-
-
 def _most_likely(labels: IntArray, value: FloatArray) -> tuple[float, float]:
     """Logarithm of the slope, and intercept, of largest posterior density; scores are standardised.
 

@@ -114,6 +114,22 @@ def calibration_quality(
     )
 
 
+def calibration_slope(labels: IntArray, probabilities: FloatArray) -> float | None:
+    """Return the slope that the logits of calibrated predictions still need: 1 if they are calibrated.
+
+    Args:
+        labels: Labels, 0 or 1, shape (images,).
+        probabilities: Probabilities of the two classes, shape (images, 2).
+
+    Returns:
+        Above 1 for predictions that are not certain enough, below 1 for those that are too certain. None
+        where the classes are separated, so that no slope is steep enough, and for one class or constant
+        predictions.
+    """
+    found = _slope(labels, log_odds(probabilities), np.arange(len(labels)), inflation=1.0)
+    return None if found is None else found.estimate
+
+
 def smooth_calibration_error(labels: IntArray, positive: FloatArray) -> float:
     """Return the smooth calibration error of positive probabilities, both of shape (images,).
 

@@ -40,8 +40,13 @@ def calibration_table(found: CalibrationComparison, *, split: SplitName = GROUPE
     return table
 
 
-def calibrations_as_csv(found: CalibrationComparison) -> str:
-    """Return one row for each method, as CSV with a header; JSON has the reliability curves, too."""
+def calibrations_as_csv(found: CalibrationComparison, *, split: SplitName = GROUPED) -> str:
+    """Return one row for each method, as CSV with a header; JSON has the reliability curves, too.
+
+    Args:
+        found: The ways to calibrate.
+        split: Name of the kind of split, which the scores carry.
+    """
     columns = ["model", "method", "log_loss", "log_loss_low", "log_loss_high", "difference"]
     columns += [
         "difference_low",
@@ -51,6 +56,7 @@ def calibrations_as_csv(found: CalibrationComparison) -> str:
         "intercept",
         "smooth_error",
         "is_shipped",
+        "split",
     ]
     rows: list[dict[str, Any]] = []
     for one in found.methods:
@@ -67,6 +73,7 @@ def calibrations_as_csv(found: CalibrationComparison) -> str:
                 "intercept": None if quality.intercept is None else quality.intercept.estimate,
                 "smooth_error": quality.smooth_error,
                 "is_shipped": one.is_shipped,
+                "split": split,
             }
         )
     return csv_text(rows, columns)

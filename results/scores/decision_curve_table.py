@@ -46,8 +46,13 @@ def _said_of_use(curve: DecisionCurve) -> str:
     return f"* worth more than acting on all or on none, {where}; each threshold is judged by itself."
 
 
-def decision_curve_as_csv(curve: DecisionCurve) -> str:
-    """Return one row for each threshold, as CSV with a header."""
+def decision_curve_as_csv(curve: DecisionCurve, *, split: SplitName = GROUPED) -> str:
+    """Return one row for each threshold, as CSV with a header.
+
+    Args:
+        curve: The curve.
+        split: Name of the kind of split, which the curve carries.
+    """
     rows: list[dict[str, Any]] = []
     for one in curve.points:
         row: dict[str, Any] = {"model": curve.model, "prevalence": curve.prevalence}
@@ -55,5 +60,6 @@ def decision_curve_as_csv(curve: DecisionCurve) -> str:
         for name in ("benefit", "gain", "avoided"):
             value = getattr(one, name)
             row |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
-        rows.append(row | {"recalled": one.recalled, "needed": one.needed, "is_useful": one.is_useful})
+        row |= {"recalled": one.recalled, "needed": one.needed, "is_useful": one.is_useful}
+        rows.append(row | {"split": split})
     return csv_text(rows, list(rows[0]))

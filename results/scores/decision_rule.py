@@ -28,6 +28,7 @@ from trainables.common.types import FloatArray, IntArray
 
 OWN_THRESHOLD: Final = ("f1", "f2")  # metrics that are always shown at the threshold that is best for them
 BALANCED: Final = "balanced_accuracy"
+OUT_OF_FOLD: Final = "out of fold"  # where thresholds are chosen, unless on local data after an export
 OUT_OF_FOLD_DECISIONS: Final = "out of fold each fold is decided at thresholds of the others"
 
 

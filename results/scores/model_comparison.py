@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from results.run.records import OutOfFold
+from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import fold_inflation
 from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
@@ -116,6 +117,7 @@ class Comparisons(FrozenModel):
         groups: Number of their patients.
         repeats: Number of repeats that the scores are means over; 0 for the search itself.
         notes: What the reader should know, in sentences.
+        split: Name of the kind of split; that of a naive one where any model is of one.
     """
 
     metric: str
@@ -125,6 +127,7 @@ class Comparisons(FrozenModel):
     groups: int
     repeats: int = 0
     notes: tuple[str, ...] = ()
+    split: SplitName = GROUPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from rich.console import Group, RenderableType
 
+from results.run.split_labels import interval_header
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparison, Comparisons
 from results.tables import csv_text, result_table
@@ -14,7 +15,7 @@ def comparison_table(found: Comparisons) -> RenderableType:
     title = f"{found.images} images of {count_text(found.groups, 'patient')} that all models predicted"
     models = result_table(title=title, title_justify="left")
     models.add_column("model", overflow="fold")
-    models.add_column(f"{metric.header} [95 %]", justify="right", no_wrap=True)
+    models.add_column(interval_header(found.split, metric.header), justify="right", no_wrap=True)
     for one in found.models:
         interval = (
             f"{one.value:.{metric.digits}f} [{one.low:.{metric.digits}f}, {one.high:.{metric.digits}f}]"
@@ -40,8 +41,8 @@ _CAPTION = (
 
 def comparisons_as_csv(found: Comparisons) -> str:
     """Return one row for each comparison, as CSV with a header."""
-    rows = [{"metric": found.metric, **one.model_dump()} for one in found.comparisons]
-    return csv_text(rows, ["metric", *Comparison.model_fields])
+    rows = [{"metric": found.metric, **one.model_dump(), "split": found.split} for one in found.comparisons]
+    return csv_text(rows, ["metric", *Comparison.model_fields, "split"])
 
 
 def _cells(pair: Comparison) -> list[str]:

@@ -108,7 +108,7 @@ def outer_as_json(result: OuterResult) -> dict[str, Any]:
 def outer_as_csv(result: OuterResult) -> str:
     """Return one row for each model, as CSV with a header."""
     names = tuple(dict.fromkeys(name for score in result.scores.values() for name in score.metrics))
-    columns = ("model", "metric", "value", "low", "high", "said_inside", "too_good_by", *names)
+    columns = ("model", "metric", "value", "low", "high", "said_inside", "too_good_by", *names, "split")
     return csv_text(
         (
             {
@@ -120,6 +120,7 @@ def outer_as_csv(result: OuterResult) -> str:
                 "high": score.value.high,
                 "said_inside": score.inner_value,
                 "too_good_by": score.optimism,
+                "split": result.split,
             }
             for role, score in result.scores.items()
         ),

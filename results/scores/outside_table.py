@@ -1,17 +1,19 @@
 """The evaluation on other data as tables of 80 columns, and as CSV."""
 
+from typing import Final
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from results.run.split_labels import NAIVE
 from results.scores.confusion_table import confusion_table
-from results.scores.decision_rule import OUT_OF_FOLD_DECISIONS
+from results.scores.decision_rule import OUT_OF_FOLD, OUT_OF_FOLD_DECISIONS
+from results.scores.fixed_model_table import said_of_looks, said_of_thresholds, scores_table
 from results.scores.leaderboard_table import few_patients_warning
-from results.scores.metrics import metric_named
 from results.scores.outside import OutsideEvaluation
 from results.scores.strata_table import sentences_of, strata_table
-from results.tables import csv_text, result_table
-from trainables.config.unit_config import PLURALS
+from results.tables import csv_text
 
 
 def outside_table(evaluation: OutsideEvaluation) -> RenderableType:
@@ -23,8 +25,11 @@ def outside_table(evaluation: OutsideEvaluation) -> RenderableType:
 
 
 def outside_as_csv(evaluation: OutsideEvaluation) -> str:
-    """Return one row for each metric, as CSV with a header; JSON has strata, calibration and shift, too."""
-    columns = ("model", "data", "metric", "value", "low", "high", "out_of_fold", "majority")
+    """Return one row for each metric, as CSV with a header; JSON has strata, calibration and shift, too.
+
+    `split` is the kind of split that the score out of fold is of.
+    """
+    columns = ("model", "data", "metric", "value", "low", "high", "out_of_fold", "majority", "split")
     return csv_text(
         (
             {
@@ -36,6 +41,7 @@ def outside_as_csv(evaluation: OutsideEvaluation) -> str:
                 "high": found.high,
                 "out_of_fold": evaluation.expected.get(name),
                 "majority": evaluation.baseline.get(name),
+                "split": evaluation.split,
             }
             for name, found in evaluation.metrics.items()
         ),
@@ -44,57 +50,44 @@ def outside_as_csv(evaluation: OutsideEvaluation) -> str:
 
 
 def _metric_table(evaluation: OutsideEvaluation) -> Table:
-    counts = ", ".join(f"{number} {name}" for name, number in evaluation.counts.items())
-    table = result_table(
-        title=f"{evaluation.model} on {evaluation.data}: {evaluation.images} {PLURALS[evaluation.unit]} of "
-        f"{evaluation.groups} patients ({counts})",
-        title_justify="left",
+    table = scores_table(
+        evaluation, name=evaluation.model, place=evaluation.data, here="here [95 %]", main=evaluation.main
     )
-    for header in ("metric", "here [95 %]", "out of fold", "majority"):
-        table.add_column(header, no_wrap=True, justify="left" if header == "metric" else "right")
-    for name, found in evaluation.metrics.items():
-        metric = metric_named(name)
-        table.add_row(
-            metric.header,
-            found.text(metric.digits),
-            metric.text(evaluation.expected.get(name)),
-            metric.text(evaluation.baseline.get(name)),
-            style="bold" if name == evaluation.main else None,
-        )
     table.caption = " ".join(part for part in _said_of(evaluation) if part)
     return table
 
 
 def _said_of(evaluation: OutsideEvaluation) -> list[str]:
-    look = (
-        "The first look at these patients."
-        if evaluation.look == 1
-        else f"Look number {evaluation.look} at these patients, with any model of this store."
-    )
-    decided = (
-        ""
-        if evaluation.threshold is None
-        else f"Decisions at {evaluation.threshold:.3f}, chosen out of fold for {evaluation.chosen_for}"
-        f"{_said_of_others(evaluation)}; {OUT_OF_FOLD_DECISIONS}."
-    )
     return [
-        decided,
-        look,
-        "Intervals are over these patients.",
+        _said_of_decisions(evaluation),
+        "" if evaluation.decided_on == OUT_OF_FOLD else _BEFORE,
+        said_of_looks(evaluation.look, evaluation.group, "with any model of this store"),
+        f"Intervals are over these {evaluation.group}s.",
         "" if evaluation.calibration is None else evaluation.calibration.text,
         _said_of_rates(evaluation),
         "" if evaluation.triage is None else evaluation.triage.text,
         "" if evaluation.shift is None else evaluation.shift.text,
         few_patients_warning(evaluation.fewest_patients).strip(),
+        _NAIVE if evaluation.split == NAIVE else "",
     ]
 
 
-def _said_of_others(evaluation: OutsideEvaluation) -> str:
-    """Which metrics judge decisions at other thresholds."""
-    own = [
-        metric_named(name).header for name, at in evaluation.thresholds.items() if at != evaluation.threshold
-    ]
-    return f", those of {' and '.join(own)} at thresholds of their own" if own else ""
+_BEFORE: Final = (
+    "The column out of fold is of calibration and thresholds before they were fitted on the local data."
+)
+_NAIVE: Final = (
+    "The column out of fold is of a naive split, where patients lie in several folds, so that it is too high."
+)
+
+
+def _said_of_decisions(evaluation: OutsideEvaluation) -> str:
+    if evaluation.threshold is None:
+        return ""
+    others = said_of_thresholds(evaluation.thresholds, evaluation.threshold, evaluation.metrics)
+    return (
+        f"Decisions at {evaluation.threshold:.3f}, chosen {evaluation.decided_on} for "
+        f"{evaluation.chosen_for}{f', {others}' if others else ''}; {OUT_OF_FOLD_DECISIONS}."
+    )
 
 
 def _said_of_rates(evaluation: OutsideEvaluation) -> str:

@@ -68,7 +68,10 @@ class Overtuning(FrozenModel):
         nested: Score of what the search ships, on folds that had no part in choosing and fitting it; None
             without ensembles.
         outer: Nested score of the whole search; None where it was not nested.
-        sealed: Score on the sealed part at its first opening by this run; None while it is sealed.
+        sealed: Score on the sealed part at its first opening by this run, which need not be of the best
+            trial; None while it is sealed.
+        sealed_model: Name of the model that this is the score of; empty while it is sealed.
+        sealed_opening: Number of that opening, over all runs in the store, from 1; None while it is sealed.
         verdict: Whether searching longer pays, as a word; `sentence` says it.
         split: Name of the kind of split.
     """
@@ -87,6 +90,8 @@ class Overtuning(FrozenModel):
     nested: Interval | None = None
     outer: Interval | None = None
     sealed: Interval | None = None
+    sealed_model: str = ""
+    sealed_opening: int | None = None
     verdict: Verdict
     split: SplitName = GROUPED
 

@@ -29,13 +29,17 @@ def overtuning_table(found: Overtuning) -> RenderableType:
         ("its worth", found.corrected, "chosen and scored on different patients"),
         ("ensemble", found.nested, "what the search ships, without each fold"),
         ("nested search", found.outer, "all of the search without each outer fold"),
-        ("sealed part", found.sealed, "at its first opening"),
+        ("sealed part", found.sealed, f"{found.sealed_model}, {_look(found.sealed_opening)}"),
     ]
     for name, interval, text in rows:
         if interval is not None:
             table.add_row(name, interval.text(metric.digits), text)
     table.caption = caption_of(found.sentence, found.split)
     return Group(table, Text(""), Text(curve(found)))
+
+
+def _look(opening: int | None) -> str:
+    return "at its first opening" if opening in (None, 1) else f"at opening number {opening}"
 
 
 def curve(found: Overtuning) -> str:

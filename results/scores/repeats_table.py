@@ -44,8 +44,8 @@ def repeats_as_json(found: Repeats) -> dict[str, Any]:
 def repeats_as_csv(found: Repeats) -> str:
     """The scores as CSV, one row a trial and repeat; repeat 0 is the search."""
     rows = [
-        {"trial": one.trial, "repeat": repeat, found.metric: value}
+        {"trial": one.trial, "repeat": repeat, found.metric: value, "split": found.split}
         for one in found.trials
         for repeat, value in enumerate((one.searched, *one.values))
     ]
-    return csv_text(rows, ("trial", "repeat", found.metric))
+    return csv_text(rows, ("trial", "repeat", found.metric, "split"))

@@ -13,7 +13,7 @@ from trainables.common.text import count_text
 _SHOWN: Final = ("auc", "recall", "specificity")
 _COLUMNS: Final = (
     *("column", "value", "images", "patients", "metric", "estimate", "low", "high"),
-    *("difference", "p_value", "adjusted", "is_found", "reason"),
+    *("difference", "p_value", "adjusted", "is_found", "reason", "split"),
 )
 _WIDEST: Final = 26  # characters of a stratum's name; longer ones are folded
 
@@ -54,8 +54,13 @@ def sentences_of(scores: StrataScores) -> list[str]:
     return said
 
 
-def strata_as_csv(scores: StrataScores) -> str:
-    """Return a row for each stratum and metric, as CSV with a header."""
+def strata_as_csv(scores: StrataScores, *, split: SplitName = GROUPED) -> str:
+    """Return a row for each stratum and metric, as CSV with a header.
+
+    Args:
+        scores: Scores of the strata.
+        split: Name of the kind of split, which the scores carry.
+    """
     rows: list[dict[str, Any]] = []
     for one in scores.strata:
         facts = {"column": one.column, "value": one.value, "images": one.images, "patients": one.patients}
@@ -65,7 +70,8 @@ def strata_as_csv(scores: StrataScores) -> str:
             rows.append(facts | value | _compared(differences.get(metric)))
         if one.reason:
             rows.append(facts | {"reason": one.reason})
-    return csv_text(rows or [{"reason": remark} for remark in scores.remarks], _COLUMNS)
+    rows = rows or [{"reason": remark} for remark in scores.remarks]
+    return csv_text((row | {"split": split} for row in rows), _COLUMNS)
 
 
 def _compared(difference: Difference | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
-from results.scores.calibration import calibration_slope
+from results.run.split_labels import scored
+from results.scores.calibration_quality import calibration_slope
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
 
@@ -53,7 +54,7 @@ def _test(facts: RunFacts) -> Answer | None:
     name = found.objectives[0] if found.objectives[0] in found.metrics else "auc"
     look = "the first look" if found.opening == 1 else f"look number {found.opening}"
     return Answer(
-        f"{found.model} on the sealed test part, {look}: {metric_named(name).header} "
+        f"{found.model} on the sealed test part, {look}: {scored(metric_named(name).header, found.split)} "
         f"{found.metrics[name].text(3)}.",
         _OPENINGS,
     )

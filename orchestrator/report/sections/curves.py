@@ -10,8 +10,7 @@ from orchestrator.reporting.charts import Axis, Chart, Figure
 from orchestrator.reporting.html_page import key
 from results.run.records import OutOfFold
 from results.scores.auc_interval import fold_inflation
-from results.scores.calibration import calibration_slope
-from results.scores.calibration_quality import reliability_bins
+from results.scores.calibration_quality import calibration_slope, reliability_bins
 from results.scores.curves import Curve, precision_recall_curve_with_band, roc_curve_with_band
 from results.scores.decision_curve import decision_curve
 from trainables.common.errors import OneClassError

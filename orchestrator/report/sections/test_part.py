@@ -4,6 +4,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.predictors.test_evaluation import TestEvaluation
+from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.run.test_accesses import TestAccess
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
@@ -40,12 +41,14 @@ def _opened(access: TestAccess) -> str:
     look = "the first look" if found.opening == 1 else f"look number {found.opening}"
     head = paragraph(
         f"{when}, {found.model}: {found.images} {PLURALS[found.unit]} of "
-        f"{count_text(found.groups, 'patient')}; {look} "
-        "at these patients, over all runs of the store. Intervals are over patients."
+        f"{count_text(found.groups, found.group)}; {look} "
+        f"at these {found.group}s, over all runs of the store. Intervals are over {found.group}s."
     )
+    if found.split == NAIVE:
+        head += paragraph(NAIVE_WARNING, "warn")
     if found.opening > 1:
         head += paragraph(
-            "A model that was chosen after a look at these patients is not tested by them.", "warn"
+            f"A model that was chosen after a look at these {found.group}s is not tested by them.", "warn"
         )
     return head + _metrics(found) + _confusion(found)
 
@@ -56,13 +59,13 @@ def _metrics(found: TestEvaluation) -> str:
         metric = metric_named(name)
         rows.append(
             (
-                metric.header,
+                scored(metric.header, found.split),
                 interval.text(metric.digits),
                 metric.text(found.expected.get(name)),
                 metric.text(found.baseline.get(name)),
             )
         )
-    caption = f"{found.model} on the sealed test part"
+    caption = f"{scored(found.model, found.split)} on the sealed test part"
     return table(caption, ("metric", "test [95 %]", "out of fold", "always the majority"), rows)
 
 

@@ -20,6 +20,7 @@ from results.scores.decision_rule import best_threshold
 from results.scores.fold_scores import objective_value
 from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
+from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives, objectives_of, parse_requirement
 from results.scores.selection import selected_again
 
@@ -121,7 +122,14 @@ def test_the_shipped_model_and_its_reports_go_by_what_is_searched(by_f2, trials)
     )
     assert next(iter(evaluation.metrics)) == "f2"
     text = " ".join(shown(evaluation_table(evaluation)).split())
-    assert f"Decisions at {model.threshold:.3f}, best for F2, F1 at its own threshold; " in text
+    assert model.rule.thresholds["f1"] == model.threshold
+    assert f"Decisions at {model.threshold:.3f}, best for F2; out of fold" in text
+    operated = resolve_model(by_f2, operation=Operation.of(at="sensitivity=0.5"))
+    evaluation = score_test(
+        operated, one.probabilities, one.labels, one.groups, training_shares=np.array([0.75, 0.25]), seed=0
+    )
+    text = " ".join(shown(evaluation_table(evaluation)).split())
+    assert "for sensitivity=0.5 out of fold, F2 and F1 at thresholds of their own; " in text
 
 
 def test_a_loss_is_minimised_everywhere(tmp_path):

@@ -1,5 +1,7 @@
 """Runs of which little can be claimed: each verb says what cannot, and why, and sends nobody in circles."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +79,26 @@ def test_scores_of_a_naive_split_carry_their_warning(
     assert "Naive split: patients lie in several folds" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    "verb", ["leaderboard", "overtuning", "strata", "calibration", "benefit", "thresholds", "compare"]
+)
+def test_rows_of_a_naive_split_carry_its_name(
+    verb: str, naive: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [str(naive.path)] + [f"{naive.path}:best_single"] * (verb == "compare")
+    assert main([verb, *models, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows
+    assert {row["split"] for row in rows} == {"naive split"}
+
+
 def test_a_comparison_on_a_naive_split_carries_its_warning(
     naive: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", str(naive.path), f"{naive.path}:best_single"]) == 0
-    assert "Naive split: patients lie in several folds" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Naive split: patients lie in several folds" in shown
+    assert "AUC (naive split)" in shown
 
 
 def test_other_data_of_one_class_say_nothing_of_a_model(

@@ -9,6 +9,7 @@ from finished_run import make_run
 
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.main import main
+from orchestrator.postprocessing import distil as distil_module
 from orchestrator.postprocessing.distil import distil, teachers_targets
 from orchestrator.postprocessing.student_choice import chosen_student
 from orchestrator.preflight.run_data import open_run_data
@@ -118,6 +119,25 @@ def test_another_weight_is_another_student_and_the_same_is_not_trained_again(run
     np.testing.assert_allclose(found, run.out_of_fold(0).probabilities, atol=1e-3)  # the labels alone
     assert np.abs(found - before).max() > 1e-3
     distil(run, ensemble="average", trial=0, weight=0.5, allowed=ANY_CHANGE)
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, None])
+def test_a_student_of_teachers_that_are_gone_is_trained_again(run, student, monkeypatch, digest):
+    file = student.run.path / "distillation.json"
+    kept, begun = file.read_text(), []
+
+    def train(*_):
+        begun.append(True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distil_module, "_train", train)
+    try:
+        file.write_text(json.dumps(json.loads(kept) | {"teacher_digest": digest}))
+        with pytest.raises(KeyboardInterrupt):
+            distil(run, ensemble="average", trial=0, weight=0.5, allowed=ANY_CHANGE)
+        assert begun
+    finally:
+        file.write_text(kept)
 
 
 # -- its run folder, and the bundle

@@ -1,3 +1,4 @@
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -7,13 +7,22 @@ import pytest
 
 from results.export.card_templates import TITLES, card_as_json, card_fields, fields_as_markdown
 from results.export.manifest import Manifest
-from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, TestScores, TrainingData
+from results.export.manifest_parts import (
+    Member,
+    Novelty,
+    OutOfFoldScores,
+    ParityCheck,
+    TestScores,
+    TrainingData,
+)
 from results.export.model_card import model_card
 from results.export.model_input import ModelInput
 from results.export.precision_record import LowerPrecision
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE_WARNING
 from results.scores.interval import Interval
+from results.scores.operating_point import Operation
+from results.scores.triage import TriageAim, TriageRule
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +95,30 @@ def test_the_scores_of_the_manifest_stand_in_both_templates(manifest: Manifest) 
     said = [field.text for field in card_fields(manifest) if "AUC 0.800 [0.700, 0.900]" in field.text]
     assert len(said) == len(TITLES) == 2
     assert all("was not opened" in one for one in said)
+
+
+def test_promises_for_new_patients_are_qualified_where_the_models_knew_them(manifest: Manifest) -> None:
+    aim = TriageAim(missed=0.02, alarms=0.1)
+    triage = TriageRule(low=0.1, high=0.9, aim=aim, patients=(20, 20))
+    novelty = Novelty(
+        output="novelty_p", trial=0, backbone="net", tap="top", features=8, images=40, patients=20, level=0.05
+    )
+    asked = {"triage": triage, "novelty": novelty, "operation": Operation.of(prevalence=0.01)}
+    grouped = manifest.model_copy(update={**asked, "unit": "breast"})
+    naive = grouped.model_copy(update={"split": "naive split"})
+    assert "0.01 of the breasts are positive" in grouped.said_of_operation
+    assert "new patient on average, as out-of-fold predictions promise" in grouped.said_of_operation
+    assert "of new ones it may be more" in naive.said_of_operation
+    assert "of a naive split, which knew the patients: of new ones it may be more" in model_card(naive)
+    assert "may be more" not in model_card(grouped)
+    exact = naive.model_copy(update={"triage": triage.model_copy(update={"is_exact": True})})
+    assert "may be more" not in exact.said_of_operation
+    groups = grouped.model_copy(
+        update={"data": manifest.data.model_copy(update={"has_patients": False}), "test": "nothing sealed"}
+    )
+    assert "of a new image group on average" in groups.said_of_operation
+    assert "no image groups are left" in groups.said_of_no_test
+    assert "40 training images of 20 image groups" in model_card(groups)
 
 
 def test_a_naive_split_stands_beside_each_score_and_among_the_limits(manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from results.errors import ExportError
 from results.export import recalibration
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
+from results.export.manifest import Manifest
 from results.export.manifest_parts import Recalibration, TestScores
 from results.export.model_card import model_card
 from results.export.outside_data import OutsideData, predict_outside
@@ -66,8 +67,7 @@ def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is
     by_f2: Path, tmp_path: Path
 ) -> None:
     manifest = load_bundle(by_f2).manifest
-    counts = manifest.data.counts
-    share = counts[manifest.positive] / sum(counts.values())
+    share = manifest.data.share_of(manifest.positive)
     whole = local_data()
     rows = [np.flatnonzero(whole.labels == label)[:count] for label, count in ((0, 20), (1, 10))]
     few = np.concatenate(rows)
@@ -80,6 +80,37 @@ def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is
     expected = Platt(intercept=odds_shift(share, 0.01)).apply(at_share)
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
     assert set(found.manifest.thresholds) == set(manifest.thresholds) > {"f2"}
+
+
+def test_the_share_that_the_calibration_was_fitted_at_is_that_of_what_was_scored(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    manifest = load_bundle(by_f2).manifest
+    assert sum(manifest.data.scored.values()) == manifest.data.held_out
+    data = manifest.data.model_copy(update={"scored": {"benign": 30, "malignant": 10}})
+    other = manifest.model_copy(update={"data": data})
+    assert other.calibrated_share == 0.25
+    assert "a share of positives of 0.25, that of the images scored out of fold, only" in model_card(other)
+    edited = Path(shutil.copytree(by_f2, tmp_path / "own"))
+    (edited / "manifest.json").write_text(other.model_dump_json())
+    few = local_data()
+    asked = Operation.of(prevalence=0.01)
+    one, two = (
+        recalibrate_bundle(path, tmp_path / path.name / "new", few, asked, source="here", fingerprint="abc")
+        for path in (Path(shutil.copytree(by_f2, tmp_path / "as_it_was")), edited)
+    )
+    assert one.update.p_values != two.update.p_values  # what is fitted starts at another share
+    earlier = manifest.model_dump(mode="json")
+    del earlier["data"]["scored"]
+    counts = manifest.data.counts
+    assert Manifest.model_validate(earlier).calibrated_share == counts["malignant"] / sum(counts.values())
+
+
+def test_a_bundle_that_was_recalibrated_twice_starts_at_the_share_of_the_first_local_data(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    found = recalibrated(by_f2, tmp_path / "local").manifest
+    assert found.calibrated_share == pytest.approx(local_data().labels.mean())
 
 
 def test_an_operating_point_goes_before_the_metric_of_the_search(by_f2: Path, tmp_path: Path) -> None:
@@ -142,14 +173,13 @@ def test_the_card_says_of_threshold_and_calibration_that_they_are_of_the_local_d
     found = recalibrated(by_f2, tmp_path / "local")
     before, card = ((path / "model_card.md").read_text() for path in (by_f2, found.path))
     assert "chosen for F2 out of fold" in before
-    assert "its calibration holds at their share of positives only" in before
+    assert "its calibration holds at a share of positives of 0.5, that of the images scored" in before
     share = local_data().labels.mean()
     assert "chosen for F2 on the local data" in card
     assert (
         f"its calibration holds at a share of positives of {share:.3g}, that of the local data, only" in card
     )
     assert "out of fold; F1" not in card
-    assert "their share of positives" not in card
     for template in ("fda", "chai"):
         fields = json.loads((found.path / "model_card.json").read_text())[template]["fields"]
         assert sum("were fitted on 600 images" in field["text"] for field in fields) == 1
@@ -181,7 +211,7 @@ def test_local_data_without_patients_are_told_in_groups(by_f2: Path, tmp_path: P
         by_f2, tmp_path / "local", data, NOTHING_ASKED, source="here", fingerprint="abc"
     ).manifest
     assert found.recalibration is not None
-    assert "on 80 images of 80 groups (no patient identifiers) of here" in found.recalibration.text
+    assert "on 80 images of 80 image groups (no patient identifiers) of here" in found.recalibration.text
     assert "patients of here" not in (tmp_path / "local" / "model_card.md").read_text()
 
 
@@ -202,4 +232,4 @@ def test_a_test_part_without_patients_is_told_in_groups(by_f2: Path) -> None:
     data = manifest.data.model_copy(update={"has_patients": False})
     opened = manifest.model_copy(update={"test": tested})
     assert "8 images of 4 patients, sealed" in model_card(opened)
-    assert "8 images of 4 groups, sealed" in model_card(opened.model_copy(update={"data": data}))
+    assert "8 images of 4 image groups, sealed" in model_card(opened.model_copy(update={"data": data}))

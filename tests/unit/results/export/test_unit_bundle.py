@@ -232,6 +232,9 @@ def test_the_card_and_the_test_part_count_breasts(run: RunFolder, exported: Path
     evaluation = open_test_part(run, ensemble="best", trial=0, by="a test")
     assert evaluation.unit == "breast"
     assert evaluation.images == 2 * evaluation.groups
+    data, scored = load_bundle(exported).manifest.data, run.out_of_fold(2)
+    assert data.share_of("malignant") == scored.labels.mean()
+    assert sum(data.scored.values()) == len(scored.labels) < data.images
 
 
 @pytest.mark.long

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from finished_run import NOW, search_record
 from rich.console import Console
 from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error, roc_auc_score
 
+from orchestrator.report.sections.test_part import TEST
 from results.ensembles.build import build_ensembles
+from results.ensembles.ensemble import read_ensemble
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError, RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
@@ -23,10 +27,12 @@ from results.predictors.test_evaluation import (
     evaluation_as_csv,
     evaluation_as_json,
     evaluation_table,
+    first_look,
     score_test,
 )
 from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.split_labels import NAIVE_WARNING
 from results.run.test_accesses import SealedPatients, read_accesses, record_access
 from results.scores.calibration import sigmoid
 from results.scores.decision_rule import DecisionRule
@@ -290,7 +296,84 @@ def test_a_test_part_of_one_class_is_refused_and_stays_unopened(run):
     assert evaluate(run).opening == 1
 
 
+# -- whose scores they are
+
+
+def test_scores_are_of_the_model_with_the_decisions_that_were_scored(run):
+    cost = Operation.of(at="cost=10:1")
+    evaluate(run, operation=cost)
+    there = resolve_model(run, operation=Operation.of(at="cost=10:1", prevalence=0.006))
+    here = resolve_model(run, operation=cost)
+    assert here.threshold == there.threshold == pytest.approx(1 / 11)
+    access, found = first_look(run, here)
+    assert (access.model_digest, found.operation.at) == (here.digest, cost.at)
+    assert first_look(run, there) is None
+    assert first_look(run, resolve_model(run)) is None
+
+
+@pytest.mark.parametrize("is_earlier", [False, True])
+@pytest.mark.parametrize("asked", [{"trial": 1}, {"ensemble": "average"}])
+def test_scores_of_weights_that_are_gone_are_no_scores_of_those_that_took_their_place(run, asked, is_earlier):
+    asked = asked | {"operation": Operation.of(at="cost=10:1")}  # whose threshold is that of any model
+    evaluate(run, **({"ensemble": None} | asked))
+    if is_earlier:
+        lines = [json.loads(line) for line in run.openings_file.read_text().splitlines()]
+        for line in lines:
+            del line["model_digest"]
+        run.openings_file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    _, found = first_look(run, resolve_model(run, **asked))
+    assert found.opening == 1
+    kept = run.out_of_fold(1)
+    again = np.clip(kept.probabilities + np.array([[0.01, -0.01]]) * (kept.rows % 3)[:, None], 0.001, 0.999)
+    run.write_out_of_fold(1, replace(kept, probabilities=again / again.sum(axis=1, keepdims=True)))
+    build_ensembles(run, methods=("average",), seed=0)
+    assert resolve_model(run, **asked).threshold == found.threshold
+    assert first_look(run, resolve_model(run, **asked)) is None
+
+
+def test_an_ensemble_that_weighs_its_members_otherwise_is_another_model(run):
+    found = read_ensemble(run, "average")
+    other = found.model_copy(update={"fitted": WeightedMean(weights=(0.9, 0.1))})
+    assert other.digest != found.digest
+    assert read_ensemble(run).digest == found.digest  # under its other name
+
+
 # -- shown
+
+
+def test_groups_that_are_no_patients_are_not_called_so(run):
+    found = evaluate(run, has_patients=False)
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(found))
+    shown = " ".join(text.getvalue().split())
+    assert "60 images of 15 image groups" in shown
+    assert "The first look at these image groups. Intervals are over image groups." in shown
+    earlier = evaluation_as_json(found)
+    del earlier["has_patients"]
+    assert TestEvaluation.model_validate(earlier).has_patients
+
+
+@pytest.mark.parametrize("split", ["grouped split", "naive split"])
+def test_the_report_names_a_naive_split_beside_each_score(run, split):
+    found = evaluate(run).model_copy(update={"split": split, "has_patients": False})
+    (access,) = read_accesses(run)
+    shown = TEST.build(
+        SimpleNamespace(accesses=[access.model_copy(update={"result": evaluation_as_json(found)})])
+    ).html
+    is_naive = split == "naive split"
+    assert ("AUC (naive split)" in shown) == (NAIVE_WARNING in shown) == is_naive
+    assert "60 images of 15 image groups" in shown
+
+
+def test_the_slope_stands_with_its_interval_and_that_of_an_earlier_version_without(run):
+    found = evaluate(run)
+    assert found.calibration.slope.estimate == found.calibration_slope
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(found))
+    assert found.calibration.text in " ".join(text.getvalue().split())
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(found.model_copy(update={"calibration": None})))
+    assert f"Calibration slope {found.calibration_slope:.2f}" in " ".join(text.getvalue().split())
 
 
 def test_rows_hold_every_metric(run):

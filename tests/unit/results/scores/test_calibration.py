@@ -8,12 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from results.scores.calibration import (
     Platt,
-    calibration_slope,
     fit_platt,
     fit_platt_to_scores,
     log_odds,
     sigmoid,
 )
+from results.scores.calibration_quality import calibration_slope
 from results.scores.metrics import STANDARD
 
 

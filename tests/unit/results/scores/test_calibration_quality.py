@@ -3,8 +3,12 @@ import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
-from results.scores.calibration import calibration_slope, sigmoid
-from results.scores.calibration_quality import calibration_quality, smooth_calibration_error
+from results.scores.calibration import sigmoid
+from results.scores.calibration_quality import (
+    calibration_quality,
+    calibration_slope,
+    smooth_calibration_error,
+)
 
 
 def _drawn(images=1500, *, slope=1.0, shift=0.0, seed=0):

@@ -1,11 +1,16 @@
 """A model whose probabilities were moved to another prevalence, on labelled data that it never saw."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from results.scores.calibration import Platt, sigmoid
 from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift, to_share_of
 from results.scores.outside import score_outside
+from results.scores.outside_table import outside_as_csv, outside_table
 
 SCREENING = Operation.of(prevalence=0.006)
 
@@ -18,7 +23,7 @@ def _drawn(images=2000, share=0.5, seed=0):
     return labels, np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
 
 
-def _scored(labels, probabilities, operation, threshold):
+def _scored(labels, probabilities, operation, threshold, **facts):
     return score_outside(
         labels,
         probabilities,
@@ -33,9 +38,49 @@ def _scored(labels, probabilities, operation, threshold):
         data="other",
         chosen_for="balanced accuracy",
         look=1,
-        expected={},
         shift=None,
+        **({"expected": {}} | facts),
     )
+
+
+def _shown(evaluation):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(outside_table(evaluation))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    return " ".join(text.split())
+
+
+def test_what_a_recalibrated_bundle_decides_by_is_said_to_be_of_the_local_data():
+    labels, right = _drawn(images=200)
+    before = _shown(_scored(labels, right, NOTHING_ASKED, 0.5))
+    assert "Decisions at 0.500, chosen out of fold for balanced accuracy" in before
+    assert "before they were fitted" not in before
+    found = _scored(labels, right, NOTHING_ASKED, 0.5, decided_on="on the local data")
+    assert "Decisions at 0.500, chosen on the local data for balanced accuracy" in _shown(found)
+    assert "The column out of fold is of calibration and thresholds before they were" in _shown(found)
+
+
+def test_scores_out_of_fold_of_a_naive_split_keep_its_name_beside_other_data():
+    labels, right = _drawn(images=200)
+    found = _scored(labels, right, NOTHING_ASKED, 0.5, expected={"auc": 0.9}, split="naive split")
+    assert "(naive split)" in _shown(found).partition("──")[0]
+    assert "AUC (naive split)" not in _shown(found)  # which these scores are not of
+    assert "is of a naive split, where patients lie in several folds" in _shown(found)
+    rows = list(csv.DictReader(io.StringIO(outside_as_csv(found))))
+    assert {row["split"] for row in rows} == {"naive split"}
+    plain = _scored(labels, right, NOTHING_ASKED, 0.5)
+    assert "naive" not in _shown(plain)
+    assert {row["split"] for row in csv.DictReader(io.StringIO(outside_as_csv(plain)))} == {"grouped split"}
+
+
+def test_groups_that_are_no_patients_and_thresholds_by_value_are_told_as_of_the_sealed_part():
+    labels, right = _drawn(images=200)
+    own = {"f1": 0.4, "f2": 0.2, "own": 0.1}
+    found = _scored(labels, right, NOTHING_ASKED, 0.4, thresholds=own, has_patients=False)
+    assert "200 images of 200 image groups" in _shown(found)
+    assert "The first look at these image groups. Intervals are over these image groups." in _shown(found)
+    assert "for balanced accuracy, F2 at a threshold of its own; " in _shown(found)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.02])

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from finished_run import NOW
 from simulated_run import make_run
 
 from orchestrator import open_run
 from orchestrator.cli.main import main
 from results.errors import RunError, ScoreError
 from results.run.records import OutOfFold
+from results.run.test_accesses import TestAccess, record_access
 from results.scores.calibration import sigmoid
 from results.scores.overtuning import overtuning_of
 from results.scores.overtuning_table import curve
@@ -99,6 +101,22 @@ def test_the_verb_prints_it_and_tensorboard_gets_the_curve(run, capsys, form):
     else:
         assert len(printed.splitlines()) == 11
     assert list((run.tensorboard / "search").glob("*.overtuning"))
+
+
+def test_the_score_of_the_sealed_part_says_of_which_model_and_which_look_it_is(run, capsys):
+    interval = {"estimate": 0.7, "low": 0.6, "high": 0.8}
+    access = TestAccess.of(
+        np.array(["p"]), run=run.path, by="a test", when=NOW, model="trial 3", trials=(3,), threshold=0.5
+    )
+    record_access(run, access.opened)
+    record_access(run, access.opened | {"result": {"metrics": {"auc": interval}, "opening": 2}})
+    try:
+        found = open_run(run.path).overtuning()
+        assert (found.sealed_model, found.sealed_opening) == ("trial 3", 2)
+        assert main(["overtuning", str(run.path)]) == 0
+        assert "trial 3, at opening number 2" in " ".join(capsys.readouterr().out.split())
+    finally:
+        run.openings_file.unlink()
 
 
 def test_it_is_there_from_python(run):
