@@ -13,6 +13,7 @@ from results.scores.ranking import MOST_COMPARED, objectives_of
 from results.scores.selection import best_again
 from trainables.common.errors import DataError, OneClassError
 from trainables.config.baseline import is_baseline
+from trainables.data.group_names import group_unit
 
 
 def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> BaselineVerdict | None:
@@ -45,7 +46,8 @@ def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> Baseline
             )
     except (RunError, DataError, ScoreError):
         return None
-    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0])
+    unit = group_unit(predictions.groups)
+    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0], unit)
 
 
 def _of_ensemble(run: RunFolder, chosen: Ensemble) -> tuple[str, tuple[int, ...], OutOfFold] | None:

@@ -13,6 +13,7 @@ from results.scores.interval import Interval
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objective, Objectives
 from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
+from trainables.data.group_names import GroupUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ class BaselineVerdict:
         difference: Metric of the model minus that of the baseline with its 95 % interval, paired by patient;
             None where the model is a baseline itself.
         metric: Name of the metric that the search optimises.
+        group_unit: What the difference is paired by.
     """
 
     model: str
     baseline: str
     difference: Interval | None
     metric: str = "auc"
+    group_unit: GroupUnit = "patient"
 
     @property
     def is_better(self) -> bool:
@@ -70,7 +73,9 @@ class BaselineVerdict:
             return f"nothing did better than {self.baseline}"
         metric = metric_named(self.metric)
         apart = f"{metric.header} {self.difference.estimate:+.3f} [{self.difference.low:+.3f}, "
-        apart += f"{self.difference.high:+.3f}], paired by patient and chosen anew without each fold"
+        apart += (
+            f"{self.difference.high:+.3f}], paired by {self.group_unit} and chosen anew without each fold"
+        )
         if self.is_better:
             return f"{self.model} is better than {self.baseline}: {apart}"
         return f"{self.model} is not better than {self.baseline} by more than chance: {apart}"

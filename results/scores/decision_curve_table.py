@@ -7,6 +7,7 @@ from rich.table import Table
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.decision_curve import DecisionCurve
 from results.tables import csv_text, result_table
+from trainables.config.unit_config import PLURALS
 
 
 def decision_curve_table(curve: DecisionCurve, *, split: SplitName = GROUPED) -> Table:
@@ -33,9 +34,10 @@ def decision_curve_table(curve: DecisionCurve, *, split: SplitName = GROUPED) ->
         if useful is None
         else f"* worth more than acting on all or on none, from {useful[0]:.2f} to {useful[1]:.2f}."
     )
+    units = PLURALS[curve.unit]
     caption = (
-        f"{said} Net benefit of acting on none is 0. Avoided: interventions spared of 100 images, against "
-        "acting on all. Needed: images acted on for each one found."
+        f"{said} Net benefit of acting on none is 0. Avoided: interventions spared of 100 {units}, against "
+        f"acting on all. Needed: {units} acted on for each one found."
     )
     table.caption = caption_of(caption, split)
     return table
