@@ -285,7 +285,7 @@ def trained(run: RunFolder, configs: Sequence[TrialConfig]) -> Iterator[Trajecto
             Trajectory(
                 folds=tuple(epoch.folds for epoch in epochs),
                 seconds=tuple(epoch.seconds for epoch in epochs),
-                value=float(record.value or 0.0),
+                value=record.scored_value,
             )
             if is_whole
             else None

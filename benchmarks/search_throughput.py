@@ -227,7 +227,7 @@ def _run_ours(
     return OurResult(
         seconds=seconds,
         preparation=preparation,
-        values=[float(one.value or 0.0) for one in records],
+        values=[one.scored_value for one in records],
         prefix_seconds=sum(use.computed_seconds for use in uses),
         trial_seconds=sum(one.wall_seconds for one in records),
         computed_views=sum(use.computed for use in uses),

@@ -154,8 +154,8 @@ def _order(run: RunFolder, numbers: set[int]) -> list[int]:
     """Complete trials in the order of the leaderboard."""
     from results.scores.leaderboard import leaderboard
 
-    ranked = [row for row in leaderboard(run) if row.rank is not None and row.trial in numbers]
-    return [row.trial or 0 for row in sorted(ranked, key=lambda row: row.rank or 0)]
+    ranked = [(row.rank, row.trial) for row in leaderboard(run) if row.rank is not None]
+    return [trial for _, trial in sorted(ranked) if trial in numbers]
 
 
 def handed_out(folder: Path) -> Counter[int]:

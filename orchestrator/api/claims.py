@@ -60,12 +60,12 @@ class ModelClaims(RunView):
             prevalence: Share of positives where the model will be used; None for that of the data.
 
         Raises:
-            OrchestrateError: If the model is missing, or has more classes than two.
+            OrchestrateError: If the model is missing or has more classes than two, or there is no threshold.
         """
         from results.scores.decision_curve import THRESHOLDS
 
-        model = self._judged(ensemble, trial)
-        return model.decision_curve(thresholds=thresholds or THRESHOLDS, prevalence=prevalence)
+        wanted = THRESHOLDS if thresholds is None else thresholds
+        return self._judged(ensemble, trial).decision_curve(thresholds=wanted, prevalence=prevalence)
 
     def calibrations(self, *, ensemble: str = BEST, trial: int | None = None) -> "CalibrationComparison":
         """Compare five ways to calibrate a model on parts that they were not fitted on.

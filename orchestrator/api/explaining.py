@@ -67,16 +67,16 @@ class WithMaps:
             What `explanations.json` holds; pictures and maps lie beside it.
 
         Raises:
-            OrchestrateError: If a row is sealed, a file cannot be used, a view or side is not known or does
-                not fit, or the method cannot explain the model.
+            OrchestrateError: If `images` is empty, a row is sealed, a file cannot be used, a view or side is
+                not known or does not fit, or the method cannot explain the model.
         """
         from orchestrator.postprocessing.explanations import ExplanationRequest, explain_run
         from results.export.view_and_side import stated_by
         from results.relevance.method import RelevanceSettings
 
         self._build_if_none(trial)
-        given = list(images) if images is not None else []
-        are_rows = bool(given) and not isinstance(given[0], str | Path)
+        given = [] if images is None else list(images)
+        are_rows = images is not None and not (given and isinstance(given[0], str | Path))
         request = ExplanationRequest(
             method=method,
             rows=tuple(int(one) for one in given) if are_rows else None,  # type: ignore[arg-type] # they are rows

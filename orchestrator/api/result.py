@@ -300,7 +300,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         record = self.record
         metric = scored(record.metric, record.split_name)
         rows = "".join(
-            f"<tr><td>{one.number}</td><td>{one.value or 0.0:.3f}</td>"
+            f"<tr><td>{one.number}</td><td>{one.scored_value:.3f}</td>"
             f"<td style='text-align:left'>{html.escape(settings_text(one.config))}</td></tr>"
             for one in objectives_of(record).rank(self.complete)[:_SHOWN]
         )
@@ -323,7 +323,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
             said += ", interrupted"
         if best is None:
             return f"{said}; no best trial"
-        return f"{said}; best trial {best.number}, {metric} {best.value:.3f}"
+        return f"{said}; best trial {best.number}, {metric} {best.scored_value:.3f}"
 
     def _bundle(self, ensemble: str, trial: int | None, *, refit: bool) -> "Bundle":
         """The model, opened once until the ensembles or refits change."""

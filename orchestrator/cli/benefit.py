@@ -48,9 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = open_run(arguments)
     model = judged_model(folder, ensemble=arguments.ensemble, trial=arguments.trial)
-    curve = model.decision_curve(
-        thresholds=arguments.thresholds or THRESHOLDS, prevalence=arguments.prevalence
-    )
+    thresholds = THRESHOLDS if arguments.thresholds is None else arguments.thresholds
+    curve = model.decision_curve(thresholds=thresholds, prevalence=arguments.prevalence)
     warn_if_synthetic(folder)
     show(
         arguments.format,

@@ -126,7 +126,7 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
     return closing_summary(
         records=records,
         metric=search.metric,
-        best=None if best is None else (best.number, best.value or 0.0, _described(best, objectives)),
+        best=None if best is None else (best.number, best.scored_value, _described(best, objectives)),
         notes=(
             ("beware", SYNTHETIC_WARNING * search.is_synthetic),
             ("late", _late(best)),

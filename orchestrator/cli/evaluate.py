@@ -115,8 +115,7 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
         before = count_text(evaluation.opening - 1, "time")
         print_warning(
             messages(),
-            f"the test part of these patients was opened {before} before, over all runs; "
-            "this is not a first look",
+            f"this test part was opened {before} before, over all runs; this is not a first look",
         )
     warn_if_synthetic(result.run)
     show(
@@ -182,7 +181,7 @@ def _show_outside(evaluation: "OutsideEvaluation", how: str) -> int:
         print_warning(console, note)
     if evaluation.look > 1:
         before = count_text(evaluation.look - 1, "time")
-        print_warning(console, f"these patients were looked at {before} before; this is not a first look")
+        print_warning(console, f"these data were looked at {before} before; this is not a first look")
     if evaluation.is_synthetic:
         print_warning(console, "SYNTHETIC images: these numbers say nothing about patients")
     show(

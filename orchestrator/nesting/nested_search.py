@@ -27,6 +27,7 @@ from results.scores.ranking import objectives_of
 from trainables.common.files import set_aside
 from trainables.common.text import count_text
 from trainables.common.types import IntArray
+from trainables.data.group_names import group_unit
 from trainables.data.outer_folds import cut_outer_folds, fewest_in_a_fold, inner_split
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.split_checks import FEWEST
@@ -87,7 +88,9 @@ def run_nested_search(
     """
     search = run.search()
     _check(run, search)
-    folds = outer or _known_folds(run) or search.request.outer or DEFAULT_OUTER
+    folds = outer
+    if folds is None:
+        folds = _known_folds(run) or search.request.outer or DEFAULT_OUTER
     # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
     trials = search.request.trials if search.terminated is not None else len(run.records())
     known = readable_outer(run)
@@ -241,6 +244,7 @@ def _result(ground: _Ground) -> OuterResult:
         asked=ground.trials,
         metric=search.metric,
         patients=sum(one.patients for one in records),
+        group_unit=group_unit(np.concatenate([found.groups for _, found in folds])),
         images=sum(len(found.rows) for _, found in folds),
         scores=scores,
         gains=gains,
@@ -275,10 +279,10 @@ def _shipped_value(run: RunFolder, search: SearchRecord) -> float | None:
 
 
 def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
-    said = []
+    said, unit = [], group_unit(ground.rows.groups)
     if not (ground.split.folds_of(ground.rows) == TEST).any():
         said.append(
-            "No part was sealed, so no patients are left on which this score could be confirmed once."
+            f"No part was sealed, so no {unit}s are left on which this score could be confirmed once."
         )
     if not ground.split.is_grouped:
         said.append(
@@ -288,8 +292,7 @@ def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
     few = fewest_in_a_fold(ground.rows, ground.outer)
     if few < FEWEST:
         said.append(
-            f"An outer fold holds only {count_text(few, ground.split.unit)} of a class: scores of single "
-            "folds are rough."
+            f"An outer fold holds only {count_text(few, unit)} of a class: scores of single folds are rough."
         )
     short = [one.fold for one in folds if one.ended < one.asked]
     if short:

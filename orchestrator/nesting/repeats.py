@@ -24,6 +24,7 @@ from results.scores.ranking import objectives_of
 from results.scores.repeats import RepeatedTrial, Repeats, readable_repeats
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import Space
+from trainables.common.errors import ConfigError
 from trainables.common.files import set_aside
 from trainables.common.text import count_text, trials_text
 from trainables.data.patches import select_rows
@@ -97,13 +98,20 @@ def repeat_finalists(
         Their scores, which are in the run folder, too; None where the user ended it.
 
     Raises:
+        ConfigError: If there is to be no repeat or no finalist.
         RunError: If the search has no result, is itself within another one, builds on a trial that has seen
             patients of every fold, or has repeats of other finalists.
         OrchestrateError: If the run, its data, weights or space are not as they must be.
     """
     search = run.search()
-    number = repeats or search.request.repeats or DEFAULT_REPEATS
-    chosen = _finalists(run, search, finalists or DEFAULT_FINALISTS)
+    number = repeats
+    if number is None:
+        number = search.request.repeats or DEFAULT_REPEATS
+    best = DEFAULT_FINALISTS if finalists is None else finalists
+    for given, what in ((number, "repeat"), (best, "finalist")):
+        if given < 1:
+            raise ConfigError(f"repeats need at least 1 {what}, found {given}")
+    chosen = _finalists(run, search, best)
     numbers = tuple(record.number for record in chosen)
     known = readable_repeats(run)
     if known is not None and (known.repeats, known.numbers) == (number, numbers) and _is_final(run, known):
@@ -246,7 +254,7 @@ def _scored(run: RunFolder, record: TrialRecord, place: int, ends: list[_Repeat]
     """Scores of a finalist, which has this place, from 0, among them."""
     return RepeatedTrial(
         trial=record.number,
-        searched=record.value or 0.0,
+        searched=record.scored_value,
         values=tuple(_value(one.run, place) for one in ends),
         predictions_digest=run.predictions_digest(record.number),
     )

@@ -80,12 +80,12 @@ def compare(
         ):
             if own != other:
                 raise RunError(
-                    f"models can be compared on the same patients alone; {run.path} has {what} {own}, "
+                    f"models can be compared on the same data alone; {run.path} has {what} {own}, "
                     f"{models[0][0].path} has {other}"
                 )
     wanted = metric or first.metric
     if metric_named(wanted).is_cost:
-        raise ConfigError(f"{wanted} is measured and has no patients to compare by; name a metric of scores")
+        raise ConfigError(f"{wanted} is measured, and not scored on images; name a metric of scores")
     has_several = len({run.path.resolve() for run, _, _ in models}) > 1
     named, places = [], _places(models)
     notes = [f"{run.name} holds other data: only images that both runs know are compared" for run in places]
@@ -104,6 +104,7 @@ def compare(
         has_all_pairs=has_all_pairs,
         registered=_registered(models, named),
         seed=first.request.seed,
+        unit=first.request.unit,
     )
     split = NAIVE if any(search.split_name == NAIVE for search in searches) else GROUPED
     if split == NAIVE:
@@ -131,7 +132,7 @@ def _places(models: Sequence[tuple[RunFolder, str, int | None]]) -> dict[Path, I
                 why = f": {error}"
         if why:
             raise RunError(
-                f"models can be compared on the same patients alone; {run.path} has data "
+                f"models can be compared on the same data alone; {run.path} has data "
                 f"{own.fingerprint[:12]}, {first.path} has {search.fingerprint[:12]}{why}"
             )
     return found

@@ -64,8 +64,8 @@ class ExplanationRequest:
             them; they go before those of the files.
 
     Raises:
-        ConfigError: If rows and files are given, views or sides without files, or the number of mistakes is
-            below 1.
+        ConfigError: If rows and files are given, or no row among `rows`, or views or sides without files, or
+            the number of mistakes is below 1.
     """
 
     method: str = "occlusion"
@@ -80,6 +80,10 @@ class ExplanationRequest:
     def __post_init__(self) -> None:
         if self.files and self.rows is not None:
             raise ConfigError("either files or rows of the run's data are explained, found both")
+        if self.rows is not None and not self.rows:
+            raise ConfigError(
+                "no image is named to explain; name some, or none at all for the worst mistakes out of fold"
+            )
         if self.is_slide and not self.files:
             raise ConfigError("a slide is put together of files of patches; name them with --images")
         if self.stated and not self.files:

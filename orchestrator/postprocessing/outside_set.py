@@ -184,7 +184,6 @@ def _evaluated(
         data=patch_set.source,
         chosen_for=manifest.chosen_for,
         decided_on=manifest.decided_on,
-        has_patients=found.has_patients,
         split=manifest.split,
         look=before + 1,
         expected=manifest.out_of_fold.metrics,

@@ -49,7 +49,7 @@ class RecalibrationReport:
         said[0] += f", p {update.p_values[0]:.3f} if nothing needed to"
         if self.gain is not None:
             said.append(
-                f"log loss on local patients that the update did not see: {self.gain.text(3)} against before"
+                f"log loss on local data that the update did not see: {self.gain.text(3)} against before"
             )
         said.append(f"decides at {manifest.threshold:.4g}: {manifest.said_of_operation}")
         said.append("scores of these local data are no test of it: evaluate it on others")

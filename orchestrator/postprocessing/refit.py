@@ -66,27 +66,26 @@ def refit_model(
     if seeds < 1:
         raise RunError(f"--seeds must be at least 1, found {seeds}")
     chosen = resolve_model(run, ensemble=ensemble, trial=trial)
-    records = [_checked_record(run, number) for number in chosen.trials]
-    return chosen.name, (_refitted(run, record, seeds) for record in records)
+    records = [_record_and_epochs(run, number) for number in chosen.trials]
+    return chosen.name, (_refitted(run, record, epochs, seeds) for record, epochs in records)
 
 
-def _checked_record(run: RunFolder, number: int) -> TrialRecord:
+def _record_and_epochs(run: RunFolder, number: int) -> tuple[TrialRecord, int]:
     record = run.record(number)
     if record is None or record.best_epoch is None:
         raise RunError(f"trial {number} of {run.path} has no record of the epoch that was chosen for it")
-    return record
+    return record, record.best_epoch
 
 
-def _refitted(run: RunFolder, record: TrialRecord, seeds: int) -> RefittedTrial:
+def _refitted(run: RunFolder, record: TrialRecord, epochs: int, seeds: int) -> RefittedTrial:
     known = _whole_refit(run, record.number)
-    if known is not None and (known.seeds, known.epochs) == (seeds, record.best_epoch):
+    if known is not None and (known.seeds, known.epochs) == (seeds, epochs):
         return RefittedTrial(record.number, known, is_new=False)
     search, config, begun = run.search(), decode(record.config), time.monotonic()
     place = refit_folder(run, record.number)
     with folder_in_progress(place) as folder:  # before hours of training that could not be kept
         reserve(folder, seeds * _largest(run.weights_folder(record.number)))
         training_data, runtime = open_run_data(run, search, available_device())
-        epochs = record.best_epoch or 1
         found = (refit if config.classical.name == "none" else refit_classical)(
             config,
             training_data,

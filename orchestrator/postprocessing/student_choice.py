@@ -8,7 +8,7 @@ from results.export.graph_cost import measure_models
 from results.predictors.selected_model import reason_against_export
 from results.run.prediction_costs import PredictionTime
 from results.run.run_folder import RunFolder
-from results.scores.leaderboard import Row, leaderboard
+from results.scores.leaderboard import leaderboard
 from trainables.config.trial_config import decode
 from trainables.estimators.registry import estimator_named
 
@@ -26,24 +26,27 @@ def chosen_student(run: RunFolder, max_ms: float | None, say: Callable[[str], No
     Raises:
         ExportError: If no trial can be a student, or none is fast enough.
     """
-    able = [row for row in leaderboard(run) if row.trial is not None and not _reason(run, row.trial)]
+    able = {  # best first
+        row.trial: row.tied
+        for row in leaderboard(run)
+        if row.trial is not None and not _reason(run, row.trial)
+    }
     if not able:
         raise ExportError(
             f"no complete trial of {run.path} can be a student: one needs the weights of a net, or a head "
             "that follows the weights of rows (logistic, mlp, boosting)"
         )
     if max_ms is None:
-        tied = [row for row in able if row.tied] or able[:1]
+        tied = [trial for trial, may_be_best in able.items() if may_be_best] or list(able)[:1]
         costs = {
-            row.trial: cost for row in tied[:_MOST_MEASURED] if (cost := _cost(run, row, say)) is not None
+            trial: cost for trial in tied[:_MOST_MEASURED] if (cost := _cost(run, trial, say)) is not None
         }
-        number = min(costs, key=lambda one: costs[one].core_ms) if costs else tied[0].trial
-        return int(number or 0)
+        return min(costs, key=lambda one: costs[one].core_ms) if costs else tied[0]
     fastest: float | None = None
-    for row in able:
-        cost = _cost(run, row, say)
+    for trial in able:
+        cost = _cost(run, trial, say)
         if cost is not None and cost.core_ms <= max_ms:
-            return int(row.trial or 0)
+            return trial
         if cost is not None:
             fastest = cost.core_ms if fastest is None else min(fastest, cost.core_ms)
     found = "none could be measured" if fastest is None else f"the fastest takes {fastest:.1f} ms"
@@ -78,6 +81,5 @@ def _reason(run: RunFolder, number: int) -> str:
     return ""
 
 
-def _cost(run: RunFolder, row: Row, say: Callable[[str], None]) -> PredictionTime | None:
-    trial = int(row.trial or 0)
+def _cost(run: RunFolder, trial: int, say: Callable[[str], None]) -> PredictionTime | None:
     return measure_models(run, [(trial,)], say=say).get((trial,))

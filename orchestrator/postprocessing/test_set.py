@@ -70,7 +70,6 @@ def open_test_part(
         test_rows=test.rows,
         labels=test.labels,
         groups=test.groups,
-        has_patients=rows.is_grouped,
         training_shares=_shares(training.labels, len(search.classes)),
         by=by,
         now=datetime.now(UTC),

@@ -174,7 +174,7 @@ def _grown_from(
         return None, f"{before} was trained on other data ({search.source}): {compared}"
     if request.naive_split:
         raise RunError(
-            f"{before} has seen {count_text(len(known), 'patient')} of these data, and --naive-split would "
+            f"{before} has seen {count_text(len(known), split.unit)} of these data, and --naive-split would "
             "part their images: leave out one of the two"
         )
     sealed = sum(part == TEST for part in known.values())

@@ -29,9 +29,11 @@ from results.scores.strata import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
 from trainables.common.text import trials_text
 from trainables.config.baseline import BASELINE_TEXT
+from trainables.config.unit_config import PLURALS
 from trainables.data.columns import take_rows
+from trainables.data.group_names import GroupUnit, group_unit
 from trainables.data.patches import PatchSet
-from trainables.data.split_record import Split, read_split
+from trainables.data.split_record import TEST_PART, Split, read_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,25 @@ class RunFacts:
 
         return stored_space(self.run, self.member_records)
 
+    @cached_property
+    def group_unit(self) -> GroupUnit:
+        """What intervals are over: patients, or images and groups of them where patients are not known."""
+        found = self.headline
+        if found is not None:
+            return group_unit(found.predictions.groups)
+        return "patient" if self.split is None else self.split.unit
+
+    @property
+    def units(self) -> str:
+        """What is predicted, in the plural, such as `images`."""
+        return PLURALS[self.search.request.unit]
+
+    @property
+    def sealed(self) -> dict[str, int]:
+        """Class -> number of images in the sealed test part; empty without one, or without the split."""
+        counts = {} if self.split is None else self.split.counts.get(TEST_PART, {})
+        return {name: counts[name] for name in self.search.classes if name in counts}
+
     @property
     def member_file(self) -> str:
         """The records of the members, as files below the run folder."""
@@ -259,8 +280,8 @@ class RunFacts:
         except (ScoreError, OneClassError):
             is_honest = False
             how = (
-                "It was selected by this score, which is therefore too high; too few patients are left to "
-                "correct it."
+                "It was selected by this score, which is therefore too high; too few "
+                f"{group_unit(own.groups)}s are left to correct it."
             )
         return Headline(model, how, is_honest, found, self._interval(found))
 

@@ -139,7 +139,7 @@ class NotebookTable(SearchView):
         ended = f"{self._ended} of {count_text(record.request.trials, 'trial')} ended"
         best = "no trial is complete yet"
         if self._best is not None:
-            best = f"best: trial {self._best.number} with {metric} {self._best.value or 0.0:.3f}"
+            best = f"best: trial {self._best.number} with {metric} {self._best.scored_value:.3f}"
         parts = [ended, f"{len(self._running)} running", best, clock_text(self._clock() - self._begun)]
         if self._end:
             parts = [self._end, ended, best, clock_text(self._clock() - self._begun)]

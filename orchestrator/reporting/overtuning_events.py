@@ -38,7 +38,7 @@ def overtuning_picture(found: Overtuning) -> bytes:
     figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     axes.step(trials, [stage.claimed for stage in found.stages], where="post", label="best trial, as ranked")
-    axes.plot(trials, [stage.corrected for stage in found.stages], label="its worth on other patients")
+    axes.plot(trials, [stage.corrected for stage in found.stages], label="its worth on other data")
     axes.axhline(found.default.estimate, linestyle=":", color="grey", label="first trial")
     for interval, name, marker in (
         (found.nested, "ensemble, nested", "s"),

@@ -13,6 +13,7 @@ from results.scores.ranking import MOST_COMPARED, objectives_of
 from results.scores.selection import best_again
 from trainables.common.errors import DataError, OneClassError
 from trainables.config.baseline import is_baseline
+from trainables.data.group_names import group_unit
 
 # Name of what is shipped, its trials, its predictions, and whether these were chosen anew without each fold.
 _Shipped = tuple[str, tuple[int, ...], OutOfFold, bool]
@@ -51,7 +52,8 @@ def baseline_verdict(run: RunFolder, chosen: Ensemble | None = None) -> Baseline
             )
     except (RunError, DataError, ScoreError):
         return None
-    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0], is_chosen_anew)
+    unit = group_unit(predictions.groups)
+    return BaselineVerdict(name, baseline.name, difference, objectives.metrics[0], is_chosen_anew, unit)
 
 
 def _of_ensemble(run: RunFolder, chosen: Ensemble) -> _Shipped | None:

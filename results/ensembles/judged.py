@@ -17,6 +17,7 @@ from results.scores.decision_rule import CrossFitted, cross_fit, metrics_with_ow
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.strata import LEAST_PATIENTS, JudgedImages, StrataScores, score_strata
 from trainables.common.errors import ConfigError
+from trainables.config.unit_config import UnitName
 from trainables.data.columns import Columns, take_rows
 
 
@@ -34,6 +35,7 @@ class JudgedModel:
         split: Name of the kind of split.
         seed: Random seed of the search.
         operation: What was asked of the decisions.
+        unit: What the model predicts.
     """
 
     name: str
@@ -44,6 +46,7 @@ class JudgedModel:
     split: SplitName
     seed: int
     operation: Operation = NOTHING_ASKED
+    unit: UnitName = "image"
 
     @property
     def judged(self) -> JudgedImages:
@@ -86,7 +89,7 @@ class JudgedModel:
         if prevalence is not None and not 0 < prevalence < 1:
             raise ConfigError(f"--prevalence is a share between 0 and 1, found {prevalence:g}")
         judged = self.judged
-        return decision_curve(
+        found = decision_curve(
             judged.labels,
             judged.probabilities,
             judged.groups,
@@ -95,6 +98,7 @@ class JudgedModel:
             inflation=judged.inflation,
             model=self.name,
         )
+        return found.model_copy(update={"unit": self.unit})
 
     def calibrations(self) -> CalibrationComparison:
         """Compare all ways to calibrate the model.
@@ -152,4 +156,5 @@ def judged_model(
         split=search.split_name,
         seed=search.request.seed,
         operation=operation,
+        unit=search.request.unit,
     )

@@ -266,5 +266,5 @@ def _data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
     local = "" if manifest.recalibration is None else f" {manifest.recalibration.text}"
-    said = f"{data.source}: {data.images} images of {data.groups} {data.group}s ({counts})"
+    said = f"{data.source}: {data.images} images of {data.groups} {data.group_unit}s ({counts})"
     return f"{said}, {data.folds} folds.{local}"

@@ -181,7 +181,7 @@ class Manifest(FrozenModel):
         if isinstance(self.test, TestScores):
             return ""
         if self.test == "nothing sealed":
-            left = f"no {self.data.group}s are left on which it could be confirmed"
+            left = f"no {self.data.group_unit}s are left on which it could be confirmed"
             return f"No part of the data was sealed, so {left}."
         return "The sealed test part was not opened for this model."
 
@@ -197,7 +197,7 @@ class Manifest(FrozenModel):
             parts.append(
                 f"triage calls benign below {self.triage.low:.4g} and recalls from {self.triage.high:.4g} "
                 f"on, which misses at most {self.triage.aim.missed:.3g} of the positives and recalls at most "
-                f"{self.triage.aim.alarms:.3g} of the negatives of a new {self.data.group} on average"
+                f"{self.triage.aim.alarms:.3g} of the negatives of a new {self.data.group_unit} on average"
                 f"{self._said_of_promise}"
             )
         return "; ".join(parts)

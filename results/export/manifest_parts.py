@@ -9,6 +9,7 @@ from results.scores.calibration import Platt
 from results.scores.interval import Interval
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import PLURALS, UnitName
+from trainables.data.group_names import GroupUnit
 from trainables.data.split_record import split_unit
 
 
@@ -87,7 +88,7 @@ class TrainingData(FrozenModel):
     scored: dict[str, int] = Field(default_factory=dict)
 
     @property
-    def group(self) -> str:
+    def group_unit(self) -> GroupUnit:
         """Noun for a group: `patient`, or `image group` where patients are unknown."""
         return split_unit(is_grouped=self.has_patients, is_naive=False)
 

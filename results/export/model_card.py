@@ -237,7 +237,7 @@ def _evaluation_data(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
-        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {manifest.data.group}s"
+        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {manifest.data.group_unit}s"
         return (
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
             f"{test.openings} so far."
@@ -342,7 +342,7 @@ def _caveat_of_other_images(manifest: Manifest) -> str:
         f"tells how unlike the training images an image is. `predict` warns at a p of {novelty.level:g} or "
         f"less, which at most a share of {novelty.level:g} of images like those of training have{naive}: a "
         f"conformal p-value by {novelty.images} training images of {novelty.patients} "
-        f"{manifest.data.group}s, from {novelty.features} features of {novelty.backbone} ({novelty.tap}). It "
+        f"{manifest.data.group_unit}s, from {novelty.features} features of {novelty.backbone} ({novelty.tap}). It "
         "does not find what looks like a training image."
     )
 

@@ -19,6 +19,7 @@ from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
 from trainables.data.columns import Columns, take_rows
 from trainables.data.declared_steps import difference
+from trainables.data.group_names import group_unit
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.units import scored_units, units_of
 
@@ -39,7 +40,6 @@ class OutsideData:
         left_out: Number of images that were left out with their patients, since they were in the training
             set.
         notes: Sentences on what was left out or converted.
-        has_patients: The groups are patients.
     """
 
     labels: IntArray
@@ -49,7 +49,6 @@ class OutsideData:
     shift: SetShift | None
     left_out: int
     notes: tuple[str, ...]
-    has_patients: bool = True
 
 
 def predict_outside(
@@ -90,9 +89,11 @@ def predict_outside(
             notes.append(_said_of_copies(rows, is_copy, others, what))
         kept &= others
     if not kept.any():
+        unit = group_unit(rows.groups)
+        are = "are images" if unit == "image" else f"are of {unit}s"
         raise ExportError(
-            f"all {len(kept)} images of {patch_set.source} are of patients that the model was trained on, or "
-            "that are sealed for its test; give data that it never saw"
+            f"all {len(kept)} images of {patch_set.source} {are} that the model was trained on, or that are "
+            "sealed for its test; give data that it never saw"
         )
     rows = _only(rows, kept)
     units = units_of(patch_set, rows, bundle.manifest.unit, task)
@@ -113,7 +114,6 @@ def predict_outside(
         ),
         left_out=int((~kept).sum()),
         notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
-        has_patients=rows.is_grouped,
     )
 
 
@@ -122,7 +122,7 @@ _NO_REFERENCE: Final = (
     "were among them, and how far these lie from them, cannot be said; export it again"
 )
 _NO_NOVELTY: Final = (
-    "this model has no novelty score (no frozen stages, too few patients, or an earlier version), so the "
+    "this model has no novelty score (no frozen stages, too few data, or an earlier version), so the "
     "shift is told from the pixels alone, not from the network's features"
 )
 
@@ -240,11 +240,11 @@ def _types(bundle: Bundle, patch_set: PatchSet, rows: IntArray) -> list[str]:
 def _said_of_copies(rows: TaskRows, is_copy: NDArray[np.bool_], kept: NDArray[np.bool_], what: str) -> str:
     names = list(dict.fromkeys(rows.groups[is_copy].tolist()))
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    patients = count_text(len(names), "patient")
-    images = count_text(int(is_copy.sum()), "image")
+    unit, copies = group_unit(rows.groups), int(is_copy.sum())
+    whose = "" if unit == "image" else f" of {count_text(len(names), unit)}"
     return (
-        f"{images} of {patients} were {what} ({named}): these patients are left out, "
-        f"with {count_text(int((~kept).sum()), 'image')} in all"
+        f"{count_text(copies, 'image')}{whose} {'was' if copies == 1 else 'were'} {what} ({named}): "
+        f"these {unit}s are left out, with {count_text(int((~kept).sum()), 'image')} in all"
     )
 
 

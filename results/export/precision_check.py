@@ -181,6 +181,7 @@ def _compared(
     calls = [decisions(one.whole, opened.chosen.threshold) for one in (first, second)]
     change = ModelChange(
         images=len(own.rows),
+        unit=opened.unit,
         how=_SEEN if opened.chosen.is_refitted else _OUT_OF_FOLD,
         auc_before=float(mean_fold_auc(reference.labels, reference.probabilities, reference.folds)),
         auc_change=difference,

@@ -10,6 +10,7 @@ from results.run.prediction_costs import PredictionTime
 from results.scores.interval import Interval
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
+from trainables.config.unit_config import PLURALS, UnitName
 
 
 class ModelChange(FrozenModel):
@@ -17,6 +18,7 @@ class ModelChange(FrozenModel):
 
     Attributes:
         images: Number of images, or units, that both predicted.
+        unit: What `images` counts, and `changed_calls` is the share of.
         how: Which predictions the AUC is of, in a few words.
         auc_before: AUC of the model that was replaced, mean over folds.
         auc_change: AUC of the new model minus `auc_before`, with its paired 95 % interval over patients.
@@ -30,6 +32,7 @@ class ModelChange(FrozenModel):
     """
 
     images: int = Field(ge=1)
+    unit: UnitName = "image"
     how: str
     auc_before: FiniteFloat
     auc_change: Interval
@@ -50,6 +53,11 @@ class ModelChange(FrozenModel):
         )
 
     @property
+    def _on(self) -> str:
+        """Which images, or units, both predicted, as the beginning of a sentence."""
+        return f"On {self.images} training {PLURALS[self.unit]}"
+
+    @property
     def allowed(self) -> AllowedChange:
         """What was allowed."""
         return AllowedChange(self.max_auc_loss, self.max_changed_calls)
@@ -67,7 +75,7 @@ class ModelChange(FrozenModel):
         if (self.changed_warnings or 0.0) > allowed.changed_calls:
             found.append(
                 f"whether an image is unlike the training images changed for {self.changed_warnings:.2%} of "
-                f"{self.images}, and --max-changed-calls allows {allowed.changed_calls:.2%}"
+                f"the images, and --max-changed-calls allows {allowed.changed_calls:.2%}"
             )
         return found
 
@@ -95,7 +103,7 @@ class LowerPrecision(ModelChange):
             f"; ranges from {self.calibration_images} training images" if self.calibration_images else ""
         )
         said = [
-            f"precision {self.name}: {self.converted} layers{measured}. On {self.images} training images "
+            f"precision {self.name}: {self.converted} layers{measured}. {self._on} "
             f"{self.auc_text}; {self.changed_calls:.2%} of the calls changed; probabilities differ by up to "
             f"{self.largest_difference:.3f}"
         ]
@@ -133,7 +141,7 @@ class Distillation(ModelChange):
         members = ", ".join(map(str, self.teacher_trials))
         said = [
             f"student of {self.teacher} (trials {members}): trial {self.trial}, trained on its predictions "
-            f"({self.weight:.0%}) and the labels. On {self.images} training images {self.auc_text}; "
+            f"({self.weight:.0%}) and the labels. {self._on} {self.auc_text}; "
             f"{self.changed_calls:.2%} of the calls changed"
         ]
         if cost is not None and self.cost_before is not None:

@@ -98,7 +98,6 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
     test_rows: IntArray,
     labels: IntArray,
     groups: NDArray[Any],
-    has_patients: bool = True,
     training_shares: FloatArray,
     by: str,
     now: datetime.datetime,
@@ -115,7 +114,6 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         test_rows: Rows of the test part, shape (n,).
         labels: Class indices of these rows, shape (n,).
         groups: Patients of these rows, shape (n,).
-        has_patients: The groups are patients, not image groups.
         training_shares: Share of each class in the training part, shape (classes,).
         by: Command that opens the test part.
         now: Time of the opening.
@@ -160,7 +158,6 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         opening=before + 1,
         seed=request.seed,
         unit=request.unit,
-        has_patients=has_patients,
     )
     record_access(run, access.ended(evaluation))
     return evaluation
@@ -225,7 +222,7 @@ def score_test(
         training_shares: Share of each class in the training part, shape (classes,).
         opening: Number of times that the test part has been opened, this time included.
         seed: Random seed of the intervals.
-        facts: `unit` and `has_patients`, where they are not images of patients.
+        facts: `unit`, where what is scored is not an image.
 
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
@@ -303,11 +300,11 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         main=evaluation.objectives[0],
         split=evaluation.split,
     )
-    looks = said_of_looks(evaluation.opening, evaluation.group, "over all runs in the store")
+    looks = said_of_looks(evaluation.opening, evaluation.group_unit, "over all runs in the store")
     warning = few_patients_warning(evaluation.fewest_patients)
     asked = _said_of_operation(evaluation)
     caption = (
-        f"{_said_of_decisions(evaluation)}{looks} Intervals are over {evaluation.group}s. "
+        f"{_said_of_decisions(evaluation)}{looks} Intervals are over {evaluation.group_unit}s. "
         f"{_said_of_calibration(evaluation)}{asked}{warning}"
     )
     table.caption = caption_of(caption.strip(), evaluation.split)

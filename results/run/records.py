@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from results.errors import RunError
 from results.run.audit_record import AuditRecord
 from results.run.earlier_versions import (
     lifted,
@@ -322,6 +323,17 @@ class TrialRecord(FrozenModel):
     @classmethod
     def _settings_of_earlier_versions(cls, config: Any) -> Any:
         return renamed_settings(config) if isinstance(config, dict) else config
+
+    @property
+    def scored_value(self) -> float:
+        """`value` of a trial that has one, as every complete trial has.
+
+        Raises:
+            RunError: If it was never scored.
+        """
+        if self.value is None:
+            raise RunError(f"trial {self.number} has no value: it is {self.state}, and no epoch was scored")
+        return self.value
 
     @property
     def is_classical(self) -> bool:

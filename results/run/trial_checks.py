@@ -25,7 +25,7 @@ def record_fault(record: TrialRecord, number: int, search: SearchRecord | None) 
             low, high = _range(search, metric)
             if not low <= value <= high:
                 return f"its value {value:g} cannot be: {metric} lies between {low:g} and {high:g}"
-    if record.state == "complete" and record.fold_metrics and record.value is None:
+    if record.state == "complete" and record.value is None:
         return "it is complete and has no value"
     return None
 

@@ -13,6 +13,7 @@ from results.scores.joint_comparison import differences_to
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objective, Objectives
 from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
+from trainables.data.group_names import GroupUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class BaselineVerdict:
         metric: Name of the metric that the search optimises.
         is_chosen_anew: The predictions of each fold are those of what was chosen without it; False where too
             few patients are left for that, so that the model owes a part of the difference to luck.
+        group_unit: What the difference is paired by.
     """
 
     model: str
@@ -54,6 +56,7 @@ class BaselineVerdict:
     difference: Interval | None
     metric: str = "auc"
     is_chosen_anew: bool = True
+    group_unit: GroupUnit = "patient"
 
     @property
     def is_better(self) -> bool:
@@ -73,12 +76,11 @@ class BaselineVerdict:
             return f"nothing did better than {self.baseline}"
         metric = metric_named(self.metric)
         apart = f"{metric.header} {self.difference.estimate:+.3f} [{self.difference.low:+.3f}, "
-        apart += f"{self.difference.high:+.3f}], paired by patient and "
+        apart += f"{self.difference.high:+.3f}], paired by {self.group_unit} and "
         apart += (
             "chosen anew without each fold"
             if self.is_chosen_anew
-            else "selected by this score, which is therefore too high: too few patients are left to correct "
-            "it"
+            else "selected by this score, which is therefore too high: too few are left to correct it"
         )
         if self.is_better:
             return f"{self.model} is better than {self.baseline}: {apart}"

@@ -20,6 +20,7 @@ from results.scores.calibration import Platt, log_odds, sigmoid
 from results.scores.cross_fitting import fewest_patients
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.data.group_names import group_unit
 
 Update = Literal["nothing", "intercept", "slope and intercept"]
 
@@ -58,8 +59,8 @@ def fit_update(labels: IntArray, probabilities: FloatArray, groups: NDArray[Any]
     have = fewest_patients(labels, groups)
     if have < FEWEST_PATIENTS:
         raise ScoreError(
-            f"a calibration needs {FEWEST_PATIENTS} patients of each class, found {have} of one: give more "
-            "local data, or use the model as it is"
+            f"a calibration needs {FEWEST_PATIENTS} {group_unit(groups)}s of each class, found {have} of "
+            "one: give more local data, or use the model as it is"
         )
     logits, effect = log_odds(probabilities), cluster_size(groups)
     intercept, both = _fitted(labels, logits, has_slope=False), _fitted(labels, logits, has_slope=True)

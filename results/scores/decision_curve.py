@@ -28,6 +28,7 @@ from results.scores.operating_point import odds_shift
 from trainables.common.errors import ConfigError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.config.unit_config import UnitName
 
 THRESHOLDS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _DRAWS: Final = 2000
@@ -69,11 +70,13 @@ class DecisionCurve(FrozenModel):
         model: Name of the model.
         prevalence: Share of positives that it is worth this at.
         points: By ascending threshold.
+        unit: What one acts on.
     """
 
     model: str
     prevalence: FiniteFloat
     points: tuple[BenefitPoint, ...]
+    unit: UnitName = "image"
 
     @property
     def useful(self) -> tuple[tuple[float, float], ...]:
@@ -108,7 +111,7 @@ def decision_curve(
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
         OneClassError: If `labels` holds a single class.
-        ConfigError: If a threshold is not between 0 and 1.
+        ConfigError: If there is no threshold, or one is not between 0 and 1.
 
     >>> labels, positive = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.3, 0.8])
     >>> probabilities = np.stack([1 - positive, positive], axis=1)
@@ -118,6 +121,8 @@ def decision_curve(
     """
     check_predictions(labels, probabilities)
     check_two_classes(labels, "a decision curve")
+    if not len(thresholds):
+        raise ConfigError("a decision curve needs at least one threshold, found none")
     outside = [one for one in thresholds if not 0 < one < 1]
     if outside:
         raise ConfigError(f"a threshold of a decision curve lies between 0 and 1, found {outside[0]:g}")

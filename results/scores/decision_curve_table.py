@@ -7,6 +7,7 @@ from rich.table import Table
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.decision_curve import DecisionCurve
 from results.tables import csv_text, result_table
+from trainables.config.unit_config import PLURALS
 
 
 def decision_curve_table(curve: DecisionCurve, *, split: SplitName = GROUPED) -> Table:
@@ -27,9 +28,10 @@ def decision_curve_table(curve: DecisionCurve, *, split: SplitName = GROUPED) ->
             "-" if one.needed is None else f"{one.needed:.1f}",
             style="bold" if one.is_useful else None,
         )
+    units = PLURALS[curve.unit]
     caption = (
         f"{_said_of_use(curve)} Net benefit of acting on none is 0. Avoided: interventions spared of 100 "
-        "images, against acting on all. Needed: images acted on for each one found."
+        f"{units}, against acting on all. Needed: {units} acted on for each one found."
     )
     table.caption = caption_of(caption, split)
     return table

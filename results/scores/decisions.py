@@ -85,8 +85,7 @@ def check_two_classes(labels: IntArray, what: str) -> None:
     if not len(labels) or np.ptp(labels) == 0:
         only = f"only class {int(labels[0])}" if len(labels) else "no image"
         raise OneClassError(
-            f"{what} needs two classes, found {only} in {len(labels)} labels; "
-            "use fewer folds or more patients"
+            f"{what} needs two classes, found {only} in {len(labels)} labels; use fewer folds or more data"
         )
 
 

@@ -23,7 +23,7 @@ from results.scores.triage import TriageShares, triage_shares
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.unit_config import UnitName
-from trainables.data.split_record import split_unit
+from trainables.data.group_names import GroupUnit, group_unit
 
 
 class FixedModelScores(FrozenModel):
@@ -37,7 +37,7 @@ class FixedModelScores(FrozenModel):
             empty in files of earlier versions.
         images: Number of images, or of units.
         groups: Number of patients, or of image groups where patients are unknown.
-        has_patients: The groups are patients; True in files of earlier versions, which did not say it.
+        group_unit: What a group is; `patient` in files of earlier versions, which did not say it.
         counts: Class -> number of images, or of units.
         fewest_patients: Number of patients of the smallest class; None in files of earlier versions.
         metrics: Metric -> value with its 95 % interval over patients; errors of probabilities are those at
@@ -65,7 +65,7 @@ class FixedModelScores(FrozenModel):
     thresholds: dict[str, FiniteFloat] = Field(default_factory=dict)
     images: int
     groups: int
-    has_patients: bool = True
+    group_unit: GroupUnit = "patient"
     counts: dict[str, int]
     fewest_patients: int | None = None
     metrics: dict[str, Interval]
@@ -79,11 +79,6 @@ class FixedModelScores(FrozenModel):
     triage: TriageShares | None = None
     unit: UnitName = "image"
     is_ordinal: bool = False
-
-    @property
-    def group(self) -> str:
-        """Noun for a group: `patient`, or `image group` where patients are unknown."""
-        return split_unit(is_grouped=self.has_patients, is_naive=False)
 
 
 def score_fixed_model(  # noqa: PLR0913 - what was predicted, and what is known of the model
@@ -122,6 +117,7 @@ def score_fixed_model(  # noqa: PLR0913 - what was predicted, and what is known 
         "thresholds": dict(rule.thresholds),
         "images": len(labels),
         "groups": len(np.unique(groups)),
+        "group_unit": group_unit(groups),
         "counts": {name: int((labels == index).sum()) for index, name in enumerate(classes)},
         "fewest_patients": fewest_patients(labels, groups),
         "metrics": fixed_model_metrics(

@@ -26,9 +26,9 @@ def scores_table(
         split: Name of the kind of split that the scores themselves are of; those out of fold have their own.
     """
     counts = ", ".join(f"{number} {one}" for one, number in scores.counts.items())
+    whose = "" if scores.group_unit == "image" else f" of {count_text(scores.groups, scores.group_unit)}"
     table = result_table(
-        title=f"{name} on {place}: {scores.images} {PLURALS[scores.unit]} of "
-        f"{count_text(scores.groups, scores.group)} ({counts})",
+        title=f"{name} on {place}: {scores.images} {PLURALS[scores.unit]}{whose} ({counts})",
         title_justify="left",
     )
     expected = "out of fold" if split == scores.split else f"out of fold\n({scores.split})"

@@ -120,7 +120,7 @@ def mean_over_folds(metric: Metric, labels: IntArray, probabilities: FloatArray,
     if not found:
         raise OneClassError(
             f"{metric.name} needs two classes within a fold; none of the {len(parts)} folds has them. "
-            "Use fewer folds or more patients"
+            "Use fewer folds or more data"
         )
     return float(np.mean(found))
 

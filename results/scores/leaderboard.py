@@ -30,6 +30,7 @@ from results.scores.selection import best_again
 from results.scores.settings_text import labelled_settings, settings_text
 from trainables.common.errors import OneClassError
 from trainables.config.baseline import BASELINE_TEXT, REFERENCE_TEXT, is_baseline
+from trainables.data.group_names import GroupUnit, group_unit
 
 _DECISION_METRICS: Final = ("f2", "f1", "accuracy", "balanced_accuracy", "recall", "precision")
 _STATES_IN_ORDER: Final = ("complete", "pruned", "failed")
@@ -71,7 +72,9 @@ class Row:
         selected_value: For rank 1, the metric of the best trial chosen anew without each fold, which its
             selection does not raise; `selected_low` and `selected_high` are the ends of its 95 % interval.
             None for other rows, and where there are too few patients.
-        fewest_patients: Number of patients of the smallest class among these predictions.
+        fewest_patients: Number of patients of the smallest class among these predictions, or of what
+            `group_unit` names.
+        group_unit: `patient`; where patients are not known `image`, or `image group`.
         epochs: Number of epochs that were run; `best_epoch` is the one kept.
         ms_per_image: Milliseconds of one image on one core, measured on the exported graph of the trial with
             all its fold models; None where it was not measured. `gpu_ms_per_image` is that on a GPU,
@@ -111,6 +114,7 @@ class Row:
     selected_low: float | None = None
     selected_high: float | None = None
     fewest_patients: int | None = None
+    group_unit: GroupUnit = "patient"
     epochs: int | None = None
     best_epoch: int | None = None
     wall_seconds: float | None = None
@@ -261,6 +265,7 @@ def _scores(predictions: OutOfFold, objectives: Objectives, seed: int) -> dict[s
         "auc_high": interval.high,
         "auc_sd": float(np.std(areas, ddof=1)) if len(areas) > 1 else None,
         "fewest_patients": fewest_patients(predictions.labels, predictions.groups),
+        "group_unit": group_unit(predictions.groups),
         **{name: found[name] for name in _DECISION_METRICS},
     }
 

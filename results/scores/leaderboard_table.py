@@ -16,6 +16,7 @@ from results.scores.ranking import BY_AUC, Objectives
 from results.tables import csv_text, result_table
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS, UnitName
+from trainables.data.group_names import GroupUnit
 
 OPTIMISTIC: Final = "†"  # behind the number of a trial, in tables
 OPTIMISTIC_NOTE: Final = (
@@ -141,7 +142,7 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: 
         )
     if "ms_per_image" in others:
         said += said_of_costs(row.gpu_runtime for row in trials)
-    return f"{hidden}{said}{few_patients_warning(first.fewest_patients)}".strip()
+    return f"{hidden}{said}{few_patients_warning(first.fewest_patients, first.group_unit)}".strip()
 
 
 def _said_of_ranks(objectives: Objectives) -> str:
@@ -159,8 +160,8 @@ def _said_of_missed(trials: Sequence[Row], objectives: Objectives) -> str:
     return f"! misses what was required ({asked}), so it ranks behind. "
 
 
-def few_patients_warning(patients: int | None) -> str:
-    """Return a sentence if a class has fewer than ten patients; empty otherwise."""
+def few_patients_warning(patients: int | None, unit: GroupUnit = "patient") -> str:
+    """Return a sentence if a class has fewer than ten patients, or what else they are; empty otherwise."""
     if patients is None or patients >= FEW_PATIENTS:
         return ""
-    return f"Only {count_text(patients, 'patient')} of one class: every number is rough. "
+    return f"Only {count_text(patients, unit)} of one class: every number is rough. "

@@ -38,6 +38,8 @@ from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray
+from trainables.config.unit_config import PLURALS, UnitName
+from trainables.data.group_names import GroupUnit, group_unit
 
 _DRAWS: Final = 20_000
 
@@ -113,8 +115,10 @@ class Comparisons(FrozenModel):
         metric: Name of the metric.
         models: Scores of the models, as given.
         comparisons: Each model with the first, or all pairs.
-        images: Number of images that all models predicted.
-        groups: Number of their patients.
+        images: Number of images, or units, that all models predicted.
+        unit: What `images` counts.
+        groups: Number of their patients, or of what `group_unit` names.
+        group_unit: `patient`; where patients are not known `image`, or `image group`.
         repeats: Number of repeats that the scores are means over; 0 for the search itself.
         notes: What the reader should know, in sentences.
         split: Name of the kind of split; that of a naive one where any model is of one.
@@ -124,7 +128,9 @@ class Comparisons(FrozenModel):
     models: tuple[ModelScore, ...]
     comparisons: tuple[Comparison, ...]
     images: int
+    unit: UnitName = "image"
     groups: int
+    group_unit: GroupUnit = "patient"
     repeats: int = 0
     notes: tuple[str, ...] = ()
     split: SplitName = GROUPED
@@ -146,6 +152,7 @@ def compare_models(
     has_all_pairs: bool = False,
     registered: frozenset[frozenset[str]] = frozenset(),
     seed: int,
+    unit: UnitName = "image",
 ) -> Comparisons:
     """Compare models on the images that all of them predicted.
 
@@ -155,6 +162,7 @@ def compare_models(
         has_all_pairs: Compare all pairs; False compares the first with each of the others.
         registered: Pairs of names whose comparison was asked for before the search.
         seed: Random seed of the weights on the patients.
+        unit: What the models predict.
 
     Raises:
         DataError: If there are fewer than two models, two have one name, they share no images, or an image
@@ -199,9 +207,11 @@ def compare_models(
         models=tuple(one.score for one in judged),
         comparisons=tuple(comparisons),
         images=len(aligned[0].rows),
+        unit=unit,
         groups=len(np.unique(aligned[0].groups)),
+        group_unit=group_unit(aligned[0].groups),
         repeats=repeats,
-        notes=_notes(models, aligned, repeats),
+        notes=_notes(models, aligned, repeats, unit),
     )
 
 
@@ -340,7 +350,9 @@ def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, se
     )
 
 
-def _notes(models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold], repeats: int) -> tuple[str, ...]:
+def _notes(
+    models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold], repeats: int, unit: UnitName
+) -> tuple[str, ...]:
     notes = []
     if repeats:
         notes.append(
@@ -350,7 +362,9 @@ def _notes(models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold], rep
     common = len(aligned[0].rows)
     fewer = [one.name for one in models if len(one.predictions.rows) > common]
     if fewer:
-        notes.append(f"compared on the {common} images that all models predicted; {fewer[0]} predicted more")
+        notes.append(
+            f"compared on the {common} {PLURALS[unit]} that all models predicted; {fewer[0]} predicted more"
+        )
     if any(not np.array_equal(aligned[0].folds, other.folds) for other in aligned[1:]):
         notes.append(
             "the models were trained in other folds, so part of a difference is that of the folds; the "

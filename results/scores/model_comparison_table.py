@@ -7,12 +7,14 @@ from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparison, Comparisons
 from results.tables import csv_text, result_table
 from trainables.common.text import count_text
+from trainables.config.unit_config import PLURALS
 
 
 def comparison_table(found: Comparisons) -> RenderableType:
     """Return the models and their comparisons as tables that fit 80 columns."""
     metric = metric_named(found.metric)
-    title = f"{found.images} images of {count_text(found.groups, 'patient')} that all models predicted"
+    whose = "" if found.group_unit == "image" else f" of {count_text(found.groups, found.group_unit)}"
+    title = f"{found.images} {PLURALS[found.unit]}{whose} that all models predicted"
     models = result_table(title=title, title_justify="left")
     models.add_column("model", overflow="fold")
     models.add_column(interval_header(found.split, metric.header), justify="right", no_wrap=True)
@@ -29,13 +31,18 @@ def comparison_table(found: Comparisons) -> RenderableType:
     table.add_column("so it is", no_wrap=True)
     for pair in found.comparisons:
         table.add_row(*_cells(pair), style="bold" if pair.is_better is not None else None)
-    table.caption = " ".join([_CAPTION, *(f"{note[0].upper()}{note[1:]}." for note in found.notes)])
+    table.caption = " ".join(
+        [
+            f"Paired by {found.group_unit}, {_CAPTION}",
+            *(f"{note[0].upper()}{note[1:]}." for note in found.notes),
+        ]
+    )
     return Group(models, table)
 
 
 _CAPTION = (
-    "Paired by patient, other training parts covered; intervals and p hold for all comparisons of this table "
-    "together. † was asked for before the search."
+    "other training parts covered; intervals and p hold for all comparisons of this table together. † was "
+    "asked for before the search."
 )
 
 

@@ -39,6 +39,7 @@ from results.scores.ranking import Objectives
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.unit_config import UnitName
+from trainables.data.group_names import GroupUnit
 
 
 class RoleScore(FrozenModel):
@@ -109,7 +110,8 @@ class OuterResult(FrozenModel):
         trials: Number of trials of each inner search that ended.
         asked: Number of trials that each inner search was to run.
         metric: Metric that the search optimises, the first of several.
-        patients: Number of patients, or image groups, in the outer folds.
+        patients: Number of patients, or of images or their groups without patients, in the outer folds.
+        group_unit: What `patients` counts.
         images: Number of images, or units, that were scored.
         scores: Role -> score. `shipped` is what the search ships; `incumbent` is its best trial,
             `first_point` the first trial that it tried, and `baseline` the best trial on colour and intensity
@@ -131,6 +133,7 @@ class OuterResult(FrozenModel):
     asked: int
     metric: str
     patients: int
+    group_unit: GroupUnit = "patient"
     images: int
     scores: dict[Role, RoleScore]
     gains: dict[Role, Interval]

@@ -54,11 +54,9 @@ def outer_table(result: OuterResult) -> Table:
 def sentences(result: OuterResult) -> list[str]:
     """Say what the nested search has found, the score first and what cannot be claimed last."""
     metric = metric_named(result.metric)
-    unit = "images" if result.unit == "image" else PLURALS[result.unit]
     return [
-        f"On patients that no part of it has seen, what this search ships has {metric.header} "
-        f"{result.shipped.value.text(metric.digits)} ({result.images} {unit}, "
-        f"{count_text(result.patients, 'patient')}).",
+        f"On {result.group_unit}s that no part of it has seen, what this search ships has {metric.header} "
+        f"{result.shipped.value.text(metric.digits)} ({_scored_text(result)}).",
         *_gain_sentences(result, metric),
         _optimism_sentence(result, metric),
         *_stability_sentences(result),
@@ -72,7 +70,7 @@ def short_sentence(result: OuterResult) -> str:
     metric = metric_named(result.metric)
     return (
         f"The whole search, run again without each of {result.folds} outer folds: {metric.header} "
-        f"{result.shipped.value.text(metric.digits)} on patients that it has not seen."
+        f"{result.shipped.value.text(metric.digits)} on {result.group_unit}s that it has not seen."
     )
 
 
@@ -128,6 +126,16 @@ def outer_as_csv(result: OuterResult) -> str:
     )
 
 
+def _scored_text(result: OuterResult) -> str:
+    """Number of what was scored, and of the patients or groups that it is of."""
+    scored = f"{result.images} {PLURALS[result.unit]}"
+    return (
+        scored
+        if result.group_unit == "image"
+        else f"{scored}, {count_text(result.patients, result.group_unit)}"
+    )
+
+
 def _trials_text(result: OuterResult) -> str:
     fewest, most = min(result.trials), max(result.trials)
     return count_text(most, "trial") if fewest == most else f"{fewest} to {most} trials"
@@ -152,11 +160,9 @@ def _signed(gain: Interval, metric: Metric) -> str:
 
 def _optimism_sentence(result: OuterResult, metric: Metric) -> str:
     shipped, best = result.shipped.optimism, result.scores["incumbent"].optimism
-    own = (
-        ""
-        if result.plain_value is None
-        else f" The search itself, on all of these patients, claims {metric.text(result.plain_value)}."
-    )
+    whose, own = f"on all of these {result.group_unit}s", ""
+    if result.plain_value is not None:
+        own = f" The search itself, {whose}, claims {metric.text(result.plain_value)}."
     return (
         f"Inside, the searches claimed {_too(shipped, metric)} for what they ship, and {_too(best, metric)} "
         f"for their best trial.{own}"

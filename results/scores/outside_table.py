@@ -61,8 +61,8 @@ def _said_of(evaluation: OutsideEvaluation) -> list[str]:
     return [
         _said_of_decisions(evaluation),
         "" if evaluation.decided_on == OUT_OF_FOLD else _BEFORE,
-        said_of_looks(evaluation.look, evaluation.group, "with any model of this store"),
-        f"Intervals are over these {evaluation.group}s.",
+        said_of_looks(evaluation.look, evaluation.group_unit, "with any model of this store"),
+        f"Intervals are over these {evaluation.group_unit}s.",
         "" if evaluation.calibration is None else evaluation.calibration.text,
         _said_of_rates(evaluation),
         "" if evaluation.triage is None else evaluation.triage.text,

@@ -25,6 +25,7 @@ from results.scores.resampled_selection import resample_selection
 from results.scores.selection import selected_again
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import count_text
+from trainables.data.group_names import GroupUnit, group_unit
 
 Verdict = Literal["too few trials", "luck", "settled", "pays", "flat"]
 
@@ -74,6 +75,7 @@ class Overtuning(FrozenModel):
         sealed_opening: Number of that opening, over all runs in the store, from 1; None while it is sealed.
         verdict: Whether searching longer pays, as a word; `sentence` says it.
         split: Name of the kind of split.
+        group_unit: What the draws and intervals are over.
     """
 
     metric: str
@@ -94,6 +96,7 @@ class Overtuning(FrozenModel):
     sealed_opening: int | None = None
     verdict: Verdict
     split: SplitName = GROUPED
+    group_unit: GroupUnit = "patient"
 
     @property
     def optimism(self) -> float:
@@ -155,6 +158,7 @@ def overtuning_of(
         late_corrected=sign * (last.corrected - half.corrected),
         noise=(intervals[best].high - intervals[best].low) / (2 * QUANTILE),
         verdict="flat",
+        group_unit=group_unit(predictions[0].groups),
     )
     return found.model_copy(update={"verdict": _verdict(found, half, last)})
 
@@ -199,9 +203,9 @@ def _said_of_luck(found: Overtuning) -> str:
     rise = abs(last.claimed - found.default.estimate)
     return (
         f"Of the {_text(rise, found.metric)} by which the best of {last.trials} trials beats the first one, "
-        f"{found.luck_share:.0%} is luck: chosen by other patients, the best has {metric.header} "
+        f"{found.luck_share:.0%} is luck: chosen by other {found.group_unit}s, the best has {metric.header} "
         f"{_text(last.corrected, found.metric)}. Searching longer would fit these folds closer; more "
-        "patients would help."
+        f"{found.group_unit}s would help."
     )
 
 
@@ -222,17 +226,18 @@ def _late(found: Overtuning) -> str:
     )
 
 
+def _noise(found: Overtuning) -> str:
+    return f"the noise of {found.group_unit}s and folds ({_text(found.noise, found.metric)})"
+
+
 def _said_of_paying(found: Overtuning) -> str:
-    return (
-        f"{_late(found)}, more than the noise of patients and folds ({_text(found.noise, found.metric)}): "
-        "searching longer still pays."
-    )
+    return f"{_late(found)}, more than {_noise(found)}: searching longer still pays."
 
 
 def _said_of_flat(found: Overtuning) -> str:
     return (
-        f"{_late(found)}, less than the noise of patients and folds ({_text(found.noise, found.metric)}): "
-        "searching longer hardly pays on these patients."
+        f"{_late(found)}, less than {_noise(found)}: searching longer hardly pays on these "
+        f"{found.group_unit}s."
     )
 
 

@@ -26,7 +26,7 @@ def overtuning_table(found: Overtuning) -> RenderableType:
     rows: list[tuple[str, Interval | None, str]] = [
         ("first trial", found.default, f"trial {found.default_trial}; nothing chose it"),
         ("best trial", found.claimed, f"trial {last.best} of {last.trials}; its luck included"),
-        ("its worth", found.corrected, "chosen and scored on different patients"),
+        ("its worth", found.corrected, f"chosen and scored on different {found.group_unit}s"),
         ("ensemble", found.nested, "what the search ships, without each fold"),
         ("nested search", found.outer, "all of the search without each outer fold"),
         ("sealed part", found.sealed, f"{found.sealed_model}, {_look(found.sealed_opening)}"),
@@ -69,7 +69,7 @@ def curve(found: Overtuning) -> str:
     end = f"{len(stages)} trials"
     axis = f"{'':>8} +{'-' * columns}\n{'':>10}1{end:>{max(columns - 1, len(end))}}"
     key = (
-        f"{'':>10}{_CLAIMED} best trial   {_CORRECTED} its worth on other patients   {_BOTH} both   "
+        f"{'':>10}{_CLAIMED} best trial   {_CORRECTED} its worth on other data   {_BOTH} both   "
         f"{_DEFAULT} first trial"
     )
     return "\n".join([*lines, axis, key])

@@ -28,6 +28,7 @@ from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
+from trainables.data.group_names import group_unit
 
 _CELLS_AT_ONCE: Final = 4_000_000  # bounds the counts in memory at 32 MB
 _DRAWS, _FEW_DRAWS, _MANY_IMAGES = 200, 50, 20_000
@@ -81,9 +82,10 @@ def resample_selection(
     first, found = trials[0], metric_named(metric)
     for other in trials[1:]:
         check_same_images(first, other)
+    unit = group_unit(first.groups)
     if fewest_patients(first.labels, first.groups) < _FEWEST_PATIENTS:
         raise ScoreError(
-            f"correcting a selection needs at least {_FEWEST_PATIENTS} patients of each class, found "
+            f"correcting a selection needs at least {_FEWEST_PATIENTS} {unit}s of each class, found "
             f"{fewest_patients(first.labels, first.groups)}; search on more data"
         )
     if draws is None:
@@ -97,7 +99,7 @@ def resample_selection(
     merits, values = np.concatenate(chosen_by, axis=1), np.concatenate(left_out, axis=1)
     is_defined = np.isfinite(merits).all(axis=0) & np.isfinite(values).all(axis=0)
     if not is_defined.any():
-        raise OneClassError(f"no draw of patients defines {metric}: use fewer folds or more patients")
+        raise OneClassError(f"no draw of {unit}s defines {metric}: use fewer folds or more data")
     return ResampledSelection(merits[:, is_defined], values[:, is_defined])
 
 

@@ -23,6 +23,7 @@ from results.scores.fold_scores import objective_values
 from results.scores.metrics import mean_fold_auc
 from results.scores.ranking import BY_AUC, Objectives
 from trainables.common.types import FloatArray, IntArray
+from trainables.data.group_names import group_unit
 
 _FEWEST_TRIAL_FOLDS: Final = 3
 _DRAWN_FOLDS: Final = 5  # at most, where the trials have fewer than that
@@ -46,7 +47,7 @@ def selection_folds(labels: IntArray, groups: NDArray[Any], folds: IntArray, *, 
     outer = folds_or_drawn(labels, groups, folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed)
     if len(np.unique(outer)) < 2:
         raise ScoreError(
-            "scoring a selection needs at least two patients of each class, "
+            f"scoring a selection needs at least two {group_unit(groups)}s of each class, "
             f"found {fewest_patients(labels, groups)}; search with more data or more folds"
         )
     return outer

@@ -40,6 +40,7 @@ from trainables.common.frozen import FrozenModel
 from trainables.common.text import count_text
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.columns import Columns
+from trainables.data.group_names import GroupUnit, group_unit
 
 LEAST_PATIENTS: Final = 10  # of each class that a score of a stratum needs
 _USUAL_AUC: Final = 0.75  # at which the weights of two AUCs are taken, so that a perfect one does not rule
@@ -190,7 +191,8 @@ class StrataScores(FrozenModel):
         strata: Strata, column by column.
         within_sites: AUC within the sites of each column that names some.
         comparisons: Number of comparisons that were corrected for.
-        least_patients: Patients of each class that a score needs.
+        least_patients: Patients of each class that a score needs, or of what `group_unit` names.
+        group_unit: `patient`; where patients are not known `image`, or `image group`.
         worst: Name of the stratum with the lowest AUC; None where no stratum has one.
         is_worst_different: True if the data show that its AUC is lower than that of the others.
         remarks: What cannot be said, and why, in sentences.
@@ -200,6 +202,7 @@ class StrataScores(FrozenModel):
     within_sites: tuple[WithinSites, ...] = ()
     comparisons: int = 0
     least_patients: int = LEAST_PATIENTS
+    group_unit: GroupUnit = "patient"
     worst: str | None = None
     is_worst_different: bool = False
     remarks: tuple[str, ...] = ()
@@ -227,8 +230,8 @@ def score_strata(
         seed: Random seed of the intervals.
         least_patients: Patients of a class that a score which counts that class needs.
     """
-    parts = parts_of_columns(columns)
-    scored = [_scored(judged, part, class_names, least_patients, seed) for part in parts]
+    parts, unit = parts_of_columns(columns), group_unit(judged.groups)
+    scored = [_scored(judged, part, class_names, least_patients, unit, seed) for part in parts]
     differences = _all_differences(judged, parts, least_patients)
     strata = tuple(
         one.model_copy(update={"differences": own}) for one, own in zip(scored, differences, strict=True)
@@ -246,11 +249,14 @@ def score_strata(
         worst=None if worst is None else worst.name,
         is_worst_different=worst is not None
         and any(one.is_found and one.metric == "auc" and one.value < 0 for one in worst.differences),
-        remarks=_remarks(strata, columns),
+        remarks=_remarks(strata, columns, unit),
+        group_unit=unit,
     )
 
 
-def _scored(judged: JudgedImages, part: Part, class_names: Sequence[str], least: int, seed: int) -> Stratum:
+def _scored(
+    judged: JudgedImages, part: Part, class_names: Sequence[str], least: int, unit: GroupUnit, seed: int
+) -> Stratum:
     own = part.images
     labels, groups, classes = judged.labels[own], judged.groups[own], judged.classes
     patients = [len(np.unique(groups[labels == label])) for label in range(classes)]
@@ -265,7 +271,7 @@ def _scored(judged: JudgedImages, part: Part, class_names: Sequence[str], least:
         metrics=_metrics(judged, own, [count >= least for count in patients], seed),
         observed=float(labels.mean()) if is_binary else None,
         expected=float(judged.probabilities[own, 1].mean()) if is_binary else None,
-        reason=_reason(patients, class_names, least),
+        reason=_reason(patients, unit, class_names, least),
     )
 
 
@@ -330,9 +336,9 @@ def mean_interval(values: FloatArray, groups: NDArray[Any], *, inflation: float 
     return Interval(mean, mean - QUANTILE * float(error), mean + QUANTILE * float(error))
 
 
-def _reason(patients: Sequence[int], class_names: Sequence[str], least: int) -> str:
+def _reason(patients: Sequence[int], unit: GroupUnit, class_names: Sequence[str], least: int) -> str:
     few = [
-        f"{count_text(count, 'patient')} with {name}"
+        f"{count_text(count, unit)} with {name}"
         for count, name in zip(patients, class_names, strict=True)
         if count < least
     ]
@@ -441,7 +447,7 @@ def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, 
     return tuple(found)
 
 
-def _remarks(strata: Sequence[Stratum], columns: Columns) -> tuple[str, ...]:
+def _remarks(strata: Sequence[Stratum], columns: Columns, unit: GroupUnit) -> tuple[str, ...]:
     if not strata:
         have = f"its columns ({', '.join(sorted(columns))}) name none" if columns else "it has no columns"
         return (f"nothing can be said about subgroups of this set: {have}",)
@@ -450,4 +456,4 @@ def _remarks(strata: Sequence[Stratum], columns: Columns) -> tuple[str, ...]:
         return ()
     first = without[0]
     more = f", and of {len(without) - 1} more" if len(without) > 1 else ""
-    return (f"too few patients for all scores of {first.name} ({first.reason}){more}",)
+    return (f"too few {unit}s for all scores of {first.name} ({first.reason}){more}",)

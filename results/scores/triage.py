@@ -30,6 +30,7 @@ from results.scores.interval import Interval
 from trainables.common.errors import ConfigError
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
+from trainables.data.group_names import group_unit
 
 BENIGN, UNSURE, RECALL = 0, 1, 2  # outcomes
 OUTCOMES: Final = ("benign", "do not know", "recall")
@@ -150,8 +151,9 @@ def fit_triage(
     """
     has, number_with = _weights(labels == 1, groups)
     lacks, number_without = _weights(labels == 0, groups)
-    _check_enough(number_with, aim.missed, "with", "missed")
-    _check_enough(number_without, aim.alarms, "without", "alarms")
+    unit = group_unit(groups)
+    _check_enough(number_with, aim.missed, f"{unit}s with", "missed")
+    _check_enough(number_without, aim.alarms, f"{unit}s without", "alarms")
     low = _largest(positive[labels == 1], has, number_with, aim.missed) * (1 - _MARGIN)
     high = 1 - _largest(1 - positive[labels == 0], lacks, number_without, aim.alarms)
     high = high + _MARGIN * max(high, _MARGIN)
@@ -213,8 +215,8 @@ def _check_enough(patients: int, share: float, which: str, name: str) -> None:
     needed = math.ceil(round(1 / share, 9)) - 1
     if patients < needed:
         raise ScoreError(
-            f"{name}={share:g} can be promised from {needed} patients {which} the finding on, found "
-            f"{patients}; allow more errors, or give more patients"
+            f"{name}={share:g} can be promised from {needed} {which} the finding on, found "
+            f"{patients}; allow more errors, or give more data"
         )
 
 

@@ -87,7 +87,7 @@ def inner_split(rows: TaskRows, split: Split, task: Task, outer: IntArray, fold:
         )
     except SplitError as error:
         raise SplitError(
-            f"without outer fold {fold + 1} too few patients are left for the search itself: {error}"
+            f"without outer fold {fold + 1} too few {split.unit}s are left for the search itself: {error}"
         ) from error
 
 

@@ -32,6 +32,7 @@ from trainables.data.columns import (
     write_columns,
 )
 from trainables.data.declared_whites import WHITES
+from trainables.data.group_names import named_by_rows
 from trainables.data.pixel_range import FULL_RANGES
 
 PixelArray: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -357,7 +358,7 @@ def _own_groups(patch_set: PatchSet) -> TextArray:
         smallest = own.copy()
         np.minimum.at(smallest, baseline, own)
         smallest = smallest[baseline]
-    return np.array([f"row-{row}" for row in smallest])
+    return named_by_rows(smallest.tolist())
 
 
 def _checked(raw: RawPatches) -> RawPatches:

@@ -97,16 +97,16 @@ def _few_of_a_class(
             if (count := len(set(groups[rows & (labels == label)].tolist()))) < FEWEST
         }
         if few and rows.any():
-            yield f"WARNING: the {part} part holds only {_listed(few, unit)}{_meaning(part, few)}"
+            yield f"WARNING: the {part} part holds only {_listed(few, unit)}{_meaning(part, few, unit)}"
 
 
 def _listed(few: Mapping[str, int], unit: str) -> str:
     return " and ".join(f"{count} {name} {unit}{'' if count == 1 else 's'}" for name, count in few.items())
 
 
-def _meaning(part: str, few: Mapping[str, int]) -> str:
+def _meaning(part: str, few: Mapping[str, int], unit: str) -> str:
     if part == "training":
-        return "; expect wide intervals and little to learn from: more patients help most"
+        return f"; expect wide intervals and little to learn from: more {unit}s help most"
     if min(few.values()) <= _VERY_FEW:
         return (
             ", so its scores say next to nothing: recall can take a handful of values. Use a larger "

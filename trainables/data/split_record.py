@@ -14,6 +14,7 @@ from trainables.common.errors import SplitError
 from trainables.common.files import write_atomically
 from trainables.common.text import command_text, typed_path
 from trainables.common.types import IntArray
+from trainables.data.group_names import GroupUnit, named_by_rows
 from trainables.data.patches import TaskRows, TextArray
 
 TEST: Final = -1  # the "fold" of the sealed test part
@@ -58,7 +59,7 @@ class Split:
     is_naive: bool = False
 
     @property
-    def unit(self) -> str:
+    def unit(self) -> GroupUnit:
         """Noun for a group: `patient`, `image group`, or `image` in a naive split."""
         return split_unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
 
@@ -143,7 +144,7 @@ def _made_again(path: Path) -> str:
     return f"to make it again from data and seed: {command}"
 
 
-def split_unit(*, is_grouped: bool, is_naive: bool) -> str:
+def split_unit(*, is_grouped: bool, is_naive: bool) -> GroupUnit:
     """Return the noun for a group of a split: `patient`, `image group`, or `image` in a naive one."""
     if is_naive:
         return "image"
@@ -154,7 +155,7 @@ def by_split_unit(rows: TaskRows, *, is_naive: bool) -> TaskRows:
     """Rows with the groups that the split keeps whole."""
     if not is_naive:
         return rows
-    groups = np.array([f"row-{row}" for row in rows.rows.tolist()])
+    groups = named_by_rows(rows.rows.tolist())
     return replace(rows, groups=groups, is_grouped=False, units=None)  # it cuts units
 
 

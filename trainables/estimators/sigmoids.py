@@ -60,9 +60,9 @@ def inner_folds(config: ClassicalConfig, rows: Rows, seed: int) -> list[Fold]:
     patients = [len(np.unique(rows.groups[rows.labels == label])) for label in rows.present]
     if min(patients) < 2:
         raise ConfigError(
-            f"classical.name={config.name} is calibrated on held-out patients, at least 2 of each class; a "
-            f"fold's training part has {min(patients)} of one class. Take another classical.name, or fewer "
-            "--folds"
+            f"classical.name={config.name} is calibrated on held-out patients (or images, where patients are "
+            f"unknown), at least 2 of each class; a fold's training part has {min(patients)} of one class. "
+            "Take another classical.name, or fewer --folds"
         )
     cut = StratifiedGroupKFold(min(_INNER_FOLDS, *patients), shuffle=True, random_state=seed)
     found = list(cut.split(rows.labels, rows.labels, rows.groups))

@@ -110,9 +110,8 @@ def _centres(facts: RunFacts) -> Answer | None:
 def _test_size(facts: RunFacts) -> Answer | None:
     if facts.split is None or TEST_PART not in facts.split.counts:
         return None
-    counts = facts.split.counts[TEST_PART]
-    said = ", ".join(f"{number} {name}" for name, number in counts.items())
-    return Answer(f"The sealed test part has {sum(counts.values())} images: {said}.", SPLIT)
+    said = ", ".join(f"{number} {name}" for name, number in facts.split.counts[TEST_PART].items())
+    return Answer(f"The sealed test part has {sum(facts.sealed.values())} images: {said}.", SPLIT)
 
 
 def _sample_size(facts: RunFacts) -> Answer | None:
@@ -123,9 +122,10 @@ def _sample_size(facts: RunFacts) -> Answer | None:
     counts = ", ".join(
         f"{int((own.labels == place).sum())} {name}" for place, name in enumerate(facts.search.classes)
     )
+    groups = count_text(len(set(own.groups.tolist())), facts.group_unit)
+    whose = "" if facts.group_unit == "image" else f" of {groups}"
     return Answer(
-        f"{len(own.labels)} of {len(set(own.groups.tolist()))} patients were predicted out of fold: "
-        f"{counts}.",
+        f"{len(own.labels)} {facts.units}{whose} were predicted out of fold: {counts}.",
         SPLIT,
     )
 

@@ -38,9 +38,10 @@ def _metrics(facts: RunFacts) -> Answer | None:
 def _uncertainty(facts: RunFacts) -> Answer | None:
     if facts.headline is None:
         return None
+    unit = facts.group_unit
+    clustered = "" if unit == "image" else f", clustered by {unit}"
     return Answer(
-        "95 % intervals over patients and training parts, clustered by patient; many models are compared "
-        "with one "
+        f"95 % intervals over {unit}s and training parts{clustered}; many models are compared with one "
         "stated confidence for all.",
         _BOARD,
     )
@@ -75,7 +76,7 @@ def _calibration(facts: RunFacts) -> Answer | None:
 def _utility(facts: RunFacts) -> Answer | None:
     if facts.headline is None or len(facts.search.classes) > 2:
         return None
-    return Answer("Decision curve with a band over patients, in the report.", "report.html")
+    return Answer(f"Decision curve with a band over {facts.group_unit}s, in the report.", "report.html")
 
 
 def _strata(facts: RunFacts) -> Answer | None:
@@ -139,7 +140,9 @@ UNCERTAINTY = Evidence("uncertainty", "no trial has run to its end", _uncertaint
 TEST = Evidence("test", "open the sealed test part, once: orchestrate evaluate RUN", _test)
 CALIBRATION = Evidence("calibration", "calibration is computed for two classes that overlap", _calibration)
 UTILITY = Evidence("utility", "decision curves are drawn for two classes", _utility)
-STRATA = Evidence("strata", "no column of the set has strata with enough patients of each class", _strata)
+STRATA = Evidence(
+    "strata", "no column of the set has strata with enough patients, or images, of each class", _strata
+)
 CONFUSION = Evidence("confusion", "no trial has run to its end", _confusion)
 FAILURES = Evidence("failures", "no trial has run to its end", _failures)
 EXPLANATIONS = Evidence("explanations", "no relevance maps were computed", _explanations)

@@ -16,7 +16,6 @@ from results.scores.decision_curve import decision_curve
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
-_BAND: Final = "The band holds 95 % of the curves of resampled patients, at each place by itself."
 _THRESHOLDS: Final = np.linspace(0.01, 0.99, 99)
 _CALIBRATED: Final = 0.1  # difference of a slope from 1 that is not worth a word
 _MOST_CLASSES: Final = 6  # with a curve of their own
@@ -43,9 +42,9 @@ def _build(facts: RunFacts) -> Content | None:
 
 
 def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> list[Figure]:
-    share = float((own.labels == 1).mean())
-    positive = facts.search.classes[1]
-    roc = _square("roc", "ROC curve", f"Sensitivity for {positive}, mean over folds. {_BAND}")
+    share, positive = float((own.labels == 1).mean()), facts.search.classes[1]
+    band = f"The band holds 95 % of the curves of resampled {facts.group_unit}s, at each place by itself."
+    roc = _square("roc", "ROC curve", f"Sensitivity for {positive}, mean over folds. {band}")
     roc.reference([0, 1], [0, 1])
     roc.line([0, 0], [0, float((curve := roc_curve_with_band(own, seed=seed)).up[0])])
     _draw(roc, curve)
@@ -53,7 +52,7 @@ def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> l
         "precision-recall",
         "Precision and recall",
         f"Precision of calls of {positive}, mean over folds; dashed, the share of {positive}, "
-        f"{share:.2f}. {_BAND}",
+        f"{share:.2f}. {band}",
         across="recall (sensitivity)",
         up="precision",
     )
@@ -62,8 +61,8 @@ def _of_two(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> l
     return [
         roc,
         recall,
-        _calibration((own.labels == 1).astype(np.int64), fitted[:, 1], own, f"share of {positive}"),
-        _decision(own, fitted, share, positive),
+        _calibration(facts, (own.labels == 1).astype(np.int64), fitted[:, 1], own, f"share of {positive}"),
+        _decision(facts, own, fitted, share, positive),
     ]
 
 
@@ -81,23 +80,25 @@ def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> 
         roc.rows += [{"class": name, **row} for row in _rows(curve)]
     called = fitted.argmax(axis=1)
     happened = (called == own.labels).astype(np.int64)
-    return [roc, _calibration(happened, fitted.max(axis=1), own, "share of right calls")]
+    return [roc, _calibration(facts, happened, fitted.max(axis=1), own, "share of right calls")]
 
 
-def _calibration(happened: IntArray, predicted: FloatArray, own: OutOfFold, up: str) -> Chart:
+def _calibration(
+    facts: RunFacts, happened: IntArray, predicted: FloatArray, own: OutOfFold, up: str
+) -> Chart:
     found = reliability_bins(happened, predicted, own.groups, inflation=fold_inflation(own.training_parts))
     chart = _square(
         "calibration",
         "Calibration",
-        "Points are tenths of the images, calibrated by what was fitted on the other folds; lines are 95 % "
-        "intervals over patients, and the dashed line is perfect.",
+        f"Points are tenths of the {facts.units}, calibrated by what was fitted on the other folds; lines "
+        f"are 95 % intervals over {facts.group_unit}s, and the dashed line is perfect.",
         across="predicted probability",
         up=up,
     )
     chart.reference([0, 1], [0, 1])
     expected, observed = [one.expected for one in found], [one.observed for one in found]
     chart.whiskers(expected, [one.low for one in observed], [one.high for one in observed])
-    names = [f"{one.images} images" for one in found]
+    names = [f"{one.images} {facts.units}" for one in found]
     chart.points(expected, [one.estimate for one in observed], names=names)
     chart.rows += [
         {
@@ -112,7 +113,7 @@ def _calibration(happened: IntArray, predicted: FloatArray, own: OutOfFold, up: 
     return chart
 
 
-def _decision(own: OutOfFold, fitted: FloatArray, share: float, positive: str) -> Chart:
+def _decision(facts: RunFacts, own: OutOfFold, fitted: FloatArray, share: float, positive: str) -> Chart:
     points = decision_curve(
         own.labels,
         fitted,
@@ -129,7 +130,7 @@ def _decision(own: OutOfFold, fitted: FloatArray, share: float, positive: str) -
         description=f"Net benefit of acting at a probability of {positive}; dashed, acting on everyone "
         f"and on nobody. "
         f"The share of {positive} here is {share:.2f}: where it is another, so is the curve. The band holds "
-        "95 % intervals over patients, at each place by itself.",
+        f"95 % intervals over {facts.group_unit}s, at each place by itself.",
         across=Axis("threshold probability", 0.0, 1.0),
         up=Axis(
             "net benefit",

@@ -10,7 +10,7 @@ from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import as_data_url, table, text, thumbnail
 from results.run.records import OutOfFold
 from results.scores.label_issues import label_issues
-from trainables.common.text import count_text, printable
+from trainables.common.text import printable
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.patches import PatchSet
 
@@ -61,9 +61,11 @@ def _mistakes(facts: RunFacts, own: OutOfFold, fitted: FloatArray, called: IntAr
 def _said_of_neighbours(facts: RunFacts) -> str:
     if facts.space is None:
         return ""
+    unit = facts.group_unit
+    whose = "other images" if unit == "image" else f"images of other {unit}s"
     return paragraph(
-        f"Below a mistake stand the {_NEIGHBOURS} images of other patients that are nearest to it in the "
-        f"features of {facts.space.about}, and their classes: a mistake among images of the other class "
+        f"Below a mistake stand the {_NEIGHBOURS} {whose} that are nearest to it in the features of "
+        f"{facts.space.about}, and their classes: a mistake among images of the other class "
         f"looks like them to the model, one among images of its own class does not."
     )
 
@@ -97,8 +99,7 @@ def _doubtful(facts: RunFacts, own: OutOfFold, fitted: FloatArray) -> str:
     if not issues:
         return head + paragraph("None: no label is contradicted with confidence.")
     said = paragraph(
-        f"{count_text(len(issues), 'image')} of {len(own.labels)} are confidently of another class than "
-        f"their "
+        f"Of {len(own.labels)} {facts.units}, {len(issues)} are confidently of another class than their "
         "label says (confident learning). Some labels are wrong, and so are some models: a person decides."
     )
     shown = issues[:_SHOWN]

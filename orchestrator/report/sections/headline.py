@@ -1,5 +1,7 @@
 """The headline: the question, and the score that the search may claim."""
 
+from typing import Final
+
 import numpy as np
 
 from orchestrator.report.facts import Headline, RunFacts
@@ -11,7 +13,12 @@ from results.scores.cross_fitting import fewest_patients
 from results.scores.leaderboard_table import few_patients_warning
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
-from trainables.config.unit_config import PLURALS
+
+_HEADS: Final = {
+    "patient": "patients",
+    "image": "images, patients are not known",
+    "image group": "groups of images, patients are not known",
+}
 
 
 def _build(facts: RunFacts) -> Content:
@@ -31,14 +38,15 @@ def _build(facts: RunFacts) -> Content:
 def _score(facts: RunFacts, found: Headline) -> str:
     metric = metric_named(facts.objectives.metrics[0])
     name = scored(metric.header, facts.search.split_name)
+    unit = facts.group_unit
     value = "could not be computed" if found.interval is None else found.interval.text(3)
     said = paragraph(
-        f"To expect on new patients like these: {name} {value} (95 % interval over patients and training "
+        f"To expect on new {unit}s like these: {name} {value} (95 % interval over {unit}s and training "
         f"parts), for {found.model}. {found.how}",
         "" if found.is_honest else "warn",
     )
     own = found.predictions
-    said += paragraph(few_patients_warning(fewest_patients(own.labels, own.groups)), "warn")
+    said += paragraph(few_patients_warning(fewest_patients(own.labels, own.groups), unit), "warn")
     verdict = facts.against_baseline
     if verdict is not None and not verdict.is_better:
         said += paragraph(f"Beware: {verdict.message()}.", "warn")
@@ -53,19 +61,17 @@ def _score(facts: RunFacts, found: Headline) -> str:
 
 def _cards(facts: RunFacts, found: Headline) -> dict[str, object]:
     search = facts.search
-    own, split = found.predictions, facts.split
-    noun = PLURALS[search.request.unit]
+    own = found.predictions
     counts = {
-        f"{noun} of {name}": f"{int((own.labels == place).sum()):,}"
+        f"{facts.units} of {name}": f"{int((own.labels == place).sum()):,}"
         for place, name in enumerate(search.classes[:6])
     }
-    is_grouped = split is None or split.is_grouped
     protocol: dict[str, object] = {"folds": search.folds}
     if search.holdout is not None:
         protocol = {"validation part": f"{search.holdout:.0%}"}
     return {
         **counts,
-        "patients" if is_grouped else "groups, patients are not known": f"{len(np.unique(own.groups)):,}",
+        _HEADS[facts.group_unit]: f"{len(np.unique(own.groups)):,}",
         **protocol,
         "complete trials": f"{len(facts.complete)} of {count_text(len(facts.records), 'trial')}",
         "data": search.source,

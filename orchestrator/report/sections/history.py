@@ -33,18 +33,17 @@ def _chart(facts: RunFacts) -> Chart:
     valued = [record for record in facts.records if record.value is not None]
     complete = [record for record in valued if record.state == "complete"]
     stopped = [record for record in valued if record.state != "complete"]
-    best_so_far, best = [], None
+    best_so_far: list[float] = []
     for record in complete:
-        if record.value is not None and facts.objectives.main.is_better(record.value, best):
-            best = record.value
-        best_so_far.append(best)
+        best, own = best_so_far[-1] if best_so_far else None, record.scored_value
+        best_so_far.append(own if best is None or facts.objectives.main.is_better(own, best) else best)
     chart = Chart(
         name="history",
         title=f"{name} of each trial",
         description=f"{len(complete)} complete trials (filled) and {len(stopped)} stopped ones (hollow); the "
         "line is the best complete trial so far, which rises by luck, too.",
         across=Axis.around("trial", [0, max(1, *(record.number for record in valued))], margin=0.02),
-        up=Axis.around(name, [record.value for record in valued if record.value is not None]),
+        up=Axis.around(name, [record.scored_value for record in valued]),
         rows=[
             {"trial": record.number, "state": record.state, "cause": record.cause, "value": record.value}
             for record in facts.records
@@ -53,12 +52,12 @@ def _chart(facts: RunFacts) -> Chart:
     for place, group in enumerate((complete, stopped)):
         chart.points(
             [record.number for record in group],
-            [record.value or 0.0 for record in group],
+            [record.scored_value for record in group],
             place,
             names=[f"trial {one.number}: {one.value:.3f}, {settings_text(one.config)}" for one in group],
             is_hollow=place == 1,
         )
-    chart.steps([record.number for record in complete], [value or 0.0 for value in best_so_far])
+    chart.steps([record.number for record in complete], best_so_far)
     return chart
 
 

@@ -8,6 +8,8 @@ from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
+from trainables.common.text import count_text
+from trainables.config.unit_config import PLURALS
 
 _ROLES: Final = {
     "shipped": "what the search ships",
@@ -28,10 +30,11 @@ def _build(facts: RunFacts) -> Content | None:
 
 
 def _said(found: dict[str, Any]) -> str:
+    unit, units = found.get("group_unit", "patient"), PLURALS[found.get("unit", "image")]
+    whose = "" if unit == "image" else f"{count_text(found['patients'], unit)}, "
     said = (
-        f"The whole search was run again {found['folds']} times, each without the patients of one outer "
-        f"fold, who "
-        f"were then predicted by what it shipped: {found['patients']} patients, {found['images']} images. "
+        f"The whole search was run again {found['folds']} times, each without the {unit}s of one outer fold, "
+        f"which were then predicted by what it shipped: {whose}{found['images']} {units}. "
         "Nothing about these predictions has seen them."
     )
     caveats = [paragraph(str(one), "warn") for one in found.get("caveats", ())]

@@ -22,14 +22,14 @@ def _build(facts: RunFacts) -> Content | None:
     if scores is None or not scores.strata:
         return Content(
             paragraph(
-                "The set says nothing about its images by which they could be told apart (age, density, "
-                "view, vendor, site), so that nobody knows for whom the model is worse.",
+                f"The set says nothing about its {facts.units} by which they could be told apart (age, "
+                "density, view, vendor, site), so that nobody knows for whom the model is worse.",
                 "warn",
             )
         )
-    head = ("stratum", *facts.search.classes, "patients", "AUC [95 %]")
+    head = ("stratum", *facts.search.classes, f"{scores.group_unit}s", "AUC [95 %]")
     said = (
-        f"Of {found.model}. A score needs {scores.least_patients} patients of each class. "
+        f"Of {found.model}. A score needs {scores.least_patients} {scores.group_unit}s of each class. "
         f"{' '.join((*sentences_of(scores), found.said_of_calls))}".strip()
     )
     rows = list(_rows(scores.strata))

@@ -9,7 +9,6 @@ from results.run.test_accesses import TestAccess
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
-from trainables.data.split_record import TEST_PART
 
 
 def _build(facts: RunFacts) -> Content:
@@ -20,14 +19,13 @@ def _build(facts: RunFacts) -> Content:
 
 
 def _closed(facts: RunFacts) -> str:
-    counts = {} if facts.split is None else dict(facts.split.counts.get(TEST_PART, {}))
-    if facts.split is not None and not sum(counts.values()):
-        return "No part of the data was sealed, so that no model is confirmed on patients that no choice saw."
-    images = f" ({count_text(sum(counts.values()), 'image')})" if counts else ""
+    unit, count = facts.group_unit, sum(facts.sealed.values())
+    if facts.split is not None and not count:
+        return f"No part of the data was sealed, so that no model is confirmed on {unit}s that no choice saw."
+    images = f" ({count_text(count, 'image')})" if count else ""
     return (
         f"The sealed test part{images} was not opened. The score above is therefore not confirmed on "
-        f"patients "
-        "that no choice has seen."
+        f"{unit}s that no choice has seen."
     )
 
 
@@ -39,16 +37,17 @@ def _opened(access: TestAccess) -> str:
         )
     found = TestEvaluation.model_validate(access.result)
     look = "the first look" if found.opening == 1 else f"look number {found.opening}"
+    unit = found.group_unit
+    whose = "" if unit == "image" else f" of {count_text(found.groups, unit)}"
     head = paragraph(
-        f"{when}, {found.model}: {found.images} {PLURALS[found.unit]} of "
-        f"{count_text(found.groups, found.group)}; {look} "
-        f"at these {found.group}s, over all runs of the store. Intervals are over {found.group}s."
+        f"{when}, {found.model}: {found.images} {PLURALS[found.unit]}{whose}; {look} "
+        f"at these {unit}s, over all runs of the store. Intervals are over {unit}s."
     )
     if found.split == NAIVE:
         head += paragraph(NAIVE_WARNING, "warn")
     if found.opening > 1:
         head += paragraph(
-            f"A model that was chosen after a look at these {found.group}s is not tested by them.", "warn"
+            f"A model that was chosen after a look at these {unit}s is not tested by them.", "warn"
         )
     return head + _metrics(found) + _confusion(found)
 

@@ -69,7 +69,7 @@ def mean_fold_auc(labels: IntArray, probabilities: FloatArray, folds: IntArray) 
     if not areas:
         raise OneClassError(
             f"an AUC needs two classes within a fold; none of the {len(parts)} folds has them. "
-            "Use fewer folds or more patients"
+            "Use fewer folds or more data"
         )
     return np.mean(areas, axis=0)
 

@@ -216,6 +216,16 @@ def test_the_threshold_sweep_marks_that_of_the_model(result: SearchResult) -> No
     assert table["threshold"].is_monotonic_increasing
 
 
+def test_thresholds_of_a_decision_curve_may_be_an_array_and_none_at_all_are_refused(
+    result: SearchResult,
+) -> None:
+    curve = result.decision_curve(trial=0, thresholds=np.array([0.2, 0.4]))
+    assert [one.threshold for one in curve.points] == [0.2, 0.4]
+    assert len(result.decision_curve(trial=0).points) == 13
+    with pytest.raises(ConfigError, match="needs at least one threshold, found none"):
+        result.decision_curve(trial=0, thresholds=[])
+
+
 def test_a_folder_that_holds_something_is_not_exported_to(result: SearchResult, tmp_path: Path) -> None:
     (tmp_path / "kept").touch()
     with pytest.raises(ExportError, match="holds"):

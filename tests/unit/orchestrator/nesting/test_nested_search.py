@@ -33,7 +33,7 @@ from results.run.outer_fold import read_outer_fold
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.outer_result import OuterResult, read_outer
-from results.scores.outer_table import sentences
+from results.scores.outer_table import sentences, short_sentence
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import space_for
 from trainables.common.errors import ConfigError, SplitError
@@ -203,6 +203,12 @@ def test_another_number_of_outer_folds_says_which_are_there(nested) -> None:
         run_nested_search(run, SURROUNDINGS, outer=3)
 
 
+def test_no_outer_folds_are_refused_and_not_taken_for_the_usual_number(nested, capsys) -> None:
+    run, _ = nested
+    assert main(["nest", str(run.path), "--outer", "0"]) == 2
+    assert "at least 2 outer folds, 0 asked for" in capsys.readouterr().err
+
+
 def test_inner_searches_of_other_outer_folds_are_not_mixed_with_those_that_are_missing(nested) -> None:
     run, _ = nested
     first, second = inner_searches(run, FOLDS)
@@ -311,7 +317,10 @@ def test_a_run_without_sealed_part_and_patients_says_what_cannot_be_claimed(
     result = run_nested_search(run, SURROUNDINGS, outer=FOLDS).result
     assert result is not None
     said = " ".join(result.caveats)
-    for part in ("No part was sealed", "Patients are unknown", "ran out of time", "first point was not"):
+    assert "On images that no part of it has seen" in " ".join(sentences(result))
+    assert "(48 images)" in " ".join(sentences(result))
+    assert "on images that it has not seen" in short_sentence(result)
+    for part in ("so no images are left", "Patients are unknown", "ran out of time", "first point was not"):
         assert part in said
     assert "first_point" not in result.scores
 

@@ -189,6 +189,13 @@ def test_other_finalists_need_a_folder_of_their_own(repeated) -> None:
         repeat_finalists(run, SURROUNDINGS, repeats=2, finalists=1)
 
 
+@pytest.mark.parametrize(("asked", "what"), [({"repeats": 0}, "repeat"), ({"finalists": 0}, "finalist")])
+def test_no_repeats_and_no_finalists_are_refused_and_not_taken_for_the_usual_number(repeated, asked, what):
+    run, _ = repeated
+    with pytest.raises(ConfigError, match=f"repeats need at least 1 {what}, found 0"):
+        repeat_finalists(run, SURROUNDINGS, **asked)
+
+
 def test_a_comparison_takes_the_repeats_which_did_not_choose(repeated) -> None:
     run, found = repeated
     first, second = found.trials

@@ -193,6 +193,8 @@ def test_the_sealed_part_is_not_looked_at(run: RunFolder) -> None:
 def test_requests_that_cannot_be_met_are_refused(run: RunFolder) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'layer_cam'"):
         explain_run(run, ExplanationRequest(method="layercam"), trial=0)
+    with pytest.raises(ConfigError, match="no image is named to explain"):
+        SearchResult(run).explain(images=[], trial=0)
     with pytest.raises(ConfigError, match="found both"):
         ExplanationRequest(rows=(1,), files=(Path("a.png"),))
     with pytest.raises(ConfigError, match="at least 1"):

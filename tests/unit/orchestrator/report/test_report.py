@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from debian_packages import require
-from reported_run import make_reported_run, patches
+from reported_run import PATIENTS, make_reported_run, patches
 
 from orchestrator import open_run
 from orchestrator.cli.main import main
@@ -144,6 +145,25 @@ def test_no_picture_is_shown_where_none_is_wanted(run: RunFolder) -> None:
     assert "<img" not in make_report(run, with_pictures=False).html
 
 
+def test_a_page_on_a_set_without_patients_speaks_of_images(tmp_path: Path) -> None:
+    raw = replace(patches(), patients=None)
+    run = make_reported_run(tmp_path, trials=3, raw=raw, is_synthetic=False)
+    facts = RunFacts(run)
+    assert facts.headline is not None
+    assert facts.group_unit == "image"
+    for section in all_sections():
+        built = section.build(facts)
+        said = "" if built is None else built.html.replace("patients are not known", "")
+        assert "patient" not in said, section.name
+    html = make_report(run, checklists=["claim", "tripod-ai"]).html
+    assert "new images like these" in html
+    assert f"{len(facts.headline.predictions.labels)} images were predicted out of fold" in html
+    sealed = sum(facts.sealed.values())
+    assert 0 < sealed == 2 * PATIENTS - len(facts.headline.predictions.labels)
+    assert f"The sealed test part has {sealed} images:" in html
+    assert f"The sealed test part ({sealed} images) was not opened" in html
+
+
 def test_names_that_look_like_markup_are_text(tmp_path: Path) -> None:
     raw = patches(source="<script>alert(1)</script>", views=("<b>", '"onload=x'))
     html = make_report(make_reported_run(tmp_path, trials=2, with_ensembles=False, raw=raw)).html
@@ -236,6 +256,18 @@ def test_the_score_of_the_procedure_is_shown_where_the_search_was_nested(
     assert content is not None
     assert "0.710 [0.600, 0.800]" in content.html
     assert "+0.040" in content.html
+    assert "without the patients of one outer fold" in content.html
+    assert "48 patients, 96 images" in content.html
+    without = outer | {"group_unit": "image", "patients": 96}
+    facts.run.write_json(facts.run.path / "outer.json", without)
+    said = section.build(facts)
+    assert said is not None
+    assert "patient" not in said.html
+    of_breasts = outer | {"unit": "breast"}
+    facts.run.write_json(facts.run.path / "outer.json", of_breasts)
+    said = section.build(facts)
+    assert said is not None
+    assert "48 patients, 96 breasts" in said.html
     facts.run.write_json(facts.run.path / "outer.json", {"folds": 5})
     broken = section.build(facts)
     assert broken is not None

@@ -396,7 +396,7 @@ def test_runs_of_other_data_are_not_compared(run, tmp_path):
     other.write_search(record.model_copy(update={"fingerprint": "e" * 64}))
     models = [parse_model(f"{run.path}:0", tmp_path), parse_model(f"{other.path}:trial 0", tmp_path)]
     assert models[1][2] == 0
-    with pytest.raises(RunError, match=r"on the same patients alone.*no stored patch set eeeeeeeeeeee"):
+    with pytest.raises(RunError, match=r"on the same data alone.*no stored patch set eeeeeeeeeeee"):
         compare(models)
     by_breast = record.with_options(unit="breast")
     other.write_search(by_breast.model_copy(update={"fingerprint": "e" * 64}))

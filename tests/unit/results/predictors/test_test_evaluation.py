@@ -41,6 +41,7 @@ from results.scores.metrics import ORDINAL, STANDARD, mean_fold_auc
 from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives
 from trainables.common.errors import DataError, OneClassError
+from trainables.data.group_names import named_by_rows
 
 TEST_ROWS = np.arange(100, 160)
 LABELS = np.arange(60) % 2
@@ -342,20 +343,20 @@ def test_an_ensemble_that_weighs_its_members_otherwise_is_another_model(run):
 
 
 def test_groups_that_are_no_patients_are_not_called_so(run):
-    found = evaluate(run, has_patients=False)
+    found = evaluate(run, groups=named_by_rows(np.unique(GROUPS, return_inverse=True)[1]))
     text = io.StringIO()
     Console(width=80, file=text).print(evaluation_table(found))
     shown = " ".join(text.getvalue().split())
     assert "60 images of 15 image groups" in shown
     assert "The first look at these image groups. Intervals are over image groups." in shown
     earlier = evaluation_as_json(found)
-    del earlier["has_patients"]
-    assert TestEvaluation.model_validate(earlier).has_patients
+    del earlier["group_unit"]
+    assert TestEvaluation.model_validate(earlier).group_unit == "patient"
 
 
 @pytest.mark.parametrize("split", ["grouped split", "naive split"])
 def test_the_report_names_a_naive_split_beside_each_score(run, split):
-    found = evaluate(run).model_copy(update={"split": split, "has_patients": False})
+    found = evaluate(run).model_copy(update={"split": split, "group_unit": "image group"})
     (access,) = read_accesses(run)
     shown = TEST.build(
         SimpleNamespace(accesses=[access.model_copy(update={"result": evaluation_as_json(found)})])

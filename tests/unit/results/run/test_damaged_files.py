@@ -83,7 +83,7 @@ def test_a_record_of_other_data_is_left_out_of_the_leaderboard_and_named(run: Ru
 
 
 def test_a_complete_record_whose_value_is_gone_is_damaged(tmp_path: Path) -> None:
-    run = make_run(tmp_path, {0: predictions()}, fold_metrics=({"auc": 0.5},))
+    run = make_run(tmp_path, {0: predictions()})
     path = run.record_file(0)
     content = path.read_text()
     value = content[content.index('"value"') : content.index(",", content.index('"value"'))]

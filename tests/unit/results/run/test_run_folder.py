@@ -35,7 +35,8 @@ def search_record(**changes):
 
 
 def trial_record(number, **changes):
-    asked = {"state": "complete", "config": {}, "fingerprint": "abc", "seed": 1, "finished_at": NOW}
+    asked = {"state": "complete", "value": 0.5, "config": {}, "fingerprint": "abc", "seed": 1}
+    asked["finished_at"] = NOW
     return TrialRecord(number=number, **{**asked, **changes})
 
 
@@ -94,6 +95,12 @@ def test_a_trial_is_read_back_as_it_ended(tmp_path):
     run.write_record(record)
     assert run.record(7) == record
     assert (tmp_path / "trials" / "0007" / "record.json").is_file()
+
+
+def test_a_trial_that_was_never_scored_has_no_value_to_show():
+    assert trial_record(3).scored_value == 0.5
+    with pytest.raises(RunError, match="trial 3 has no value: it is failed, and no epoch was scored"):
+        _ = trial_record(3, state="failed", value=None).scored_value
 
 
 def test_a_trial_that_has_not_ended_has_no_record(tmp_path):

@@ -11,6 +11,7 @@ from results.scores.calibration import Platt, sigmoid
 from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift, to_share_of
 from results.scores.outside import score_outside
 from results.scores.outside_table import outside_as_csv, outside_table
+from trainables.data.group_names import named_by_rows
 
 SCREENING = Operation.of(prevalence=0.006)
 
@@ -23,11 +24,11 @@ def _drawn(images=2000, share=0.5, seed=0):
     return labels, np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
 
 
-def _scored(labels, probabilities, operation, threshold, **facts):
+def _scored(labels, probabilities, operation, threshold, *, groups=None, **facts):
     return score_outside(
         labels,
         probabilities,
-        np.arange(len(labels)),
+        np.arange(len(labels)) if groups is None else groups,
         {"view": np.array(["CC", "MLO"])[np.arange(len(labels)) % 2]},
         classes=("benign", "malignant"),
         threshold=threshold,
@@ -77,9 +78,9 @@ def test_scores_out_of_fold_of_a_naive_split_keep_its_name_beside_other_data():
 def test_groups_that_are_no_patients_and_thresholds_by_value_are_told_as_of_the_sealed_part():
     labels, right = _drawn(images=200)
     own = {"f1": 0.4, "f2": 0.2, "own": 0.1}
-    found = _scored(labels, right, NOTHING_ASKED, 0.4, thresholds=own, has_patients=False)
-    assert "200 images of 200 image groups" in _shown(found)
-    assert "The first look at these image groups. Intervals are over these image groups." in _shown(found)
+    found = _scored(labels, right, NOTHING_ASKED, 0.4, thresholds=own, groups=named_by_rows(range(200)))
+    assert "other: 200 images (" in _shown(found)
+    assert "The first look at these images. Intervals are over these images." in _shown(found)
     assert "for balanced accuracy, F2 at a threshold of its own; " in _shown(found)
 
 
