@@ -3,7 +3,9 @@
 import importlib
 import os
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -248,7 +250,8 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     """Environment of a job of two nodes, whose programs are made up."""
     programs = tmp_path / "venv/bin"
     programs.mkdir(parents=True)
-    for name, text in FAKE.items():
+    here = f'PYTHONPATH={shlex.quote(str(REPOSITORY))} exec {shlex.quote(sys.executable)} "$@"'
+    for name, text in {**FAKE, "python": here}.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     return {
@@ -294,12 +297,33 @@ def test_a_job_of_slurm_runs_the_search_on_the_first_node_with_ray_on_all(
     assert not Path(f"/tmp/ray-{os.getpid()}").exists()
 
 
-def test_a_job_that_is_started_again_goes_on(slurm: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "mine/idc/first"
-    folder.mkdir(parents=True)
-    (folder / "search.yaml").write_text("")
-    assert run_slurm(slurm, "search", "idc", "--name=first", "--runs", "mine").returncode == 0
-    assert "orchestrate resume mine/idc/first" in (tmp_path / "log").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (("idc", "--name=first", "--runs", "mine"), "mine/idc/first"),
+        (("--name", "first", "--trials", "3", "--runs", "mine", "idc"), "mine/idc/first"),
+        (
+            ("--task", "tasks.yaml", "--data", "a.npz", "--name", "first", "--runs", "mine"),
+            "mine/grade/first",
+        ),
+        (("--config", "my.yaml"), "mine/idc/first"),
+        (("--config", "my.yaml", "--name", "second"), None),
+        (("idc", "--runs", "mine"), None),
+        (("idc", "--runs", "mine", "--name", "first", "--trails", "3"), None),
+    ],
+)
+def test_a_search_that_is_started_again_goes_on(
+    words: tuple[str, ...], run: str | None, slurm: dict[str, str], tmp_path: Path
+) -> None:
+    for task in ("idc", "grade"):
+        folder = tmp_path / "mine" / task / "first"
+        folder.mkdir(parents=True)
+        (folder / "search.yaml").write_text("")
+    (tmp_path / "my.yaml").write_text("{task: idc, name: first, runs: mine}")
+    (tmp_path / "tasks.yaml").write_text("grade: {classes: [low, high]}")
+    assert run_slurm(slurm, "search", *words).returncode == 0
+    expected = f"resume {run}" if run else " ".join(("search", *words))
+    assert f"orchestrate {expected}" in (tmp_path / "log").read_text().splitlines()
 
 
 def test_the_exit_code_of_a_job_is_that_of_the_search(slurm: dict[str, str]) -> None:
