@@ -70,30 +70,28 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(short_path(run.path), result.records))
-    output = Sections(form)
-    show_recipes(result, console, output)
-    if finish:
-        from orchestrator.cli.finish import finish_run
+    with Sections(form, lambda: _facts(result)) as output:
+        show_recipes(result, console, output)
+        if finish:
+            from orchestrator.cli.finish import finish_run
 
-        finish_run(result, console, output)
-    warn_of_baseline(result, console)
-    repeats = readable_repeats(run)
-    if repeats is not None:
-        output.add(
-            "repeats",
-            table=lambda: repeats_table(repeats),
-            rows=lambda: repeats_as_json(repeats),
-            csv=lambda: repeats_as_csv(repeats),
-        )
-    nested = readable_outer(run)
-    if nested is not None:
-        output.add(
-            "nested",
-            table=lambda: outer_table(nested),
-            rows=lambda: outer_as_json(nested),
-            csv=lambda: outer_as_csv(nested),
-        )
-    output.close(**_facts(result))
+            finish_run(result, console, output)
+        warn_of_baseline(result, console)
+        repeats, nested = readable_repeats(run), readable_outer(run)
+        if repeats is not None:
+            output.add(
+                "repeats",
+                table=lambda: repeats_table(repeats),
+                rows=lambda: repeats_as_json(repeats),
+                csv=lambda: repeats_as_csv(repeats),
+            )
+        if nested is not None:
+            output.add(
+                "nested",
+                table=lambda: outer_table(nested),
+                rows=lambda: outer_as_json(nested),
+                csv=lambda: outer_as_csv(nested),
+            )
     if repeats is None and result.request.repeats is not None:
         print_next(console, "orchestrate", "repeat", short_path(run.path))
         return INTERRUPTED
