@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from results.ensembles.ensemble import BEST, read_ensemble
 from results.errors import ExportError
-from results.export.allowed_change import AS_IT_IS, ExportChanges
+from results.export.allowed_change import AS_IT_IS, DISTIL_WEIGHT, ExportChanges
 from results.run.run_folder import RunFolder
 from results.scores.operating_point import NOTHING_ASKED, Operation
 
@@ -74,7 +74,7 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         run,
         ensemble=ensemble,
         trial=None if changes.distil is True else int(changes.distil),
-        weight=changes.distil_weight,
+        weight=DISTIL_WEIGHT if changes.distil_weight is None else changes.distil_weight,
         allowed=changes.of_student(),
         max_ms=max_ms,
         say=say,

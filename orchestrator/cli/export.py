@@ -70,7 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--distil-weight",
         type=float,
-        default=DISTIL_WEIGHT,
         metavar="SHARE",
         help="share of the ensemble's predictions in what a student learns; the labels have the rest "
         f"(default: {DISTIL_WEIGHT:g})",
