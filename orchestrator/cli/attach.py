@@ -63,9 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def exit_code_of(job: Mapping[str, Any]) -> int:
     """Return the exit code of a job that has ended; one that was stopped counts as interrupted."""
+    from trainables.common.errors import INTERRUPTED
+
     if job["status"] == "SUCCEEDED":
         return 0
     if job["status"] == "STOPPED":
-        return 130
+        return INTERRUPTED
     code = job.get("exit_code")
     return code if isinstance(code, int) and code != 0 else 1

@@ -35,11 +35,9 @@ from results.scores.ranking import Objectives, objectives_of
 from results.scores.repeats import readable_repeats
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import labelled_settings
-from trainables.common.errors import SplitError
+from trainables.common.errors import INTERRUPTED, SplitError
 from trainables.common.text import command_text, count_text, trials_text
 from trainables.data.split_record import read_split
-
-INTERRUPTED = 130
 
 
 class CommandDisplay(TerminalDisplay):

@@ -129,9 +129,8 @@ def test_a_pod_that_is_stopped_is_drained_before_and_has_the_time_for_it() -> No
         command = container["lifecycle"]["preStop"]["exec"]["command"]
         module = module_of(command)
         given = module.make_parser().parse_args(command[3:])
-        assert module.GRACE_SECONDS == GRACE_SECONDS
         # What Ray does at SIGTERM afterwards takes some seconds of the grace period, too.
-        assert module.GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
+        assert GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
 
 
 @pytest.mark.parametrize("name", [*RAY_UP, KUBERAY])
@@ -204,6 +203,19 @@ def test_the_cluster_on_kubernetes_is_closed() -> None:
     selected = {"matchLabels": {"ray.io/cluster": found["RayCluster"]["metadata"]["name"]}}
     assert policy["podSelector"] == selected
     assert policy["ingress"] == [{"from": [{"podSelector": selected}]}]
+
+
+def test_the_commands_of_the_file_for_kubernetes_are_those_of_the_page() -> None:
+    def commands(text: str) -> list[str]:
+        return [line.strip("# ") for line in text.splitlines() if line.strip("# ").startswith("kubectl ")]
+
+    namespace = documents()["RayCluster"]["metadata"]["namespace"]
+    of_file = commands((FOLDER / KUBERAY).read_text().partition("apiVersion")[0])
+    of_page = commands((REPOSITORY / "docs/how-to-cluster.md").read_text())
+    assert of_page[0] == f"kubectl create namespace {namespace}"
+    assert of_file[:2] == of_page[:2]
+    for typed in (of_file[2], of_page[2]):
+        assert typed.startswith(f"kubectl exec -n {namespace} -it HEAD-POD -c ray-head -- ray job submit ")
 
 
 def test_the_image_holds_the_whole_project_and_runs_as_its_own_user() -> None:

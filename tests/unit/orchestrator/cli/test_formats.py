@@ -180,7 +180,7 @@ def test_a_finish_that_fails_prints_what_it_has_computed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(SearchResult, "export_report", fails)
