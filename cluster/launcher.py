@@ -16,6 +16,7 @@ from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderE
 from cluster.probe import MachineFacts, Process, probe
 from cluster.ssh import Login, logins
 from cluster.tokens import check_tokens
+from cluster.verbs import MODULE, SEARCHES, typed_part
 from trainables.common.notify import Notify
 from trainables.common.text import command_text
 
@@ -191,8 +192,8 @@ def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Notify) -
     running = _searches(file, machines, say=say)
     if not running:
         return
-    told = _running([process for _, process in running])
-    say(f"{told}: ended first, as by Ctrl-C; `orchestrate resume` goes on with it later")
+    told, later = _running([process for _, process in running])
+    say(f"{told}: ended first, as by Ctrl-C; {later}")
     searched = [login for login in machines if login.host in {host for host, _ in running}]
     for login in searched:
         pids = " ".join(str(process.pid) for host, process in running if host == login.host)
@@ -214,7 +215,7 @@ def on_head(file: ClusterFile, login: Login, verb: str, *words: str) -> str:
 def orchestrate_on_head(file: ClusterFile, *words: str) -> str:
     """Return a command of orchestrate for the head's shell, in the folder that runs lie in."""
     python = f"{file.remote_folder}/venv/bin/python"
-    return f"cd {file.remote_folder} && exec {python} -m orchestrator.cli.main {command_text(*words)}"
+    return f"cd {file.remote_folder} && exec {python} {MODULE} {command_text(*words)}"
 
 
 def _machines_that_run(file: ClusterFile) -> tuple[Login, ...]:
@@ -264,28 +265,21 @@ def _refuse_open_rays(file: ClusterFile) -> None:
 
 def _in_use(file: ClusterFile, running: Sequence[tuple[str, Process]]) -> str:
     host, first = running[0]
-    told = _running([process for _, process in running])
+    told, later = _running([process for _, process in running])
     return (
-        f"{told} on this cluster (on {host}: {_typed(first.command)}), and `ray up` starts Ray anew, "
-        f"which kills it; --no-restart sends code and files and leaves it alone, --restart kills it (it can "
-        f"be resumed), `orchestrate status {file.path}` shows it"
+        f"{told} on this cluster (on {host}: {typed_part(first.command)[:60]}), and `ray up` starts Ray "
+        "anew, which kills what runs; --no-restart sends code and files and leaves it alone, --restart kills "
+        f"it ({later}), `orchestrate status {file.path}` lists searches"
     )
 
 
-def _typed(command: str) -> str:
-    """Return the verb and the first options of a command line of orchestrate.
-
-    >>> _typed("/venv/bin/python -m orchestrator.cli.main search idc --name first")
-    'search idc --name first'
-    """
-    for program in ("orchestrator.cli.main ", "orchestrate "):
-        if program in command:
-            return command.partition(program)[2][:60]
-    return command[:60]
-
-
-def _running(running: Sequence[Process]) -> str:
-    return "a search runs" if len(running) == 1 else f"{len(running)} searches run"
+def _running(running: Sequence[Process]) -> tuple[str, str]:
+    """What runs, and what becomes of it once it is ended."""
+    verbs = [typed_part(process.command).partition(" ")[0] for process in running]
+    is_search = all(verb in SEARCHES for verb in verbs)
+    one, many = ("search", "searches") if is_search else ("command", "commands")
+    told = f"a {one} runs" if len(running) == 1 else f"{len(running)} {many} run"
+    return told, "it can be resumed" if is_search else "a search can be resumed, the rest begins anew"
 
 
 def _wait_until_ended(file: ClusterFile, machines: Sequence[Login]) -> list[tuple[str, Process]]:

@@ -18,7 +18,6 @@ from typing import Final
 from cluster.errors import ClusterError
 from trainables.common.errors import OrchestrateError
 
-GRACE_SECONDS: Final = 25  # for a trial's epoch at hand, as in orchestrator/tuning/preemption.py
 SECONDS: Final = 80  # the announcement, an epoch, and what a trial sends to the run folder
 _DRAIN_SECONDS: Final = 60.0  # `ray drain-node` takes three on an idle machine
 _POLL_SECONDS: Final = 0.5

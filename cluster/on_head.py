@@ -19,6 +19,7 @@ from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect
 from cluster.errors import ClusterError
 from cluster.own_ray import token_file
 from cluster.target import recorded_address
+from cluster.verbs import MODULE
 from trainables.common.errors import OrchestrateError
 
 # Ray ends a stopped job with SIGKILL after three seconds; a search closes its files first.
@@ -100,7 +101,7 @@ def submit(words: Sequence[str], *, folder: str, identity: str, metadata: Mappin
     Raises:
         ClusterError: If no cluster with a job server runs here, or it refuses.
     """
-    program = [sys.executable, "-m", "orchestrator.cli.main", *words]
+    program = [sys.executable, *MODULE.split(), *words]
     # Ray gives a job a single thread; what trials get is up to the workers.
     place = shlex.quote(str(Path(folder).expanduser()))
     entrypoint = f"cd {place} && unset OMP_NUM_THREADS && exec {shlex.join(program)}"

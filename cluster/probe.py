@@ -14,6 +14,7 @@ from typing import Final
 
 from cluster.errors import RemoteError
 from cluster.ssh import Login
+from cluster.verbs import PROGRAMS, SEARCHES, STAY_HERE
 
 PRODUCT: Final = "breast-image-orchestrator"
 CODE: Final = "code"
@@ -21,6 +22,7 @@ PACKAGES: Final = ("ray", "torch", "torchvision", "timm", "optuna", "numpy", "on
 _ROOMS: Final = ("cluster", "orchestrator", "results", "search_spaces", "trainables")
 _PYTHONS: Final = ("python3.12", "python3.11", "python3.13", "python3")  # in the order of the set-up command
 _LONGEST_SECONDS: Final = 60.0
+_SUBMITTED: Final = PROGRAMS[:-1]  # a verb that was typed by hand goes on without Ray, unless it is a search
 
 # Asked of the Python of an environment: versions, and a digest of the code, whose version changes less often.
 ENVIRONMENT: Final = r"""
@@ -40,6 +42,12 @@ for room in "ROOMS".split():
 if count:
     print("CODE=" + digest.hexdigest()[:12], end=" ")
 """.replace("ROOMS", " ".join(_ROOMS)).replace("CODE", CODE)
+
+
+def _pattern(programs: Sequence[str], verbs: Sequence[str]) -> str:
+    """The command lines with one of the verbs, as a pattern of the shell."""
+    return "|".join(f'*"{program} {verb} "*' for program in programs for verb in verbs)
+
 
 # Ports are looked up in /proc, since ss and netstat may be missing; 0A is "listens". A process is ours if its
 # folder in /proc is ours. What a program is, is in its first words: an editor that shows a script is none.
@@ -89,14 +97,19 @@ for entry in /proc/[0-9]*; do
     *ray/core/src/ray/*|ray::*|ray-dashboard-*|*ray/autoscaler/_private/monitor.py*|*ray/dashboard/*|\
     *ray/_private/log_monitor.py*|*ray.util.client.server*)
       say ray "${entry#/proc/} $line" ;;
-    *orchestrate\ search\ *|*orchestrate\ resume\ *|*orchestrate\ nest\ *|\
-    *orchestrator.cli.main\ search\ *|*orchestrator.cli.main\ resume\ *|*orchestrator.cli.main\ nest\ *)
+    SEARCHES)
+      case "${line%% *}" in *python*) say search "${entry#/proc/} $line" ;; esac ;;
+    STAY_HERE) ;;
+    SUBMITTED)
       case "${line%% *}" in *python*) say search "${entry#/proc/} $line" ;; esac ;;
   esac
 done
 say end end
 """.replace("PYTHONS", " ".join(_PYTHONS))
     .replace("PACKAGES", " ".join(PACKAGES))
+    .replace("SEARCHES", _pattern(PROGRAMS, SEARCHES))
+    .replace("STAY_HERE", _pattern(PROGRAMS, STAY_HERE))
+    .replace("SUBMITTED", "|".join(f'*"{program} "*' for program in _SUBMITTED))
     .replace("ENVIRONMENT\n", ENVIRONMENT)
 )
 
@@ -157,7 +170,7 @@ class MachineFacts:
         taken_ports: Those of the ports in question where something listens.
         read_only: Folder that cannot be written though the project goes there; empty for none.
         ray: Ray's processes of this user.
-        searches: Searches of this user.
+        searches: Searches of this user, and whatever else it has submitted to Ray.
         clock_offset_seconds: Its clock minus ours, less what the time of the answer explains.
     """
 

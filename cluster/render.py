@@ -5,8 +5,6 @@ name replaced, so that the file in the repository can serve a machine that it do
 """
 
 import argparse
-import importlib.util
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from cluster.cluster_file import ray_schema
 from cluster.errors import RenderError
 from trainables.common.errors import OrchestrateError, UnknownNameError
 
@@ -132,13 +131,10 @@ def _parse(key: str, text: str, before: Any) -> Any:
 
 def _keys_of_ray() -> list[str]:
     """Settings that `ray up` knows, whether a file has them or not; none if Ray is not installed."""
-    found = importlib.util.find_spec("ray")
-    if found is None or not found.submodule_search_locations:
+    try:
+        properties = ray_schema()["properties"]
+    except RenderError:
         return []
-    schema_file = Path(found.submodule_search_locations[0]) / "autoscaler" / "ray-schema.json"
-    if not schema_file.is_file():
-        return []
-    properties = json.loads(schema_file.read_text())["properties"]
     # Below provider the schema lists every cloud; a machine of one's own has these besides those in the file.
     of_local_provider = ["provider.external_head_ip", "provider.use_internal_ips"]
     return [*properties, *(f"auth.{name}" for name in properties["auth"]["properties"]), *of_local_provider]

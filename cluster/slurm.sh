@@ -57,21 +57,20 @@ address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname -I | awk '{prin
 # Below Ray's own range for workers, which begins at 10002, and another one for each job.
 port=$((6400 + SLURM_JOB_ID % 3000))
 
-# Go on where an earlier start of this job was.
+# Go on where an earlier start of this job was. The program itself says where: task, name and folder of runs may
+# stand in the command line in any order, or in a file of --config. What it cannot read, the search refuses below.
 words=("$@")
 if [ "$1" = search ]; then
-    name='' runs=runs
-    for ((i = 1; i <= $#; i++)); do
-        next=$((i + 1))
-        case "${!i}" in
-            --name) name=${!next:-} ;;
-            --name=*) name=${!i#--name=} ;;
-            --runs) runs=${!next:-} ;;
-            --runs=*) runs=${!i#--runs=} ;;
-        esac
-    done
-    if [ -n "$name" ] && [ -f "$runs/$2/$name/search.yaml" ]; then
-        words=(resume "$runs/$2/$name")
+    run=$("$VENV/bin/python" - "$@" 2> /dev/null <<'END'
+import sys
+from orchestrator.cli.main import build_parser
+from orchestrator.cli.search import request_of
+request = request_of(build_parser().parse_args(sys.argv[1:]))
+print(request.runs / request.task / request.name if request.name else "")
+END
+    ) || run=''
+    if [ -n "$run" ] && [ -f "$run/search.yaml" ]; then
+        words=(resume "$run")
     fi
 fi
 

@@ -41,6 +41,7 @@ __all__ = [
     "SearchRequest",
     "asked_objectives",
     "check_request",
+    "parse_config",
     "parse_request",
     "read_config",
     "typed_command",
@@ -215,9 +216,25 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: If the file cannot be read, or a value is not allowed.
     """
     try:
-        values = load_yaml(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror or error}") from error
+    return parse_config(content, path)
+
+
+def parse_config(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the options in the content of a file of `--config`, as `read_config` does.
+
+    Args:
+        content: The content, YAML in UTF-8.
+        path: The file, which messages name.
+
+    Raises:
+        UnknownNameError: If there is no such option or setting.
+        ConfigError: If it is not such a file, or a value is not allowed.
+    """
+    try:
+        values = load_yaml(content)
     except PlainYamlError as error:
         raise ConfigError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from results.ensembles.ensemble import BEST, read_ensemble
 from results.errors import ExportError
-from results.export.allowed_change import AS_IT_IS, ExportChanges
+from results.export.allowed_change import AS_IT_IS, DISTIL_WEIGHT, ExportChanges
 from results.run.run_folder import RunFolder
 from results.scores.operating_point import NOTHING_ASKED, Operation
 
@@ -34,7 +34,8 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         ensemble: Name of the ensemble; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Export the models that `orchestrate refit` trained.
-        max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
+        max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where no
+            model is named, the best one that is fast enough is exported.
         changes: Precision and student.
         operation: What is asked of its decisions; nothing takes what the ensemble was built for.
         say: Function called with a sentence before what takes time.
@@ -61,6 +62,7 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
             max_ms=max_ms,
             operation=operation,
             precision=lower,
+            say=say,
         )
     if trial is not None or refit:
         raise ExportError(
@@ -74,7 +76,7 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         run,
         ensemble=ensemble,
         trial=None if changes.distil is True else int(changes.distil),
-        weight=changes.distil_weight,
+        weight=DISTIL_WEIGHT if changes.distil_weight is None else changes.distil_weight,
         allowed=changes.of_student(),
         max_ms=max_ms,
         say=say,
@@ -89,4 +91,5 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         operation=operation,
         precision=lower,
         distilled=student.record,
+        say=say,
     )

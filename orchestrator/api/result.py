@@ -210,6 +210,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
             trial: Number of a single trial, or None.
             refit: Export the models that `refit` trained.
             max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any.
+                Where no model is named, the best one that is fast enough is exported.
             operation: What is asked of the decisions, such as `Operation.of(at="sensitivity=0.95")`.
             changes: `precision` (`fp16` or `int8`), `distil` (True, or the number of the student's trial),
                 `distil_weight`, `max_auc_loss` and `max_changed_calls`, see

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.cli.remote import add_file, ask_head, open_cluster
@@ -39,6 +39,7 @@ def add_job(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Follow; returns the exit code of the job, 0 after Ctrl-C."""
     from cluster.launcher import on_head
+    from orchestrator.reporting.submitted import job_named
     from trainables.common.text import printable
 
     file, login = open_cluster(arguments.file)
@@ -60,36 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code_of(job)
 
 
-def job_named(text: str, jobs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the job that is meant.
-
-    Args:
-        text: Its id, the name of its run, TASK/NAME, or `latest`.
-        jobs: All jobs, as `cluster.on_head.jobs` returns them, the latest first.
-
-    Raises:
-        UnknownNameError: If there is none; the message names the nearest.
-        ConfigError: If nothing was submitted.
-    """
-    from trainables.common.errors import ConfigError, UnknownNameError
-
-    if not jobs:
-        raise ConfigError("nothing was submitted to this cluster since it was started")
-    if text == "latest":
-        return jobs[0]
-    for job in jobs:
-        about = job["metadata"]
-        name = str(about.get("name", ""))
-        if text in (job["id"], name, f"{about.get('task', '')}/{name}"):
-            return job
-    raise UnknownNameError("job", text, {str(job["metadata"].get("name") or job["id"]) for job in jobs})
-
-
 def exit_code_of(job: Mapping[str, Any]) -> int:
     """Return the exit code of a job that has ended; one that was stopped counts as interrupted."""
+    from trainables.common.errors import INTERRUPTED
+
     if job["status"] == "SUCCEEDED":
         return 0
     if job["status"] == "STOPPED":
-        return 130
+        return INTERRUPTED
     code = job.get("exit_code")
     return code if isinstance(code, int) and code != 0 else 1

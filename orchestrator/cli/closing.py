@@ -35,11 +35,9 @@ from results.scores.ranking import Objectives, objectives_of
 from results.scores.repeats import readable_repeats
 from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
 from results.scores.settings_text import labelled_settings
-from trainables.common.errors import SplitError
+from trainables.common.errors import INTERRUPTED, SplitError
 from trainables.common.text import command_text, count_text, trials_text
 from trainables.data.split_record import read_split
-
-INTERRUPTED = 130
 
 
 class CommandDisplay(TerminalDisplay):
@@ -70,30 +68,28 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         return INTERRUPTED
     if not complete:
         raise RunError(_nothing_complete(short_path(run.path), result.records))
-    output = Sections(form)
-    show_recipes(result, console, output)
-    if finish:
-        from orchestrator.cli.finish import finish_run
+    with Sections(form, lambda: _facts(result)) as output:
+        show_recipes(result, console, output)
+        if finish:
+            from orchestrator.cli.finish import finish_run
 
-        finish_run(result, console, output)
-    warn_of_baseline(result, console)
-    repeats = readable_repeats(run)
-    if repeats is not None:
-        output.add(
-            "repeats",
-            table=lambda: repeats_table(repeats),
-            rows=lambda: repeats_as_json(repeats),
-            csv=lambda: repeats_as_csv(repeats),
-        )
-    nested = readable_outer(run)
-    if nested is not None:
-        output.add(
-            "nested",
-            table=lambda: outer_table(nested),
-            rows=lambda: outer_as_json(nested),
-            csv=lambda: outer_as_csv(nested),
-        )
-    output.close(**_facts(result))
+            finish_run(result, console, output)
+        warn_of_baseline(result, console)
+        repeats, nested = readable_repeats(run), readable_outer(run)
+        if repeats is not None:
+            output.add(
+                "repeats",
+                table=lambda: repeats_table(repeats),
+                rows=lambda: repeats_as_json(repeats),
+                csv=lambda: repeats_as_csv(repeats),
+            )
+        if nested is not None:
+            output.add(
+                "nested",
+                table=lambda: outer_table(nested),
+                rows=lambda: outer_as_json(nested),
+                csv=lambda: outer_as_csv(nested),
+            )
     if repeats is None and result.request.repeats is not None:
         print_next(console, "orchestrate", "repeat", short_path(run.path))
         return INTERRUPTED

@@ -40,15 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     print_message(messages(), f"runs on {login.host}: {command.rpartition('exec ')[2]}")
     found = ask_head(login, command)
     rows = node_rows(file, found)
-    output = Sections(arguments.format)
-    output.add(
-        "nodes",
-        table=lambda: _table(rows, found),
-        rows=lambda: rows,
-        csv=lambda: csv_text(rows, _NODE_COLUMNS),
-    )
-    print_searches(output, searches_on_head(file, login))
-    output.close(address=found["address"], free_cpus=found["free_cpus"], free_gpus=found["free_gpus"])
+    facts = {name: found[name] for name in ("address", "free_cpus", "free_gpus")}
+    with Sections(arguments.format, lambda: facts) as output:
+        output.add(
+            "nodes",
+            table=lambda: _table(rows, found),
+            rows=lambda: rows,
+            csv=lambda: csv_text(rows, _NODE_COLUMNS),
+        )
+        print_searches(output, searches_on_head(file, login))
     return 1 if any(row["state"] != "joined" for row in rows) else 0
 
 

@@ -102,26 +102,34 @@ def add_model(parser: argparse.ArgumentParser, *, refit: str = "") -> None:
         parser.add_argument("--refit", action="store_true", help=refit)
 
 
-def add_operation(parser: argparse.ArgumentParser) -> None:
-    """Add --at, --prevalence and --triage, which say what decisions are for."""
+def add_operation(parser: argparse.ArgumentParser, *, kept: str = "") -> None:
+    """Add --at, --prevalence and --triage, which say what decisions are for.
+
+    Args:
+        parser: Parser of the verb.
+        kept: What is taken from a model that was built already, as the end of "(default: ...".
+    """
+    before = f"{kept}, else " if kept else ""
     parser.add_argument(
         "--at",
         metavar="AIM=NUMBER",
         help="what the threshold is chosen for, out of fold: sensitivity, specificity, recall-rate or ppv "
-        "and a share, or cost=10:1, a missed positive to a false alarm (default: what the search optimises)",
+        "and a share, or cost=10:1, a missed positive to a false alarm "
+        f"(default: {before}what the search optimises)",
     )
     parser.add_argument(
         "--prevalence",
         type=float,
         metavar="SHARE",
         help="share of positives where the model will be used, to which probabilities and --at are moved "
-        "(default: that of the data)",
+        f"(default: {before}that of the data)",
     )
     parser.add_argument(
         "--triage",
         metavar="SHARES",
         help="a second rule of two thresholds, benign, do not know and recall, such as "
-        "missed=0.02,alarms=0.1: the largest shares of positives called benign, and of negatives recalled",
+        "missed=0.02,alarms=0.1: the largest shares of positives called benign, and of negatives recalled"
+        f"{f' (default: {kept}, else none)' * bool(kept)}",
     )
 
 

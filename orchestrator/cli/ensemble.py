@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     from results.ensembles.methods import METHODS, methods_for
     from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
     from results.scores.ranking import objectives_of
+    from trainables.common.errors import ConfigError
 
+    if arguments.no_costs and arguments.max_ms is not None:
+        raise ConfigError("--max-ms goes by what ensembles cost to use: leave --no-costs out")
     folder = open_run(arguments)
     classes = len(folder.search().classes)
     without = [name for name in METHODS if name not in methods_for(classes)]

@@ -10,5 +10,7 @@ def main() -> int:
 
         return run()
     except KeyboardInterrupt:
+        from trainables.common.errors import INTERRUPTED
+
         print("\norchestrate: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="other labelled data, as --data of a search takes them"
     )
-    add_operation(parser)
+    add_operation(parser, kept="as the model was built")
     parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
     add_options(parser, (*READING, "store"))
     add_format(parser)
@@ -104,6 +104,8 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
     )
 
     result = open_result(arguments)
+    model = arguments.ensemble if arguments.trial is None else f"trial {arguments.trial}"
+    print_message(messages(), f"scoring {model} on the sealed test part ...")
     evaluation = result.evaluate(
         ensemble=arguments.ensemble,
         trial=arguments.trial,
@@ -125,9 +127,9 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
         csv=lambda: evaluation_as_csv(evaluation),
     )
     if not reason_against_export(result.run, evaluation.trials):
-        model = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
-        model += operation_options(arguments)
-        print_next(messages(), "orchestrate", "export", short_path(result.path), *model, "--out", "bundle/")
+        words = [*model_options(arguments), *(["--refit"] if arguments.refit else [])]
+        words += operation_options(arguments)
+        print_next(messages(), "orchestrate", "export", short_path(result.path), *words, "--out", "bundle/")
     return 0
 
 

@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.common import add_format, add_model, add_run, open_run, short_path
 from orchestrator.reporting.console import messages, print_message, print_warning, show, warn_if_synthetic
+
+if TYPE_CHECKING:
+    from results.relevance.method import RelevanceSettings
 
 HELP = "show which part of an image a model looked at, as pictures and JSON"
 EPILOG = """\
@@ -26,6 +31,11 @@ examples:
   orchestrate explain latest --images idc/9037/*/*.png --slide
   orchestrate explain latest --images a.png b.png --view CC MLO --laterality L
 """
+DEFAULT_METHOD: Final = "occlusion"
+# Options that say how a map is made, by the setting that each of them is.
+_SETTINGS: Final = MappingProxyType(
+    {"seconds": "--seconds", "masks": "--masks", "fill": "--fill", "seed": "--seed", "window_px": "--window"}
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,15 +106,13 @@ def add_relevance(parser: argparse.ArgumentParser, *, explains: str = "") -> Non
     before = "map-" if explains else ""
     parser.add_argument(
         f"--{before}method",
-        default="occlusion",
         metavar="METHOD",
         dest="method",
-        help=f"relevance method (default: occlusion){end}",
+        help=f"relevance method (default: {DEFAULT_METHOD}){end}",
     )
     parser.add_argument(
         f"--{before}seconds",
         type=float,
-        default=4.0,
         metavar="S",
         dest="seconds",
         help=f"time of a map by occlusion or rise (default: 4){end}",
@@ -120,16 +128,18 @@ def add_relevance(parser: argparse.ArgumentParser, *, explains: str = "") -> Non
     parser.add_argument(
         "--fill",
         choices=("blur", "mean"),
-        default="blur",
         help="what hides a part: the blurred image, or its mean (default: blur)",
     )
     parser.add_argument(
         "--window",
         type=int,
         metavar="PX",
+        dest="window_px",
         help="side of the windows of --method windows (default: that of the training images)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random masks (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, help="seed of random masks, and of --checks and --preferred (default: 0)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -142,14 +152,11 @@ def run(arguments: argparse.Namespace) -> int:
         explanations_as_json,
         explanations_table,
     )
-    from results.relevance.method import RelevanceSettings
 
     folder = open_run(arguments)
-    settings = RelevanceSettings(
-        arguments.seconds, arguments.masks, arguments.fill, arguments.seed, arguments.window
-    )
+    method, settings = arguments.method or DEFAULT_METHOD, _settings(arguments)
     request = ExplanationRequest(
-        method=arguments.method,
+        method=method,
         rows=None if arguments.rows is None else tuple(arguments.rows),
         files=tuple(arguments.images),
         worst=arguments.worst,
@@ -182,8 +189,31 @@ def run(arguments: argparse.Namespace) -> int:
             ensemble=arguments.ensemble,
             trial=arguments.trial,
             refit=arguments.refit,
-            seed=arguments.seed,
+            seed=settings.seed,
             inputs=arguments.images,
         )
     print_message(messages(), f"pictures in {short_path(written)}")
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> "RelevanceSettings":
+    """The settings of a map; one that would change nothing is refused."""
+    from orchestrator.postprocessing.relevance_methods import any_method
+    from results.relevance.method import RelevanceSettings
+    from trainables.common.errors import ConfigError
+
+    if arguments.slide and (arguments.method is not None or arguments.checks):
+        left_out = "--checks" if arguments.method is None else "--method"
+        raise ConfigError(f"--slide shows the probability of each patch, by no method: leave {left_out} out")
+    method = any_method(arguments.method or DEFAULT_METHOD)
+    known = set(() if arguments.slide else method.settings)
+    known |= {"fill", "seed"} if arguments.checks else set()
+    known |= {"seed"} if arguments.preferred else set()
+    given = {name: value for name in _SETTINGS if (value := getattr(arguments, name)) is not None}
+    for name in given:
+        if name not in known:
+            what = "--slide" if arguments.slide else f"--method {method.name}"
+            raise ConfigError(f"{_SETTINGS[name]} changes nothing of {what}: leave it out")
+    if "masks" in given and "seconds" in given:
+        raise ConfigError("--masks takes the place of a time: give one of --masks and --seconds")
+    return RelevanceSettings(**given)

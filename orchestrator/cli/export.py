@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-ms",
         type=float,
         metavar="MS",
-        help="refuse a file that takes longer for one image on one core of this machine, in milliseconds",
+        help="take the best model that needs at most this long for one image on one core of this machine; "
+        "one that is named (--ensemble, --trial, --refit, a number after --distil) is refused if slower",
     )
     parser.add_argument(
         "--precision",
@@ -70,7 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--distil-weight",
         type=float,
-        default=DISTIL_WEIGHT,
         metavar="SHARE",
         help="share of the ensemble's predictions in what a student learns; the labels have the rest "
         f"(default: {DISTIL_WEIGHT:g})",
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {MAX_CHANGED_CALLS:g}; of a student {STUDENT_CHANGED_CALLS:g})",
     )
     add_model(parser, refit="take the models that `orchestrate refit` trained on the whole training part")
-    add_operation(parser)
+    add_operation(parser, kept="as the model was built")
 
 
 def run(arguments: argparse.Namespace) -> int:

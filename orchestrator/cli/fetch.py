@@ -104,20 +104,17 @@ def named_search(text: str, searches: "Sequence[SearchStatus]") -> "SearchStatus
     Raises:
         RunError: If there is none, or several have the bare name.
     """
+    from orchestrator.reporting.search_status import search_named
     from results.errors import RunError
 
     with_folder = [one for one in searches if one.run]
     if text == "latest" and with_folder:
         return max(with_folder, key=lambda one: one.started_at)
-    found = [
-        one for one in with_folder if text in (one.name, f"{one.task}/{one.name}", (one.job or {}).get("id"))
-    ]
-    if len(found) == 1:
-        return found[0]
-    known = ", ".join(f"{one.task}/{one.name}" for one in (found or with_folder)[:20]) or "none"
-    if found:
-        raise RunError(f"{text!r} names several runs: {known}; name one by TASK/NAME")
-    raise RunError(f"no run {text!r} on this cluster. Known: {known}")
+    found = search_named(text, with_folder)
+    if found is None:
+        known = ", ".join(f"{one.task}/{one.name}" for one in with_folder[:20]) or "none"
+        raise RunError(f"no run {text!r} on this cluster. Known: {known}")
+    return found
 
 
 def refuse_another(target: Path, started_at: str) -> None:

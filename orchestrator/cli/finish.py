@@ -1,5 +1,7 @@
 """After a search: leaderboard, ensembles and an exported bundle, in one go."""
 
+import functools
+
 from rich.console import Console
 
 from orchestrator.api.result import SearchResult
@@ -24,7 +26,8 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),
     )
-    ensembles = result.build_ensembles()
+    say = functools.partial(print_message, console)
+    ensembles = result.build_ensembles(say=say)
     output.add(
         "ensembles",
         table=lambda: ensemble_table(ensembles, objectives),
@@ -37,7 +40,7 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         if run.has_sealed_part:
             print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
-    report = result.export_report(run.bundle)
+    report = result.export_report(run.bundle, say=say)
     for message in report.messages():
         print_message(console, message)
     print_next(console, *report.manifest.command(short_path(run.bundle)))

@@ -48,6 +48,7 @@ from orchestrator.cli import (
 from orchestrator.cli.parser import Parser
 from orchestrator.cli.signals import ended_like_ctrl_c
 from orchestrator.reporting.console import leave_out_messages
+from trainables.common.errors import INTERRUPTED
 
 # Albumentations asks the network for a newer release when it is imported, unless it is told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -100,7 +101,7 @@ EXIT_CODES: Final = MappingProxyType(
         0: "done",
         1: "the machine or the program failed (disk, memory, a fault), or a file could not be used",
         2: "the request cannot be met as it is; the sentence says what to change",
-        130: "interrupted by Ctrl-C, SIGTERM or SIGHUP; what has ended is kept",
+        INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or SIGHUP; what has ended is kept",
     }
 )
 
@@ -142,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return _said(chosen.verb, "interrupted", 130)
+        return _said(chosen.verb, "interrupted", INTERRUPTED)
     except Exception as error:
         sentence, code = _answer(error)
         return _said(chosen.verb, sentence, code)

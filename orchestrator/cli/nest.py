@@ -43,10 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = open_run(arguments)  # before what takes seconds to import
     from orchestrator.api.nesting import nest_search
-    from orchestrator.cli.closing import INTERRUPTED, CommandDisplay
+    from orchestrator.cli.closing import CommandDisplay
     from orchestrator.cli.common import short_path
     from orchestrator.request import typed_command
     from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
+    from trainables.common.errors import INTERRUPTED
 
     display = CommandDisplay()
     result = nest_search(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_format
-from orchestrator.cli.explain import add_relevance, add_view_and_side
+from orchestrator.cli.explain import DEFAULT_METHOD, add_relevance, add_view_and_side
 from orchestrator.reporting.console import messages, print_message, print_warning, show
 from results.errors import ExportError
 from trainables.common.errors import ConfigError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from results.export.exported_model import Bundle
     from results.export.onnx_predictor import Prediction
     from results.export.view_and_side import Stated
+    from results.relevance.method import RelevanceSettings
 
 HELP = "predict images with an exported bundle"
 EPILOG = """\
@@ -168,12 +169,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_maps(arguments: argparse.Namespace) -> None:
     """Refuse a wrong method or time before anything is predicted."""
-    from results.relevance.method import RelevanceSettings
     from results.relevance.methods import relevance_method_named
 
-    if arguments.explain is not None:
-        relevance_method_named(arguments.method)
-        RelevanceSettings(seconds=arguments.seconds)
+    if arguments.explain is None and (arguments.method is not None or arguments.seconds is not None):
+        said = "--map-seconds" if arguments.method is None else "--map-method"
+        raise ConfigError(f"{said} says how maps are made; give their folder with --explain, too")
+    relevance_method_named(arguments.method or DEFAULT_METHOD)
+    _map_settings(arguments)
+
+
+def _map_settings(arguments: argparse.Namespace) -> "RelevanceSettings":
+    from results.relevance.method import RelevanceSettings
+
+    return RelevanceSettings() if arguments.seconds is None else RelevanceSettings(seconds=arguments.seconds)
 
 
 def _check_folder_of_maps(arguments: argparse.Namespace, images: Sequence[Path]) -> None:
@@ -194,7 +202,6 @@ def _write_maps(
     """Write relevance maps of the images that were predicted, and say where."""
     from results.export.explained_files import explain_files
     from results.export.view_and_side import each_of
-    from results.relevance.method import RelevanceSettings
 
     used = [place for place, path in enumerate(images) if str(path) not in left_out]
     types = arguments.types if len(arguments.types) != len(images) else [arguments.types[one] for one in used]
@@ -202,8 +209,8 @@ def _write_maps(
         bundle,
         [images[place] for place in used],
         arguments.explain,
-        method=arguments.method,
-        settings=RelevanceSettings(seconds=arguments.seconds),
+        method=arguments.method or DEFAULT_METHOD,
+        settings=_map_settings(arguments),
         baselines=[arguments.baseline[place] for place in used] if arguments.baseline else [],
         types=types,
         stated=[each_of(stated, len(images))[place] for place in used],

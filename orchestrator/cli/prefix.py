@@ -92,6 +92,8 @@ def _prune(arguments: argparse.Namespace) -> int:
     if keep is None and days is None and not arguments.all:
         raise ConfigError("say what may go: --keep-gb N, --older-than DAYS or --all")
     for name, value in (("--keep-gb", keep), ("--older-than", days)):
+        if value is not None and arguments.all:
+            raise ConfigError(f"--all removes what {name} would keep: give one of the two")
         if value is not None and not 0 <= value < float("inf"):
             raise ConfigError(f"{name} must be a number from 0 up, found {value}")
     pruned = prune(

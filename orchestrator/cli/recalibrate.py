@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not hold anything yet")
     parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
-    add_operation(parser)
+    add_operation(parser, kept="as the bundle has it")
     add_options(parser, (*READING, "store"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
 

@@ -45,9 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = open_run(arguments)  # before what takes seconds to import
     from orchestrator.api.repeating import repeat_search
-    from orchestrator.cli.closing import INTERRUPTED, CommandDisplay
+    from orchestrator.cli.closing import CommandDisplay
     from orchestrator.cli.common import short_path
     from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
+    from trainables.common.errors import INTERRUPTED
 
     display = CommandDisplay()
     found = repeat_search(

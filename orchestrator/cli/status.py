@@ -57,9 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         file, login = open_cluster(arguments.file)
         found = searches_on_head(file, login, runs=arguments.runs, last=arguments.last)
-    output = Sections(arguments.format)
-    print_searches(output, found)
-    output.close()
+    with Sections(arguments.format) as output:
+        print_searches(output, found)
     return 0
 
 

@@ -2,11 +2,16 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.common import add_runs
 from orchestrator.cli.remote import add_file, open_cluster
 from orchestrator.reporting.console import messages, print_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.reporting.search_status import SearchStatus
 
 HELP = "end a search as Ctrl-C does, here or on a cluster; it can be resumed"
 EPILOG = """\
@@ -21,7 +26,6 @@ examples:
 """
 _POLL_SECONDS: Final = 0.5
 _WAIT_SECONDS: Final = 120.0
-_RUNNING: Final = ("PENDING", "RUNNING")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,25 +70,25 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
         wait_seconds: Longest time to wait for its end.
 
     Raises:
-        RunError: If no such search runs here, or it has not ended in time.
+        RunError: If no such search runs here, several have the bare name, or it has not ended in time.
     """
     import os
     import signal
     import time
 
     from cluster.on_head import stop
+    from orchestrator.reporting.submitted import RUNNING
     from results.errors import RunError
 
-    job, folder = _job_of(text), _folder_of(text, runs)
-    if job is None and folder is not None:
-        job = _job_of(folder.name)
-    pid = None if folder is None else _pid(folder)
-    if job is not None and job["status"] in _RUNNING:
+    search = _search_meant(text, runs)
+    job, pid = (_job_meant(text), None) if search is None else (search.job, search.pid)
+    if job is not None and job["status"] in RUNNING:
         stop(str(job["id"]))
     elif pid is not None:
         os.kill(pid, signal.SIGTERM)  # which a verb takes as Ctrl-C, also one that was started with nohup
     else:
         raise RunError(f"no search {text!r} runs on this machine; `orchestrate status` lists those that do")
+    folder = Path(search.run) if search is not None and search.run else None
     deadline = time.monotonic() + wait_seconds
     while _still_runs(job, folder):
         if time.monotonic() > deadline:
@@ -92,53 +96,60 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
                 f"{text} was told to end, but has not within {wait_seconds:g} s; say --wait, or ask again"
             )
         time.sleep(_POLL_SECONDS)
-    return _what_is_left(text, folder if folder is not None else _folder_of(_name(job, text), runs))
+    if folder is None and search is not None:  # it may have begun meanwhile
+        folder = _folder_of(search, runs)
+    return _what_is_left(text, folder)
 
 
-def _still_runs(job: Any, folder: Path | None) -> bool:
+def _search_meant(text: str, runs: Path) -> "SearchStatus | None":
+    """The search with that name, folder or job; for `latest` the latest that runs. None without one."""
+    from orchestrator.cli.status import jobs_here, searches_here
+    from orchestrator.reporting.search_status import lock_holders, search_named, status_of
+    from orchestrator.reporting.submitted import RUNNING
+    from results.run.run_folder import RunFolder
+
+    if (Path(text) / "search.yaml").is_file():
+        return status_of(RunFolder(Path(text)), holders=lock_holders(), jobs=jobs_here())
+    searches = searches_here(runs)
+    if text != "latest":
+        return search_named(text, searches)
+    running = [one for one in searches if one.is_running or (one.job or {}).get("status") in RUNNING]
+    return max(running, key=lambda one: one.started_at, default=None)
+
+
+def _job_meant(text: str) -> "Mapping[str, Any] | None":
+    """The job that runs another verb, or a search whose folder is not known; None without one."""
+    from orchestrator.cli.status import jobs_here
+    from orchestrator.reporting.submitted import RUNNING, job_named
+    from trainables.common.errors import ConfigError, UnknownNameError
+
+    try:
+        return job_named(text, [job for job in jobs_here() if job["status"] in RUNNING])
+    except (ConfigError, UnknownNameError):
+        return None
+
+
+def _still_runs(job: "Mapping[str, Any] | None", folder: Path | None) -> bool:
     from cluster.errors import ClusterError
     from cluster.on_head import jobs
+    from orchestrator.reporting.search_status import lock_holders
+    from orchestrator.reporting.submitted import RUNNING
 
-    if job is not None and job["status"] in _RUNNING:
+    if job is not None and job["status"] in RUNNING:
         try:
             now = [one["status"] for one in jobs() if one["id"] == job["id"]]
         except ClusterError:  # a busy machine; it is asked again
             return True
-        if any(status in _RUNNING for status in now):
+        if any(status in RUNNING for status in now):
             return True
-    return folder is not None and _pid(folder) is not None
+    return folder is not None and folder in lock_holders()
 
 
-def _job_of(text: str) -> Any:
-    """The latest job of this machine's cluster with that id or name; None without one."""
-    from orchestrator.cli.attach import job_named
-    from orchestrator.cli.status import jobs_here
-    from trainables.common.errors import OrchestrateError
-
-    try:
-        return job_named(text, [job for job in jobs_here() if text != "latest" or job["status"] in _RUNNING])
-    except OrchestrateError:
-        return None
-
-
-def _name(job: Any, text: str) -> str:
-    return str(job["metadata"].get("name") or text) if job is not None else text
-
-
-def _folder_of(text: str, runs: Path) -> Path | None:
-    from results.errors import RunError
-    from results.run.finding import find_run
-
-    try:
-        return find_run(text, runs).path.resolve()
-    except RunError:
-        return None
-
-
-def _pid(folder: Path) -> int | None:
-    from orchestrator.reporting.search_status import lock_holders
-
-    return lock_holders().get(folder)
+def _folder_of(search: "SearchStatus", runs: Path) -> Path | None:
+    """The run folder of a search that had none when it was looked for."""
+    found = [path.parent for path in runs.glob(f"*/{search.name}/search.yaml")]
+    stated = [path for path in found if path.parent.name == search.task]
+    return next(iter(stated or (found if len(found) == 1 and search.task == "?" else ())), None)
 
 
 def _what_is_left(text: str, folder: Path | None) -> str:

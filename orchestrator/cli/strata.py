@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="patients of a class that a score which counts that class needs (default: 10)",
     )
-    add_operation(parser)
+    add_operation(parser, kept="as the model was built")
     add_format(parser)
 
 

@@ -1,12 +1,19 @@
 """`orchestrate submit`."""
 
 import argparse
+import shlex
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
+from cluster.verbs import STAY_HERE
 from orchestrator.cli.remote import add_file, ask_head, open_cluster
 from orchestrator.reporting.console import messages, print_message, print_next
+
+if TYPE_CHECKING:
+    from cluster.cluster_file import ClusterFile
+    from cluster.ssh import Login
 
 HELP = "start a search, or another verb, on a cluster, and leave it there"
 EPILOG = """\
@@ -21,7 +28,6 @@ examples:
   orchestrate submit cluster/dgx.yaml -- resume first
   orchestrate attach cluster/dgx.yaml first
 """
-_STAYS_HERE: Final = ("cluster", "submit", "attach", "status", "stop", "fetch", "completion")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cluster.launcher import on_head
 
-    words, about = checked_words(arguments.words, arguments.root, now=datetime.now())
+    words, parsed = checked_words(arguments.words, arguments.root)
     file, login = open_cluster(arguments.file)
+    words, about = named_job(
+        words, parsed, now=datetime.now(), options_in=lambda path: _options_there(path, file, login)
+    )
     asked = {
         "words": words,
         "folder": file.remote_folder,
@@ -54,15 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def checked_words(
-    typed: list[str], root: argparse.ArgumentParser, *, now: datetime
-) -> tuple[list[str], dict[str, str]]:
-    """Return a command line that is understood, and what is kept with its job.
+def checked_words(typed: list[str], root: argparse.ArgumentParser) -> tuple[list[str], argparse.Namespace]:
+    """Return a command line that is understood, and what was understood.
 
     Args:
         typed: What stands behind the cluster file, with or without its `--`.
         root: Parser of all verbs.
-        now: The time; part of the job's id, and the name of a search that has none.
 
     Raises:
         ConfigError: If the verb is missing or runs here only.
@@ -75,26 +81,55 @@ def checked_words(
         raise ConfigError(
             "a command line is needed behind --, such as: orchestrate submit FILE -- search benign_malignant"
         )
-    if words[0] in _STAYS_HERE:
+    if words[0] in STAY_HERE:
         raise ConfigError(f"{words[0]} runs on this machine only: orchestrate {words[0]} FILE")
-    parsed = root.parse_args(words)
+    return words, root.parse_args(words)
+
+
+def named_job(
+    words: list[str],
+    parsed: argparse.Namespace,
+    *,
+    now: datetime,
+    options_in: Callable[[Path], Mapping[str, Any]],
+) -> tuple[list[str], dict[str, str]]:
+    """Return a command line whose run has a name, and what is kept with its job.
+
+    Args:
+        words: The command line.
+        parsed: What was understood of it.
+        now: The time; part of the job's id, and the name of a search that has none.
+        options_in: Reads the file of a search's `--config`, which may name the run and its task.
+    """
     moment = now.strftime("%Y%m%d-%H%M%S")
-    if parsed.verb == "search" and getattr(parsed, "name", None) is None:
-        words = [*words, "--name", moment]
-        parsed = root.parse_args(words)
-    name = _name_of(parsed)
+    task, name = _run_of(parsed)
+    if parsed.verb == "search":
+        config = {} if parsed.config is None else options_in(parsed.config)
+        if not (task or hasattr(parsed, "own_task")):
+            task = str(config.get("task") or "")
+        if getattr(parsed, "name", None) is None:
+            name = str(config.get("name") or "")
+            words, name = (words, name) if name else ([*words, "--name", moment], moment)
     about = {
         "job": f"{parsed.verb}-{name}-{moment}",
         "verb": str(parsed.verb),
-        "task": str(getattr(parsed, "task", None) or ""),
+        "task": task,
         "name": name,
     }
     return words, about
 
 
-def _name_of(parsed: Any) -> str:
-    """The run that a command line is about; the verb for one that is about none."""
-    for found in (getattr(parsed, "name", None), getattr(parsed, "run", None)):
-        if isinstance(found, str | Path):
-            return Path(found).name
-    return str(parsed.verb)
+def _run_of(parsed: Any) -> tuple[str, str]:
+    """Task and name of the run that a command line is about; the verb is the name where it is about none."""
+    if isinstance(run := getattr(parsed, "run", None), str | Path):
+        return Path(run).parent.name, Path(run).name
+    name = getattr(parsed, "name", None)
+    return str(getattr(parsed, "task", None) or ""), name if isinstance(name, str) else str(parsed.verb)
+
+
+def _options_there(path: Path, file: "ClusterFile", login: "Login") -> dict[str, Any]:
+    """The options in a file of `--config` on the head, where a search runs in the folder of the project."""
+    from orchestrator.request import parse_config
+
+    content = login.run(f"cd {file.remote_folder} && cat -- {shlex.quote(str(path))}")
+    return parse_config(content.encode(), path)

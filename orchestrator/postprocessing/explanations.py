@@ -157,7 +157,7 @@ def explain_run(
         method=method_name,
         about=_ABOUT_SLIDES if request.is_slide else method.about,
         source="" if request.is_slide else method.source,
-        settings=settings_of(request.settings) if method.asks_only and not request.is_slide else {},
+        settings=settings_of(request.settings) if method.settings and not request.is_slide else {},
         is_synthetic=opened.search.is_synthetic,
         split=opened.chosen.split,
         images=tuple(one.facts for one in images),

@@ -29,14 +29,14 @@ class AnyMethod:
         about: What a value of the map means, in a sentence.
         source: Paper.
         compute: Computes a map.
-        asks_only: True if it needs nothing but predictions, so that `RelevanceSettings` apply.
+        settings: Names of the `RelevanceSettings` that change its maps; none for one that looks into the net.
     """
 
     name: str
     about: str
     source: str
     compute: Compute
-    asks_only: bool
+    settings: tuple[str, ...]
 
 
 def any_method(name: str) -> AnyMethod:
@@ -61,7 +61,7 @@ def _asking(method: RelevanceMethod) -> AnyMethod:
                 return film_map(model, image, label, window_px=side)
         return relevance_map(method.name, score_of(model.predict, label), image, settings)
 
-    return AnyMethod(method.name, method.about, method.source, compute, asks_only=True)
+    return AnyMethod(method.name, method.about, method.source, compute, method.settings)
 
 
 def _looking(method: "GradientMethod") -> AnyMethod:
@@ -73,4 +73,4 @@ def _looking(method: "GradientMethod") -> AnyMethod:
         values = method.compute(model, model.as_floats(image), label, GradientSettings())
         return RelevanceMap(values, 1)
 
-    return AnyMethod(method.name, method.about, method.source, compute, asks_only=False)
+    return AnyMethod(method.name, method.about, method.source, compute, ())

@@ -6,8 +6,8 @@ hold brackets, colons and control characters. What is styled is styled by an arg
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,17 +97,20 @@ def show(
 
 
 class Sections:
-    """Several results of one verb, on standard output.
+    """Several results of one verb, on standard output, printed in a `with` block.
 
     Tables are printed as they come, and the work after them goes on where nobody reads them. JSON is one
-    object at the end, CSV one table after another, with an empty line between them.
+    object at the end, CSV one table after another, with an empty line between them. If the block ends with an
+    exception, what it has added until then is printed all the same, and the JSON object says why as `error`.
 
     Args:
         form: `table`, `json` or `csv`.
+        facts: Returns what only the JSON object has, before the results.
     """
 
-    def __init__(self, form: str) -> None:
+    def __init__(self, form: str, facts: Callable[[], Mapping[str, Any]] = dict) -> None:
         self._form = form
+        self._facts = facts
         self._rows: dict[str, Any] = {}
         self._texts: list[str] = []
 
@@ -127,12 +130,24 @@ class Sections:
         else:
             results(falls_silent=True).print(table())
 
-    def close(self, **facts: Any) -> None:
-        """Print what is not printed yet; facts are only in the JSON object, before the results."""
+    def __enter__(self) -> "Sections":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Print what is not printed yet."""
+        if error is None:
+            self._print({})
+            return
+        said = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+        with suppress(OSError):  # a full disk or a closed pipe: the error at hand is the one to be said
+            self._print({"error": said})
+
+    def _print(self, error: Mapping[str, str]) -> None:
         if self._form == "json":
-            print(json.dumps(facts | self._rows, indent=1, allow_nan=False))
+            text = json.dumps({**self._facts(), **error, **self._rows}, indent=1, allow_nan=False)
+            print(text, flush=True)
         elif self._texts:
-            print("\n".join(self._texts), end="")
+            print("\n".join(self._texts), end="", flush=True)
 
 
 def warn_if_synthetic(run: "RunFolder") -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.reporting.submitted import RUNNING, job_of_run, name_of, task_of, verb_of
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -79,7 +80,7 @@ class SearchStatus:
         return cls(**{name: values[name] for name in cls.__slots__})
 
 
-def searches_below(runs: Path, jobs: Iterable[Mapping[str, Any]] = ()) -> list[SearchStatus]:
+def searches_below(runs: Path, jobs: Sequence[Mapping[str, Any]] = ()) -> list[SearchStatus]:
     """Return the searches below a folder of runs: those that run first, then the latest first.
 
     Args:
@@ -87,27 +88,24 @@ def searches_below(runs: Path, jobs: Iterable[Mapping[str, Any]] = ()) -> list[S
         jobs: Jobs of Ray, as `cluster.on_head.jobs` returns them, the latest first.
     """
     holders = lock_holders()
-    latest: dict[str, Mapping[str, Any]] = {}
-    for job in jobs:
-        latest.setdefault(str(job["metadata"].get("name", "")), job)
     found = []
     for path in runs.glob("*/*/search.yaml"):
         try:
-            found.append(status_of(RunFolder(path.parent), holders=holders, jobs=latest))
+            found.append(status_of(RunFolder(path.parent), holders=holders, jobs=jobs))
         except RunError:  # another verb names what cannot be read
             continue
     return sorted(found, key=lambda one: (one.is_running, one.started_at), reverse=True)
 
 
 def status_of(
-    folder: RunFolder, *, holders: Mapping[Path, int], jobs: Mapping[str, Mapping[str, Any]] | None = None
+    folder: RunFolder, *, holders: Mapping[Path, int], jobs: Sequence[Mapping[str, Any]] = ()
 ) -> SearchStatus:
     """Return how far one search is.
 
     Args:
         folder: Its run folder.
         holders: Run folder -> process that runs a search there.
-        jobs: Name of a run -> its job of Ray.
+        jobs: Jobs of Ray, the latest first.
 
     Raises:
         RunError: If the record of the search cannot be read.
@@ -115,12 +113,13 @@ def status_of(
     search = folder.search()
     outcomes = list(_outcomes(folder))
     best = _best(search, [one for one in outcomes if one.state == "complete" and one.value is not None])
-    job = (jobs or {}).get(folder.path.name)
+    path = folder.path.absolute()
+    job = job_of_run(path, jobs)
     return SearchStatus(
-        run=str(folder.path.resolve()),
-        task=folder.path.parent.name,
-        name=folder.path.name,
-        pid=holders.get(folder.path.resolve()),
+        run=str(path.resolve()),
+        task=path.parent.name,
+        name=path.name,
+        pid=holders.get(path.resolve()),
         asked=search.request.trials,
         trials=dict(Counter(one.state for one in outcomes)),
         metric=search.metric,
@@ -139,18 +138,17 @@ def waiting_jobs(jobs: Iterable[Mapping[str, Any]], known: Iterable[SearchStatus
         jobs: Jobs of Ray, as `cluster.on_head.jobs` returns them.
         known: Searches that have a run folder.
     """
-    with_folder = {one.name for one in known}
+    seen = {(task, one.name) for one in known for task in (one.task, "")}
     found = []
     for job in jobs:
-        about = job["metadata"]
-        name = str(about.get("name", job["id"]))
-        if name in with_folder or about.get("verb", "search") != "search":
+        task, name = task_of(job), name_of(job)
+        if (task, name) in seen or verb_of(job) != "search":
             continue
-        with_folder.add(name)  # the latest job of a name speaks for it
+        seen.add((task, name))  # the latest job of a run speaks for it
         found.append(
             SearchStatus(
                 run="",
-                task=str(about.get("task", "?")),
+                task=task or "?",
                 name=name,
                 pid=None,
                 asked=0,
@@ -164,6 +162,25 @@ def waiting_jobs(jobs: Iterable[Mapping[str, Any]], known: Iterable[SearchStatus
             )
         )
     return found
+
+
+def search_named(text: str, searches: Iterable[SearchStatus]) -> SearchStatus | None:
+    """Return the search that is meant; None if there is none.
+
+    Args:
+        text: Its name, TASK/NAME, or the id of its job.
+        searches: Those in question.
+
+    Raises:
+        RunError: If several have the bare name.
+    """
+    found = [
+        one for one in searches if text in (one.name, f"{one.task}/{one.name}", (one.job or {}).get("id"))
+    ]
+    if len(found) > 1:
+        known = ", ".join(f"{one.task}/{one.name}" for one in found[:20])
+        raise RunError(f"{text!r} names several runs: {known}; name one by TASK/NAME")
+    return found[0] if found else None
 
 
 def lock_holders(processes: Path = Path("/proc")) -> dict[Path, int]:
@@ -239,7 +256,7 @@ def state_text(search: SearchStatus) -> str:
     job = search.job
     if job is None or job["status"] == "SUCCEEDED":
         return "ended" if search.ended >= search.asked else "ended early"
-    if job["status"] in ("PENDING", "RUNNING"):
+    if job["status"] in RUNNING:
         return "starting"
     if job["status"] == "STOPPED":
         return "stopped"

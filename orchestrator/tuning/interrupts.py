@@ -9,9 +9,9 @@ from types import FrameType
 from typing import Final
 
 from orchestrator.tuning.trial_manager import TrialManager
+from trainables.common.errors import INTERRUPTED
 
 CLOSING_SECONDS: Final = 30.0  # for Tune to stop its trials
-INTERRUPTED: Final = 130
 
 
 @contextmanager

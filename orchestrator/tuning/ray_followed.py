@@ -14,6 +14,7 @@ from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
 from orchestrator.tuning.ray_private import (
+    CLUSTER_SECONDS,
     KeyValueBoard,
     end_worker,
     free_resources,
@@ -24,10 +25,7 @@ from orchestrator.tuning.shared_state import SharedState
 from trainables.common.text import count_text
 
 _LOOK_SECONDS: Final = 1.0  # between two looks for workers that hang
-_CLUSTER_SECONDS: Final = 5.0  # between two looks at the machines of the cluster, and of a worker at its own
-_ALONE_SECONDS: Final = (
-    60.0  # that a trial which must run alone waits without a word; a worker starts in less
-)
+_ALONE_SECONDS: Final = 60.0  # that a trial which must run alone waits without a word; workers start in less
 _ASKING_SECONDS: Final = 0.25  # for proposals in a row, before workers get what has been proposed
 
 
@@ -97,7 +95,7 @@ class FollowedWorkers(NotPickled, tune.Callback):
             for trial in trials if hung else ():
                 if not trial.is_finished() and state.numbers.get(trial.trial_id) in hung:
                     end_worker(trial)
-        if now - self._followed_at >= _CLUSTER_SECONDS:
+        if now - self._followed_at >= CLUSTER_SECONDS:
             self._followed_at = now
             if state.allocator.machines:
                 self._follow_machines()

@@ -20,6 +20,8 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from orchestrator.tuning.allocation import ResourceRequest
 
+CLUSTER_SECONDS: Final = 5.0  # between two looks at what `nodes_that_leave` and the offers of a board say
+
 _NAMESPACE: Final = b"orchestrate-heartbeats"
 _OFFERS: Final = b"orchestrate-offers"
 _LEAVERS: Final = b"orchestrate-leavers"

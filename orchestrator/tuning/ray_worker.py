@@ -16,7 +16,7 @@ from orchestrator.tuning.parcel import Parcel
 from orchestrator.tuning.preemption import DEPARTURE
 from orchestrator.tuning.ray_depot import this_node
 from orchestrator.tuning.ray_features import RayLender
-from orchestrator.tuning.ray_private import KeyValueBoard, nodes_that_leave
+from orchestrator.tuning.ray_private import CLUSTER_SECONDS, KeyValueBoard, nodes_that_leave
 from orchestrator.tuning.ray_run import RunHere
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.time_limit import deadline_here
@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that tra
     from orchestrator.tuning.trial_runner import WorkerReport
 
 _LOOK_SECONDS: Final = 0.2  # until the depot has been started
-_CLUSTER_SECONDS: Final = 5.0  # between two looks of a worker at its own machine, and at offers of others
 _SHORT_SECONDS: Final = 15.0  # that a trial runs before its worker asks for idle ones
 
 
@@ -84,7 +83,7 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        if time.monotonic() - self._looked_at >= _CLUSTER_SECONDS:
+        if time.monotonic() - self._looked_at >= CLUSTER_SECONDS:
             self._looked_at = time.monotonic()
             leaving = nodes_that_leave()
             if this_node() in leaving:

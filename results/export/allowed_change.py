@@ -47,16 +47,33 @@ class ExportChanges:
     Attributes:
         precision: Number type of the networks: `float32`, or one of `PRECISIONS`.
         distil: Number of the trial that becomes a student of the ensemble; True chooses one, False none.
-        distil_weight: Share of the ensemble's predictions in what the student learns, in (0, 1].
-        max_auc_loss: Largest fall of the AUC; None takes the constants of this module.
+        distil_weight: Share of the ensemble's predictions in what the student learns, in (0, 1]; None takes
+            the constant of this module.
+        max_auc_loss: Largest fall of the AUC; None likewise.
         max_changed_calls: Largest share of changed calls; None likewise.
+
+    Raises:
+        ExportError: If there is a weight without a student, or a bound without what it bounds.
     """
 
     precision: str = "float32"
     distil: int | bool = False
-    distil_weight: float = DISTIL_WEIGHT
+    distil_weight: float | None = None
     max_auc_loss: float | None = None
     max_changed_calls: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.is_distilled:
+            return
+        if self.distil_weight is not None:
+            raise ExportError("--distil-weight says what a student learns: give --distil, too")
+        bounds = {"--max-auc-loss": self.max_auc_loss, "--max-changed-calls": self.max_changed_calls}
+        for option, value in bounds.items():
+            if value is not None and self.precision == "float32":
+                raise ExportError(
+                    f"{option} bounds what a lower precision or a student changes: give --precision or "
+                    "--distil, too"
+                )
 
     @property
     def is_distilled(self) -> bool:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.files import write_atomically
 from trainables.common.processor import processor_name
+from trainables.common.text import count_text
 from trainables.common.types import IntArray
 from trainables.data.mammogram import preparation
 
@@ -128,6 +129,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     operation: Operation = NOTHING_ASKED,
     precision: Precision | None = None,
     distilled: Distillation | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> BundleReport:
     """Export an ensemble, or a single trial, and check the file against PyTorch and against the search.
 
@@ -146,6 +148,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
         operation: What is asked of its decisions; nothing takes what the ensemble was built for.
         precision: Lower precision of the file's networks, and what it may change; None for float32.
         distilled: What the model was distilled from, where `run` holds a student.
+        say: Function called with a sentence before what takes time.
 
     Raises:
         ModelChangedError: If the lower precision changes AUC or calls by more than it may.
@@ -161,11 +164,13 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
         ensemble, trial = best_within(run, max_ms)
         if trial is not None and not operation.is_asked:
             operation = read_ensemble(run, BEST).operation  # the trial stands in for it
+    say(f"opening {ensemble if trial is None else f'trial {trial}'}: its weights and the run's images ...")
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
     rows = held_out_rows(next(iter(kept.values())), held_out_limit, without=_undecided(opened))
     images, unit = opened.images_of(rows)
     inputs = opened.inputs(images)
+    say(f"predicting {count_text(len(images), 'image')} with PyTorch, to compare the file with ...")
     by_fold = predict_by_fold(opened.module, inputs)
     out_of_fold_difference = (
         None
@@ -179,6 +184,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     )
     with new_bundle(out) as folder, tempfile.TemporaryDirectory() as scratch:
         file = folder / MODEL_FILE
+        say(f"writing {MODEL_FILE} ...")
         novelty = novelty_of(run, opened)
         written = _write_graph(opened, novelty, inputs, Path(scratch), file, precision)
         draft = manifest_draft(run, opened, next(iter(kept.values())), written.opset)
@@ -186,6 +192,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
         describe_model(file, draft)
         if unit is not None:
             draft = _with_units(draft, opened, by_fold, unit, folder / UNITS_FILE)
+        say(f"comparing {MODEL_FILE} with PyTorch, and timing it on one core ...")
         parity = ParityCheck(
             images=len(images),
             onnx_difference=onnx_difference(opened.module, by_fold, inputs, file, unit),

@@ -342,8 +342,8 @@ def _caveat_of_other_images(manifest: Manifest) -> str:
         f"tells how unlike the training images an image is. `predict` warns at a p of {novelty.level:g} or "
         f"less, which at most a share of {novelty.level:g} of images like those of training have{naive}: a "
         f"conformal p-value by {novelty.images} training images of {novelty.patients} "
-        f"{manifest.data.group_unit}s, from {novelty.features} features of {novelty.backbone} ({novelty.tap}). It "
-        "does not find what looks like a training image."
+        f"{manifest.data.group_unit}s, from {novelty.features} features of {novelty.backbone} "
+        f"({novelty.tap}). It does not find what looks like a training image."
     )
 
 

@@ -94,6 +94,7 @@ class RelevanceMethod:
         compute: Score, image (H, W) or (H, W, 3), number of changed images, and settings -> map.
         most_masks: Number of changed images beyond which a map gets no better.
         source: Paper.
+        settings: Names of the `RelevanceSettings` that change its maps.
     """
 
     name: str
@@ -101,6 +102,7 @@ class RelevanceMethod:
     compute: Callable[[Score, NDArray[Any], int, RelevanceSettings], RelevanceMap]
     most_masks: int
     source: str
+    settings: tuple[str, ...] = ("seconds", "masks", "fill", "seed")
 
 
 def score_at_once(score: Score, images: NDArray[Any]) -> Float64Array:

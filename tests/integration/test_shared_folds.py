@@ -52,9 +52,9 @@ def ray() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_worker, "_CLUSTER_SECONDS", 0.2)
+    monkeypatch.setattr(ray_worker, "CLUSTER_SECONDS", 0.2)
     monkeypatch.setattr(ray_worker, "_SHORT_SECONDS", 0.0)
-    monkeypatch.setattr(ray_followed, "_CLUSTER_SECONDS", 0.2)
+    monkeypatch.setattr(ray_followed, "CLUSTER_SECONDS", 0.2)
     monkeypatch.setattr(ray_followed, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(idle_workers, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(shared_state, "EPOCH_SECONDS", 0.0)

@@ -14,7 +14,9 @@ OrchestrateError            root: the command line prints its message and exits 
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
+
+INTERRUPTED: Final = 130  # exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT
 
 
 class OrchestrateError(Exception):

@@ -110,4 +110,5 @@ OCCLUSION: Final = RelevanceMethod(
     compute=occlusion_map,
     most_masks=900,
     source="Zeiler and Fergus (2014), Visualizing and understanding convolutional networks, arXiv 1311.2901",
+    settings=("seconds", "masks", "fill"),
 )

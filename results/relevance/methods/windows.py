@@ -61,4 +61,5 @@ WINDOWS: Final = RelevanceMethod(
     compute=window_map,
     most_masks=100_000,
     source="Scuccimarra (source system 003), ConvNets for classifying DDSM: windows over whole films",
+    settings=("seconds", "masks", "window_px"),
 )

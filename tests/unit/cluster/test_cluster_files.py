@@ -3,7 +3,9 @@
 import importlib
 import os
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -127,9 +129,8 @@ def test_a_pod_that_is_stopped_is_drained_before_and_has_the_time_for_it() -> No
         command = container["lifecycle"]["preStop"]["exec"]["command"]
         module = module_of(command)
         given = module.make_parser().parse_args(command[3:])
-        assert module.GRACE_SECONDS == GRACE_SECONDS
         # What Ray does at SIGTERM afterwards takes some seconds of the grace period, too.
-        assert module.GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
+        assert GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
 
 
 @pytest.mark.parametrize("name", [*RAY_UP, KUBERAY])
@@ -204,6 +205,19 @@ def test_the_cluster_on_kubernetes_is_closed() -> None:
     assert policy["ingress"] == [{"from": [{"podSelector": selected}]}]
 
 
+def test_the_commands_of_the_file_for_kubernetes_are_those_of_the_page() -> None:
+    def commands(text: str) -> list[str]:
+        return [line.strip("# ") for line in text.splitlines() if line.strip("# ").startswith("kubectl ")]
+
+    namespace = documents()["RayCluster"]["metadata"]["namespace"]
+    of_file = commands((FOLDER / KUBERAY).read_text().partition("apiVersion")[0])
+    of_page = commands((REPOSITORY / "docs/how-to-cluster.md").read_text())
+    assert of_page[0] == f"kubectl create namespace {namespace}"
+    assert of_file[:2] == of_page[:2]
+    for typed in (of_file[2], of_page[2]):
+        assert typed.startswith(f"kubectl exec -n {namespace} -it HEAD-POD -c ray-head -- ray job submit ")
+
+
 def test_the_image_holds_the_whole_project_and_runs_as_its_own_user() -> None:
     text = (FOLDER / "Containerfile").read_text()
     lines = text.replace("\\\n", " ").splitlines()
@@ -248,7 +262,8 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     """Environment of a job of two nodes, whose programs are made up."""
     programs = tmp_path / "venv/bin"
     programs.mkdir(parents=True)
-    for name, text in FAKE.items():
+    here = f'PYTHONPATH={shlex.quote(str(REPOSITORY))} exec {shlex.quote(sys.executable)} "$@"'
+    for name, text in {**FAKE, "python": here}.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     return {
@@ -294,12 +309,33 @@ def test_a_job_of_slurm_runs_the_search_on_the_first_node_with_ray_on_all(
     assert not Path(f"/tmp/ray-{os.getpid()}").exists()
 
 
-def test_a_job_that_is_started_again_goes_on(slurm: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "mine/idc/first"
-    folder.mkdir(parents=True)
-    (folder / "search.yaml").write_text("")
-    assert run_slurm(slurm, "search", "idc", "--name=first", "--runs", "mine").returncode == 0
-    assert "orchestrate resume mine/idc/first" in (tmp_path / "log").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (("idc", "--name=first", "--runs", "mine"), "mine/idc/first"),
+        (("--name", "first", "--trials", "3", "--runs", "mine", "idc"), "mine/idc/first"),
+        (
+            ("--task", "tasks.yaml", "--data", "a.npz", "--name", "first", "--runs", "mine"),
+            "mine/grade/first",
+        ),
+        (("--config", "my.yaml"), "mine/idc/first"),
+        (("--config", "my.yaml", "--name", "second"), None),
+        (("idc", "--runs", "mine"), None),
+        (("idc", "--runs", "mine", "--name", "first", "--trails", "3"), None),
+    ],
+)
+def test_a_search_that_is_started_again_goes_on(
+    words: tuple[str, ...], run: str | None, slurm: dict[str, str], tmp_path: Path
+) -> None:
+    for task in ("idc", "grade"):
+        folder = tmp_path / "mine" / task / "first"
+        folder.mkdir(parents=True)
+        (folder / "search.yaml").write_text("")
+    (tmp_path / "my.yaml").write_text("{task: idc, name: first, runs: mine}")
+    (tmp_path / "tasks.yaml").write_text("grade: {classes: [low, high]}")
+    assert run_slurm(slurm, "search", *words).returncode == 0
+    expected = f"resume {run}" if run else " ".join(("search", *words))
+    assert f"orchestrate {expected}" in (tmp_path / "log").read_text().splitlines()
 
 
 def test_the_exit_code_of_a_job_is_that_of_the_search(slurm: dict[str, str]) -> None:

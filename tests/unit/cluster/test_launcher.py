@@ -13,6 +13,7 @@ from cluster.cluster_file import ClusterFile, read_cluster_file
 from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderError
 from cluster.probe import MachineFacts, Process, facts_of
 from cluster.ssh import Login
+from cluster.verbs import typed_part
 
 QUIET = "cpus\t1\nend\tend\n"
 
@@ -66,7 +67,7 @@ def test_several_machines_need_the_first_autoscaler(
 def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers(monkeypatch, running("/v/python -m orchestrator.cli.main search idc --name first", "b"))
+    answers(monkeypatch, running("/v/python -m orchestrator search idc --name first", "orchestrate nest b"))
     file = file_of(machine)
     message = (
         r"2 searches run on this cluster \(on 10\.0\.0\.1: search idc --name first\).* --no-restart sends .* "
@@ -78,6 +79,18 @@ def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
     launcher.up(file, restart=False, say=print)
     launcher.up(file, restart=True, say=print)
     assert [("--no-restart" in line) for line in machine.said("ray")] == [True, False]
+
+
+def test_what_was_submitted_and_is_no_search_keeps_ray_up_too(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, running("/v/python -m orchestrator refit first", "orchestrate search idc"))
+    message = (
+        r"2 commands run on this cluster \(on 10\.0\.0\.1: refit first\).* the rest begins anew\), "
+        "`orchestrate status .*` lists searches"
+    )
+    with pytest.raises(ClusterInUseError, match=message):
+        launcher.up(file_of(machine), restart=None, say=print)
 
 
 def answers_by_host(monkeypatch: pytest.MonkeyPatch, **texts: str | RemoteError) -> list[str]:
@@ -184,7 +197,7 @@ def test_a_ray_that_fails_is_an_error(machine: FakeMachine, monkeypatch: pytest.
 def test_down_ends_searches_then_ray_on_every_machine_and_looks_again(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = answers(monkeypatch, running("a search"), QUIET)
+    asked = answers(monkeypatch, running("orchestrate repeat first"), QUIET)
     said: list[str] = []
     file = file_of(machine, "10.0.0.2", "10.0.0.3")
     launcher.down(file, say=said.append)
@@ -194,7 +207,7 @@ def test_down_ends_searches_then_ray_on_every_machine_and_looks_again(
     assert [line.rpartition(" me@")[2].split()[0] for line in commands[1:]] == ["10.0.0.2", "10.0.0.3"]
     assert all("venv/bin/ray stop" in line for line in commands[1:])
     assert asked[-3:] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-    assert said[0].startswith("a search runs: ended first, as by Ctrl-C")
+    assert said[0] == "a search runs: ended first, as by Ctrl-C; it can be resumed"
     assert said[-1] == "nothing of Ray is left on 10.0.0.1, 10.0.0.2, 10.0.0.3"
 
 
@@ -241,5 +254,11 @@ def test_rays_program_is_that_of_this_environment(tmp_path: Path, monkeypatch: p
 
 
 def test_a_search_is_named_by_what_was_typed() -> None:
-    assert launcher._running([Process(1, "a")]) == "a search runs"
-    assert launcher._typed("python /venv/bin/orchestrate resume first") == "resume first"
+    assert launcher._running([Process(1, "orchestrate search a")]) == ("a search runs", "it can be resumed")
+    for program in (
+        "python /venv/bin/orchestrate",
+        "python -m orchestrator",
+        "python -m orchestrator.cli.main",
+    ):
+        assert typed_part(f"{program} resume first") == "resume first"
+    assert typed_part("a") == "a"

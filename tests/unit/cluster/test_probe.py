@@ -1,5 +1,6 @@
 """What a machine is asked, and what its answer means."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from cluster.errors import RemoteError
 from cluster.probe import SCRIPT, facts_of
+from cluster.verbs import SEARCHES
 
 ANSWER = """\
 clock\t1000.5
@@ -31,7 +33,7 @@ gpu\tNVIDIA A100, 81920 MiB, 580.1
 gpu\tNVIDIA A100, 81920 MiB, 580.1
 taken\t6379
 ray\t77 ray::IDLE
-search\t78 /venv/bin/python -m orchestrator.cli.main search idc --name a b
+search\t78 /venv/bin/python -m orchestrator search idc --name a b
 end\tend
 """
 
@@ -113,16 +115,32 @@ def test_the_script_asks_the_environment_that_is_installed_there(tmp_path: Path)
     assert {"ray", "torch", "optuna"} <= set(facts.environment)
 
 
-def test_the_script_finds_searches_and_not_what_only_speaks_of_them(tmp_path: Path) -> None:
+def test_the_script_finds_what_ends_with_ray_and_not_what_only_speaks_of_it(tmp_path: Path) -> None:
     program = tmp_path / "orchestrate"
     program.write_text("import sys\nprint('up', flush=True)\nsys.stdin.read()\n")
-    started = [
-        [sys.executable, str(program), "search", "idc"],
+    for name in ("orchestrator/__init__.py", "orchestrator/cli/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("orchestrator/__main__.py", "orchestrator/cli/main.py"):
+        (tmp_path / name).write_text(program.read_text())
+    submitted = [sys.executable, "-m", "orchestrator"]
+    ends_with_ray = [
+        *([sys.executable, str(program), verb, "first"] for verb in SEARCHES),
+        [sys.executable, "-m", "orchestrator.cli.main", "search", "idc"],
+        [*submitted, "repeat", "first"],
+        [*submitted, "refit", "first"],
+    ]
+    goes_on = [
         [sys.executable, str(program), "leaderboard", "latest"],
+        [*submitted, "stop", "first"],
         ["sh", "-c", "echo up; read line", "orchestrate search idc "],
     ]
+    environment = {**os.environ, "PYTHONPATH": ""}
     running = [
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for words in started
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+        )
+        for words in (*ends_with_ray, *goes_on)
     ]
     try:
         for process in running:
@@ -133,5 +151,5 @@ def test_the_script_finds_searches_and_not_what_only_speaks_of_them(tmp_path: Pa
         for process in running:
             process.communicate("\n")
     found = {process.pid for process in facts.searches}
-    assert running[0].pid in found
-    assert not {running[1].pid, running[2].pid} & found
+    started = [process.pid for process in running]
+    assert found & set(started) == set(started[: len(ends_with_ray)])

@@ -1,5 +1,7 @@
 """The command answers Ctrl-C from its first moment on."""
 
+import runpy
+import subprocess
 import sys
 
 import pytest
@@ -22,6 +24,15 @@ def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert entry.main() == 130
     assert capsys.readouterr().err == "\norchestrate: interrupted\n"
+
+
+def test_python_runs_the_package_as_the_command_runs() -> None:
+    words = [sys.executable, "-m", "orchestrator", "recipes", ""]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("orchestrate recipes: argument 1 of recipes is empty")
+    package = runpy.run_module("orchestrator.__main__", run_name="orchestrator.__main__")
+    assert package["main"] is entry.main
 
 
 def test_else_it_is_the_command_line(

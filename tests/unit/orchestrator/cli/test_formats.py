@@ -27,6 +27,7 @@ from orchestrator.reporting.console import (
     print_warning,
 )
 from orchestrator.reporting.terminal import SearchProgress
+from results.errors import ExportError
 from results.run.run_folder import RunFolder
 
 # They print sentences, or a script, and no table.
@@ -162,6 +163,37 @@ def test_a_search_that_is_finished_prints_csv_tables_one_after_another(
     first, second = capsys.readouterr().out.split("\n\n")
     assert first.startswith("rank,")
     assert "method" in second.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ExportError("the file disagrees with PyTorch"), "the file disagrees with PyTorch"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_a_finish_that_fails_prints_what_it_has_computed(
+    error: BaseException,
+    said: str,
+    places: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SearchResult, "export_report", fails)
+    result, console = result_of(RunFolder(Path(places["run"]))), Console(file=io.StringIO(), width=200)
+    with pytest.raises(type(error)):
+        close_search(result, console, finish=True, form="json")
+    found = strict_json(capsys.readouterr().out)
+    assert (found["run"], found["error"]) == (places["run"], said)
+    assert found["leaderboard"]
+    assert found["ensembles"]
+    with pytest.raises(type(error)):
+        close_search(result, console, finish=True, form="csv")
+    assert len(capsys.readouterr().out.split("\n\n")) == 2
 
 
 @pytest.mark.parametrize("verb", ["leaderboard", "ensemble", "evaluate"])

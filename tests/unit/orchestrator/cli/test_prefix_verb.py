@@ -115,6 +115,8 @@ def test_what_is_being_read_stays_and_is_counted(capsys: pytest.CaptureFixture[s
     ("arguments", "message"),
     [
         (("prune",), "say what may go: --keep-gb N, --older-than DAYS or --all"),
+        (("prune", "--all", "--keep-gb", "50"), "--all removes what --keep-gb would keep"),
+        (("prune", "--all", "--older-than", "3"), "--all removes what --older-than would keep"),
         (("prune", "--keep-gb", "-1"), "--keep-gb must be a number from 0 up, found -1.0"),
         (("prune", "--older-than", "nan"), "--older-than must be a number from 0 up, found nan"),
         (("list", "--store", "nowhere"), "no store at nowhere; name it with --store"),

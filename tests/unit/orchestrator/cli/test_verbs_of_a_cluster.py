@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,13 +19,15 @@ from fake_ssh import FakeMachine, make_fake_machine
 from simulated_run import make_run
 from simulated_trials import simulate
 
+from cluster.verbs import SEARCHES, STAY_HERE
 from orchestrator.cli import attach, status, stop
-from orchestrator.cli.attach import exit_code_of, job_named
+from orchestrator.cli.attach import exit_code_of
 from orchestrator.cli.cluster_status import node_rows
 from orchestrator.cli.fetch import named_search, refuse_another
 from orchestrator.cli.main import build_parser, main
-from orchestrator.cli.submit import checked_words
+from orchestrator.cli.submit import checked_words, named_job
 from orchestrator.reporting.search_status import SearchStatus
+from orchestrator.reporting.submitted import job_named, job_of_run
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, UnknownNameError
@@ -232,6 +235,13 @@ def test_up_and_down_print_what_they_run(
         main(["cluster", "up", file, "--restart", "--no-restart"])
 
 
+def test_verbs_that_run_trials_are_those_that_take_a_cluster(root: argparse.ArgumentParser) -> None:
+    (verbs,) = [action.choices for action in root._actions if isinstance(action.choices, dict)]
+    with_address = {name for name, verb in verbs.items() if "--address" in verb._option_string_actions}
+    assert with_address == set(SEARCHES)
+    assert set(STAY_HERE) <= set(verbs)
+
+
 def test_a_command_line_is_checked_before_it_is_sent(
     machine: FakeMachine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,7 +266,10 @@ def test_a_command_line_is_checked_before_it_is_sent(
 def test_a_search_without_a_name_gets_one_and_another_verb_that_of_its_run(
     root: argparse.ArgumentParser,
 ) -> None:
-    words, about = checked_words(["--", "search", "idc"], root, now=NOW)
+    def submitted(*typed: str, **config: str) -> tuple[list[str], dict[str, str]]:
+        return named_job(*checked_words(list(typed), root), now=NOW, options_in=lambda _: config)
+
+    words, about = submitted("--", "search", "idc")
     assert words == ["search", "idc", "--name", "20261128-010203"]
     assert about == {
         "job": "search-20261128-010203-20261128-010203",
@@ -264,10 +277,49 @@ def test_a_search_without_a_name_gets_one_and_another_verb_that_of_its_run(
         "task": "idc",
         "name": "20261128-010203",
     }
-    _, about = checked_words(["resume", "idc/first"], root, now=NOW)
-    assert (about["name"], about["job"]) == ("first", "resume-first-20261128-010203")
-    _, about = checked_words(["doctor"], root, now=NOW)
+    for typed in ("idc/first", "runs/idc/first/"):
+        _, about = submitted("resume", typed)
+        assert (about["task"], about["name"]) == ("idc", "first")
+        assert about["job"] == "resume-first-20261128-010203"
+    _, about = submitted("resume", "first")
+    assert (about["task"], about["name"]) == ("", "first")
+    _, about = submitted("doctor")
     assert about["name"] == "doctor"
+
+
+@pytest.mark.parametrize(
+    ("typed", "config", "added", "about"),
+    [
+        ((), "name: mine\ntask: idc\n", [], ("idc", "mine")),
+        (("masses", "--name", "typed"), "name: mine\ntask: idc\n", [], ("masses", "typed")),
+        (("--task", "t.yaml"), "name: mine\ntask: idc\n", [], ("", "mine")),
+        ((), "trials: 3\n", ["--name", "NOW"], ("", "NOW")),
+    ],
+)
+def test_a_file_of_options_over_there_may_name_the_run(
+    typed: tuple[str, ...], config: str, added: list[str], about: tuple[str, str], machine: FakeMachine
+) -> None:
+    answer_as_head(machine, submit={"id": "a"})
+    (machine.home / "orchestrate/my own.yaml").write_text(config)
+    words = ["search", *typed, "--config", "my own.yaml"]
+    assert main(["submit", str(machine.cluster_file()), "--", *words]) == 0
+    sent = json.loads((machine.home / "answers/input").read_text())
+    now = sent["identity"][-15:]
+    assert sent["words"] == [*words, *(now if word == "NOW" else word for word in added)]
+    assert (sent["metadata"]["task"], sent["metadata"]["name"].replace(now, "NOW")) == about
+
+
+def test_a_file_of_options_that_is_not_over_there_or_is_wrong_is_refused(
+    machine: FakeMachine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer_as_head(machine, submit={"id": "a"})
+    words = ["submit", str(machine.cluster_file()), "--", "search", "--config", "my.yaml"]
+    assert main(words) != 0
+    assert "my.yaml: No such file" in capsys.readouterr().err
+    (machine.home / "orchestrate/my.yaml").write_text("trails: 3\n")
+    assert main(words) == 2
+    assert "did you mean 'trials'" in capsys.readouterr().err
+    assert not (machine.home / "answers/input").exists(), "nothing was submitted"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +335,7 @@ def test_what_cannot_be_submitted_is_refused(
     words: list[str], message: str, root: argparse.ArgumentParser
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        checked_words(words, root, now=NOW)
+        checked_words(words, root)
 
 
 def test_output_is_followed_to_the_end_and_the_exit_code_is_that_of_the_job(
@@ -323,6 +375,38 @@ def test_a_job_is_named_by_id_run_or_task_and_run() -> None:
         job_named("latest", [])
 
 
+def job(task: str, name: str = "first", state: str = "RUNNING", verb: str = "search") -> dict[str, Any]:
+    about = {"name": name, "task": task, "verb": verb}
+    return {**JOBS[0], "id": f"{verb}-{task}-{name}", "status": state, "metadata": about}
+
+
+def test_a_name_that_runs_of_several_tasks_have_names_no_job() -> None:
+    jobs = [job("", verb="resume"), job("b"), job("a")]
+    with pytest.raises(RunError, match="'first' names several runs: a/first, b/first; name one by TASK/NAME"):
+        job_named("first", jobs)
+    assert job_named("a/first", jobs)["id"] == "search-a-first"
+    assert job_named("a/first", [jobs[0], jobs[2]])["id"] == "resume--first", "the run of no other task"
+    assert job_named("first", [jobs[0], jobs[2]])["id"] == "resume--first"
+
+
+def test_the_job_of_a_run_is_of_its_task_and_runs_its_search(tmp_path: Path) -> None:
+    def made(task: str) -> Path:
+        folder = tmp_path / task / "first"
+        folder.mkdir(parents=True)
+        (folder / "search.yaml").touch()
+        return folder
+
+    of_a = made("a")
+    assert job_of_run(of_a, [job("b")]) is None
+    assert job_of_run(of_a, [job("a", "second")]) is None
+    failed, searching, export = job("a", state="FAILED"), job("", verb="repeat"), job("a", verb="export")
+    assert job_of_run(of_a, [export, failed, searching]) is searching, "the one that runs"
+    assert job_of_run(of_a, [export, failed]) is failed
+    assert job_of_run(of_a, [export]) is None
+    made("b")
+    assert job_of_run(of_a, [searching]) is None, "it may be that of the other run"
+
+
 @pytest.mark.parametrize(
     ("job_status", "code", "expected"),
     [("SUCCEEDED", 0, 0), ("STOPPED", None, 130), ("FAILED", 2, 2), ("FAILED", None, 1)],
@@ -351,13 +435,64 @@ def test_stop_asks_rays_job_server_to_end_a_job(
     from cluster import on_head
 
     name, stopped = run.path.name, []
-    running = [{**JOBS[0], "metadata": {**JOBS[0]["metadata"], "name": name}}]
+    running = [{**JOBS[0], "metadata": {"name": name, "task": run.path.parent.name, "verb": "search"}}]
     monkeypatch.setattr(status, "jobs_here", lambda: running)
     monkeypatch.setattr(on_head, "stop", stopped.append)
     monkeypatch.setattr(on_head, "jobs", lambda: [{**running[0], "status": "STOPPED"}])
     assert "trials are kept" in stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
     assert "trials are kept" in stop.stop_here("latest", tmp_path / "runs", wait_seconds=1.0)
     assert stopped == ["search-second-2", "search-second-2"]
+
+
+@pytest.mark.parametrize("job_of_other_task", ["other", ""])
+def test_stop_leaves_the_search_of_another_task_alone(
+    job_of_other_task: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster import on_head
+
+    task, name = run.path.parent.name, run.path.name
+    other = tmp_path / "runs/other" / name
+    shutil.copytree(run.path, other)
+    jobs = [job(job_of_other_task, name)]
+    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
+    monkeypatch.setattr(on_head, "jobs", lambda: jobs)
+    monkeypatch.setattr(on_head, "stop", lambda identity: pytest.fail("it is the job of the other task"))
+    monkeypatch.setattr(stop, "_POLL_SECONDS", 0.01)
+    with pytest.raises(RunError, match=rf"'{name}' names several runs: .*; name one by TASK/NAME"):
+        stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
+    for text in (f"{task}/{name}", str(run.path)):
+        with pytest.raises(RunError, match=r"no search .* runs on this machine"):
+            stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
+        with held(run) as pid:
+            assert "trials are kept" in stop.stop_here(text, tmp_path / "runs", wait_seconds=9.0)
+            assert os.waitpid(pid, 0)[1] != 0
+
+
+def test_the_latest_search_to_stop_is_one_that_runs(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "jobs_here", list)
+    monkeypatch.setattr(stop, "_POLL_SECONDS", 0.01)
+    later = tmp_path / "runs/other/later"
+    shutil.copytree(run.path, later)
+    with held(run) as pid:
+        said = stop.stop_here("latest", tmp_path / "runs", wait_seconds=9.0)
+        assert os.waitpid(pid, 0)[1] != 0
+    assert str(run.path.name) in said
+
+
+def test_stop_ends_what_was_submitted_and_is_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster import on_head
+
+    stopped: list[str] = []
+    monkeypatch.setattr(status, "jobs_here", lambda: [job("a", verb="export")])
+    monkeypatch.setattr(on_head, "stop", stopped.append)
+    monkeypatch.setattr(on_head, "jobs", list)
+    for text in ("export-a-first", "a/first", "latest"):
+        stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
+    assert stopped == ["export-a-first"] * 3
 
 
 def test_a_job_that_ends_before_its_first_trial_leaves_nothing(

@@ -152,7 +152,7 @@ def test_where_processes_are_not_shown_nobody_is_found(tmp_path: Path) -> None:
 
 def test_a_run_knows_the_latest_job_of_its_name(run: RunFolder) -> None:
     about = {"name": run.path.name, "verb": "search"}
-    jobs = [job(id="new", status="STOPPED", metadata=about), job(id="old", metadata=about)]
+    jobs = [job(id="new", status="STOPPED", metadata=about), job(id="old", status="FAILED", metadata=about)]
     (found,) = searches_below(runs_of(run), jobs)
     assert found.job == {"id": "new", "status": "STOPPED", "message": "", "exit_code": None}
 
@@ -162,6 +162,15 @@ def test_what_another_machine_printed_is_read_again(run: RunFolder) -> None:
     assert SearchStatus.of_json(json.loads(json.dumps(found.as_json()))) == found
     with pytest.raises(KeyError):
         SearchStatus.of_json({"run": "a"})
+
+
+def test_a_run_has_no_job_of_another_task_that_has_its_name(run: RunFolder) -> None:
+    about = {"name": run.path.name, "task": "another", "verb": "search"}
+    (found,) = searches_below(runs_of(run), [job(metadata=about)])
+    assert found.job is None
+    (waits,) = waiting_jobs([job(metadata=about)], [found])
+    assert (waits.task, waits.name) == ("another", run.path.name)
+    assert waiting_jobs([job(metadata={**about, "task": ""})], [found]) == []
 
 
 def test_jobs_without_a_run_folder_wait_or_have_failed() -> None:

@@ -218,7 +218,7 @@ def test_a_worker_takes_what_its_trial_is_offered_and_ends_it_with_the_trial(
     monkeypatch.setattr(ray_worker, "KeyValueBoard", Board)
     monkeypatch.setattr(ray_worker, "nodes_that_leave", lambda: frozenset({"other"}))
     monkeypatch.setattr(ray_worker, "this_node", lambda: "own")
-    monkeypatch.setattr(ray_worker, "_CLUSTER_SECONDS", 0.0)
+    monkeypatch.setattr(ray_worker, "CLUSTER_SECONDS", 0.0)
     monkeypatch.setattr(ray_worker, "_SHORT_SECONDS", 0.0)
     kind = type("Own", (Worker,), {"make_runner": staticmethod(Runner), "make_helpers": Helpers})
     own = object.__new__(kind)

@@ -168,7 +168,7 @@ def test_a_model_without_a_network_is_refused(run, tmp_path):
 
 def test_bounds_and_names_are_checked(run, tmp_path, capsys):
     with pytest.raises(ExportError, match="--max-auc-loss must lie between 0 and 1, found -1"):
-        ExportChanges(max_auc_loss=-1).of_precision()
+        ExportChanges("fp16", max_auc_loss=-1).of_precision()
     with pytest.raises(ExportError, match="--max-changed-calls must lie between 0 and 1, found 2"):
         AllowedChange(changed_calls=2)
     with pytest.raises(UnknownNameError, match="unknown precision 'fp61'; did you mean 'fp16'"):
