@@ -54,13 +54,13 @@ _BUNDLE: Final = MappingProxyType(
         manifest.MANIFEST_FILE: "description for programs",
         manifest.CARD_FILE: "description for people",
         manifest.CARD_DATA_FILE: "the fields of FDA's and CHAI's model cards, for programs",
-        manifest.REFERENCE_FILE: "digests of the images of the search, and figures of their pixels, with which "
-        "other data are compared",
-        manifest.UNITS_FILE: "a second model, which combines what the first one says of the images of a unit; "
-        "only where breasts, exams or patients are predicted",
-        manifest.PREPARATION_FILE: "values of the steps that make a mammogram ready; only where the images of "
-        "the search were made ready so",
-        manifest.PREPARATION_CODE: "the code of these steps, which needs nothing of this project; beside them",
+        manifest.REFERENCE_FILE: "digests of the images of the search, and figures of their pixels, with "
+        "which other data are compared",
+        manifest.UNITS_FILE: "a second model, which combines what the first one says of the images of a "
+        "unit; only where breasts, exams or patients are predicted",
+        manifest.PREPARATION_FILE: "values of the steps that make a mammogram ready; only where the images "
+        "of the search were made ready so",
+        manifest.PREPARATION_CODE: "the code of these steps, which needs nothing of this project",
     }
 )
 ROOT: Final = Path(__file__).parents[1]
