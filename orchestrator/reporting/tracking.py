@@ -1,8 +1,8 @@
 """Tracking of searches with tools that people have open: one run for the search, and one below it a trial.
 
 What is logged is text and numbers: settings, curves, scores, and files of the run folder that name no
-patient. No image is. A trial is logged when it has ended, by a thread of its own, so that a tool that does not
-answer holds up nothing but its own log: after its first failure it is asked no more, and the end waits a
+patient. No image is. A trial is logged when it has ended, by a thread of its own, so that a tool that does
+not answer holds up nothing but its own log: after its first failure it is asked no more, and the end waits a
 bounded time for it.
 """
 
