@@ -84,8 +84,8 @@ def connect(
 
     Args:
         address: `host:port` of a cluster that this machine is part of; `local` for an own Ray in any case;
-            `auto` for the cluster that runs here, or an error; None for `RAY_ADDRESS`, else the cluster that
-            `ray start` or `ray up` left running here, else an own Ray.
+            `auto` for `RAY_ADDRESS`, else the cluster that `ray start` or `ray up` left running here, or an
+            error; None for the same, but an own Ray in place of the error.
         cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
         memory_bytes: Memory that a search on an own Ray may use, in bytes; trials have what driver and Ray
             leave of it. None takes what Ray finds. A cluster keeps the memory that it has.

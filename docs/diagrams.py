@@ -96,7 +96,7 @@ WAY_OF_A_TRIAL: Final = (
     Step("SearchRequest", ("options as typed, from a file, or from", "the recipes that are named")),
     Step("Preflight", ("reads the data, cuts the split, measures", "what fits this machine and this time")),
     Step("Run folder", ("search.yaml and split.json", "say what will be done"), "disk"),
-    Step("Study", ("Optuna, or an initial point, proposes", "a TrialSpec"), part="For each trial"),
+    Step("Study", ("Optuna, or a first point, proposes", "a TrialSpec"), part="For each trial"),
     Step(
         "TrialManager and Ray backend",
         ("give it to a worker, with the CPUs and the", "share of a GPU that it needs"),

@@ -25,6 +25,7 @@ from orchestrator.cli.main import EXIT_CODES, VERBS, build_parser
 from orchestrator.cli.options import reference_page
 from results.ensembles.fitted import Method
 from results.export import manifest, manifest_parts, model_input, precision_record
+from results.export.training_reference import TrainingReference
 from results.run import outer_fold, prediction_costs, records
 from results.run.baseline_record import BaselineRecord
 from results.run.run_folder import RunFolder
@@ -46,6 +47,21 @@ _WITH_REQUEST: Final = ("search", "plan")  # verbs whose options of a search sta
 _RUN: Final = "runs/TASK/NAME"
 _STANDS_FOR: Final = MappingProxyType(  # arguments by which a path is found in a row of the page
     {"number": 1111, "fold": 2222, "repeat": 3333, "name": "ENSEMBLE", "method": "METHOD", "mark": "MARK"}
+)
+_BUNDLE: Final = MappingProxyType(
+    {
+        manifest.MODEL_FILE: "the model: raw pixels in, class probabilities out",
+        manifest.MANIFEST_FILE: "description for programs",
+        manifest.CARD_FILE: "description for people",
+        manifest.CARD_DATA_FILE: "the fields of FDA's and CHAI's model cards, for programs",
+        manifest.REFERENCE_FILE: "digests of the images of the search, and figures of their pixels, with "
+        "which other data are compared",
+        manifest.UNITS_FILE: "a second model, which combines what the first one says of the images of a "
+        "unit; only where breasts, exams or patients are predicted",
+        manifest.PREPARATION_FILE: "values of the steps that make a mammogram ready; only where the images "
+        "of the search were made ready so",
+        manifest.PREPARATION_CODE: "the code of these steps, which needs nothing of this project",
+    }
 )
 ROOT: Final = Path(__file__).parents[1]
 _DEFINES_ERROR: Final = re.compile(r"^class \w+Error\(", re.MULTILINE)
@@ -146,13 +162,11 @@ def files_page() -> str:
             "",
             "| path | what it is |",
             "| --- | --- |",
-            f"| `{manifest.MODEL_FILE}` | the model: raw pixels in, class probabilities out |",
-            f"| `{manifest.MANIFEST_FILE}` | description for programs |",
-            f"| `{manifest.CARD_FILE}` | description for people |",
-            f"| `{manifest.CARD_DATA_FILE}` | the fields of FDA's and CHAI's model cards, for programs |",
+            *(f"| `{name}` | {text} |" for name, text in _BUNDLE.items()),
             "",
             *_fields(manifest.MANIFEST_FILE, manifest.Manifest),
             *(line for part in _parts_of_manifest() for line in _fields(part.__name__, part)),
+            *_fields(manifest.REFERENCE_FILE, TrainingReference),
         ]
     )
 

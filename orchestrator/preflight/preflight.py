@@ -1,4 +1,4 @@
-"""The preflight of a search, before it writes anything: data, split, machine, models and initial points."""
+"""The preflight of a search, before it writes anything: data, split, machine, models and first points."""
 
 import dataclasses
 import functools
@@ -72,7 +72,7 @@ _SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Data, split, machine, feasible models and initial points of a search.
+    """Data, split, machine, feasible models and first points of a search.
 
     Attributes:
         request: Options of the search.
@@ -88,8 +88,8 @@ class Preflight:
         inventory: Backbones with their weights.
         feasible: Backbones that fit the time budget on this machine, with their costs.
         initial_points: Configurations to try before the sampler proposes any.
-        recipes: Names of the recipes: those that the user named, else those of the initial points.
-        points: The initial points and others drawn from the space; all of them can run.
+        recipes: Names of the recipes: those that the user named, else those of the first points.
+        points: The first points and others drawn from the space; all of them can run.
         start_from: Trial whose weights others start from; None without one.
         type_from: Trial that predicts the type of the finding; None without one.
         notes: Remarks from reading the data, in sentences.
@@ -292,7 +292,7 @@ def _points(
     price: Pricing,
     notify: Notify,
 ) -> tuple[list[InitialPoint], list[TrialConfig]]:
-    """Return the initial points, and their configurations with more that are drawn from the space."""
+    """Return the first points, and their configurations with more that are drawn from the space."""
     fixed = request.fixed_params
     longest = 60.0 * _longest_trial(request) * LONGEST_SHARE
     may_compare = first.is_all or asks_for_pairs(request, first)

@@ -52,7 +52,7 @@ class MirrorCallback(Callback):
         self._copied: dict[str, tuple[int, int]] = {}
 
     def on_search_start(self, run: RunFolder, record: SearchRecord) -> None:
-        """Copy request, split and initial points."""
+        """Copy request, split and first points."""
         self._prefix = f"{record.task}/{record.name}"
         self._begin(run, [run.split_file, run.initial_points_file, run.search_file])
 

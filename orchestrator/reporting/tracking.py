@@ -1,8 +1,9 @@
 """Tracking of searches with tools that people have open: one run for the search, and one below it a trial.
 
-What is logged is text and numbers: settings, curves, scores, and files of the run folder. No image is. A
-trial is logged when it has ended, by a thread of its own, so that a tool that does not answer holds up
-nothing but its own log: after its first failure it is asked no more, and the end waits a bounded time for it.
+What is logged is text and numbers: settings, curves, scores, and files of the run folder that name no
+patient. No image is. A trial is logged when it has ended, by a thread of its own, so that a tool that does
+not answer holds up nothing but its own log: after its first failure it is asked no more, and the end waits a
+bounded time for it.
 """
 
 import importlib
@@ -22,7 +23,7 @@ from trainables.common.discovery import constants_of
 from trainables.common.errors import ConfigError, MachineError, UnknownNameError
 from trainables.common.text import first_line
 
-_FILES: Final = ("search.yaml", "leaderboard.csv", "split.json", "test_openings.jsonl")
+_FILES: Final = ("search.yaml", "leaderboard.csv")  # and the ensembles: none of them names a patient
 _END_SECONDS: Final = 300.0  # that the end of a search waits for its log,
 _INTERRUPTED_SECONDS: Final = 20.0  # and the end of an interrupted one
 

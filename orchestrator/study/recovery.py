@@ -41,7 +41,7 @@ class WaitingTrial:
 
     Attributes:
         params: Parameters that it is to have; the sampler proposes those that are missing.
-        attributes: Recipe and settings, for an initial point.
+        attributes: Recipe and settings, for a first point.
     """
 
     params: Mapping[str, Any]
@@ -76,7 +76,7 @@ class TrialSource:
         return create_trial(**outcome)
 
     def to_run(self, number: int) -> WaitingTrial:
-        """Return a trial that is recorded nowhere: an initial point, or one that the sampler proposes."""
+        """Return a trial that is recorded nowhere: a first point, or one that the sampler proposes."""
         if number >= len(self.initial_points):
             return WaitingTrial({}, {})
         point = self.initial_points[number]

@@ -122,7 +122,7 @@ def read_points(run: RunFolder, record: SearchRecord, notify: Notify) -> Sequenc
 
 
 def _points_of_study(run: RunFolder, record: SearchRecord) -> list[InitialPoint] | None:
-    """The initial points that the study holds; None if it cannot be opened."""
+    """The first points that the study holds; None if it cannot be opened."""
     try:
         trials = study_place(run, record).open(is_new=False).get_trials(deepcopy=False)
     except OrchestrateError:

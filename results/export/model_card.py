@@ -5,7 +5,7 @@ templates follow, and lie in `model_card.json` for programs.
 """
 
 from results.export.card_templates import TITLES, card_fields, fields_as_markdown
-from results.export.manifest import PREPARATION_CODE, PREPARATION_FILE, Manifest
+from results.export.manifest import PREPARATION_CODE, PREPARATION_FILE, REFERENCE_FILE, Manifest
 from results.export.manifest_parts import Member, ParityCheck, TestScores
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
@@ -58,8 +58,9 @@ _ALL_SEEN = (
 _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
     "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
-    "images, but as any trained model it may leak whether an image was used in training; treat it as\n"
-    "the data are treated."
+    f"images. But `{REFERENCE_FILE}` holds an unsalted digest of every image of the training and of\n"
+    "the sealed part: whoever has the file of an image can tell for certain whether it is among them.\n"
+    "As any trained model, the model itself may leak it, too; treat both as the data are treated."
 )
 
 _ORDER = (

@@ -118,8 +118,8 @@ def predict_outside(
 
 
 _NO_REFERENCE: Final = (
-    "this bundle is of an earlier version and keeps nothing of its training images: whether some of these "
-    "were among them, and how far these lie from them, cannot be said; export it again"
+    "this bundle has no training_reference.json and so keeps nothing of its training images: whether some of "
+    "these were among them, and how far these lie from them, cannot be said; export it again"
 )
 _NO_NOVELTY: Final = (
     "this model has no novelty score (no frozen stages, too few data, or an earlier version), so the "

@@ -1,7 +1,8 @@
 """What a bundle keeps of its training images, so that other data can be compared with them.
 
 Digests of the pixels find images that the model was trained on; quantiles of a few figures of the pixels tell
-whether other images look alike. No image, name or patient can be read from either.
+whether other images look alike. No image, name or patient can be read from either; but the digests have no
+salt, so that whoever has an image can tell for certain whether it is among those of the search.
 """
 
 import hashlib

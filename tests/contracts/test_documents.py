@@ -7,11 +7,13 @@ import pytest
 from generate import made, whole
 
 from orchestrator.cli.main import VERBS
+from results.export import manifest
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import setting_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")])
+FILE_NAME = re.compile(r"\w+\.(onnx|json|md|py)")
 # What was true on a day stays as it was written.
 HISTORY = {ROOT / "docs" / "lab_log.md", ROOT / "CHANGELOG.md"}
 CURRENT = [page for page in PAGES if page not in HISTORY]
@@ -39,6 +41,15 @@ def test_the_page_of_files_names_every_path_of_a_run_once() -> None:
     assert len(paths) == len(set(paths))
     assert {"trials/NUMBER/checkpoint.safetensors", "ensembles/ENSEMBLE.json", "outer/FOLD"} <= set(paths)
     assert {"students/METHOD-NUMBER", "bundle", "report.html", "prediction_costs.json"} <= set(paths)
+
+
+def test_the_page_of_files_names_every_file_of_a_bundle() -> None:
+    text = (ROOT / "docs" / "reference-files.md").read_text()
+    named = re.findall(r"^\| `(\S+)` \|", text.partition("## Bundle")[2].partition("###")[0], re.MULTILINE)
+    texts = (value for value in vars(manifest).values() if isinstance(value, str))
+    files = {text for text in texts if FILE_NAME.fullmatch(text)}
+    assert len(files) >= 8
+    assert set(named) == files
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

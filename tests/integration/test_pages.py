@@ -3,8 +3,8 @@
 Blocks of a page run in its order, in one folder. A page whose search is not small brings what makes it so.
 """
 
+import itertools
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fenced_blocks import Block
 from page_commands import BLOCKS, SHELL, status
+from page_outputs import headings, missing_lines
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]  # a minute or two where nothing else runs
 
@@ -48,7 +49,7 @@ tensorboard() {{  # a server: it must be at work when its time is up
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a block printed, standard error included, its white space evened."""
+    """What a block printed, standard error included."""
 
     block: Block
     printed: str
@@ -67,7 +68,7 @@ def run(block: Block, folder: Path, more: str) -> Outcome:
         check=False,
     )
     assert done.returncode == 0, f"{block}\n{block.text}\n{done.stdout}"
-    return Outcome(block, " ".join(done.stdout.split()))
+    return Outcome(block, done.stdout)
 
 
 def write_patches(folder: Path) -> None:
@@ -84,29 +85,29 @@ def write_patches(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run_in_their_order_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
     write_patches(tmp_path)
-    more = SMALL if page in SHRUNK else ""
-    outcomes = [run(block, tmp_path, more) for block in PAGES[page]]
-    if page not in SHRUNK:
-        missing = [
-            line
-            for outcome in outcomes
-            for line in words_of_what_follows(outcome.block)
-            if line not in outcome.printed
-        ]
-        assert missing == [], "the page shows lines that are not printed"
+    is_shrunk = page in SHRUNK
+    outcomes = [run(block, tmp_path, SMALL if is_shrunk else "") for block in PAGES[page]]
+    missing = [
+        line
+        for outcome in outcomes
+        for shown in shown_after(outcome.block)
+        for line in missing_lines(only_tables(shown) if is_shrunk else shown, outcome.printed)
+    ]
+    assert missing == [], "the page shows lines that are not printed"
 
 
-def words_of_what_follows(block: Block) -> list[str]:
-    """Lines of the `text` block after a block of commands that hold words and no figures.
+def only_tables(shown: str) -> str:
+    """The headings of tables, of outputs of a search that is not as small."""
+    return "".join(f"{heading}\n─\n" for heading in headings(shown))
 
-    Figures may differ from machine to machine; headings, legends and labels may not.
-    """
-    after = BLOCKS[BLOCKS.index(block) + 1 :][:1]
-    shown = after[0].text.splitlines() if after and after[0].language == "text" else []
-    lines = [" ".join(line.split()) for line in shown]
-    return [line for line in lines if re.search(r"[a-z]{3}", line) and not re.search(r"\d|\.\.\.", line)]
+
+def shown_after(block: Block) -> list[str]:
+    """The outputs that a page shows behind a block of commands, up to the next one."""
+    after = BLOCKS[BLOCKS.index(block) + 1 :]
+    until = itertools.takewhile(lambda one: one.page == block.page and one.language != "sh", after)
+    return [one.text for one in until if one.language == "text"]
 
 
 def test_the_tutorial_and_the_first_page_are_run() -> None:

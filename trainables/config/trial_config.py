@@ -112,8 +112,9 @@ class ModelConfig(FrozenModel):
         weights: `imagenet`; `random` for training from scratch; or `start`: the stages of the finished trial
             that the search starts from (`--start-from`), fold by fold.
         start_head: Copy that trial's head too; it must have the same shape.
-        cut: `top` keeps all stages; `top+1` and `top+2` drop one or two levels from the end; or the name of
-            the last kept stage.
+        cut: `top` keeps all stages; `top+1` to `top+3` drop so many levels from the end, of as many as the
+            net has; or the name of the last kept stage. Of a transformer `.class`, `.patches` or `.both`
+            behind it says which features.
         trained_stages: Number of last kept stages that train with the head; 0 freezes all, "all" trains all.
         channels: Input of a grey image to an RGB backbone: copied to all channels (`replicate`), or through a
             trained 1x1 convolution (`conv1x1`). As that trains below all stages, there is no frozen prefix.

@@ -28,7 +28,7 @@ class Backbone:
         name: Name that the user types.
         build: Builds the stages with random weights, for a number of input channels.
         stage_names: Names of the stages, in order.
-        levels: Stage names of the cut levels `top`, `top+1`, `top+2`, deepest first.
+        levels: Stage names of the cut levels `top`, `top+1`, ..., deepest first.
         channels: Number of input channels; None takes the image's own (nets from scratch).
         min_size_px: Smallest side of the input that it accepts, in pixels.
         size_px: Side of the input that its ImageNet weights were trained at, in pixels.
@@ -94,7 +94,7 @@ class Backbone:
         """Return the number of stages kept by a cut.
 
         Args:
-            cut: `top`, `top+1`, `top+2`, or the name of the last kept stage; with a dot and the kind of its
+            cut: One of `cut_names`, or the name of the last kept stage; with a dot and the kind of its
                 readout behind it, where the backbone has readouts.
 
         Raises:

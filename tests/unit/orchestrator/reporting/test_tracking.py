@@ -9,9 +9,9 @@ from reported_run import make_reported_run
 
 from orchestrator import SearchResult
 from orchestrator.callbacks import Callback
-from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker
+from orchestrator.reporting.tracker import Scalars, TrackedSearch, Tracker, plain_settings
 from orchestrator.reporting.tracking import TrackingCallback, tracker_named, tracking_callbacks
-from results.run.records import TrialRecord
+from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, UnknownNameError
 
@@ -58,6 +58,40 @@ def test_a_trial_that_is_run_again_has_the_epochs_of_its_last_run_alone(tmp_path
     callback.on_trial_end(record)
     callback.on_search_end(SearchResult(run, is_interrupted=False))
     assert [list(curves) for curves in logged] == [[1, 2]]
+
+
+class Recipient(TrackedSearch):
+    """A tool that keeps all that it is given, as text."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.told = ""
+
+    def opened(self, run: RunFolder, record: SearchRecord) -> TrackedSearch:
+        self.run = run
+        return self
+
+    def log_trial(self, record: TrialRecord, curves: Mapping[int, Scalars], scores: Scalars) -> None:
+        self.told += f"{plain_settings(record)} {curves} {scores}"
+
+    def end(self, scores: Scalars, files: list[Path], *, is_interrupted: bool) -> None:
+        self.told += str(scores)
+        self.files = {str(path.relative_to(self.run.path)): path.read_text() for path in files}
+
+
+def test_what_leaves_is_the_record_the_leaderboard_and_the_ensembles_and_names_no_patient(
+    tmp_path: Path,
+) -> None:
+    run = make_reported_run(tmp_path, trials=2)
+    run.leaderboard_file.write_text("rank,trial\n1,1\n")
+    run.openings_file.write_text('{"patients": ["patient-1"]}\n')
+    recipient = Recipient()
+    follow(run, TrackingCallback(Tracker("recipient", "os", "recipient", recipient.opened)))
+    ensembles = {f"ensembles/{path.name}" for path in run.ensembles.glob("*.json")}
+    assert ensembles
+    assert set(recipient.files) == {"search.yaml", "leaderboard.csv"} | ensembles
+    assert "patient-1" in run.split_file.read_text(), "what stays here names patients"
+    assert not any("patient-" in text for text in (recipient.told, *recipient.files.values()))
 
 
 @pytest.mark.long
@@ -136,5 +170,5 @@ def test_no_image_is_among_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     follow(run, callback)
     artifacts = [path for path in (tmp_path / "runs" / "mlflow").rglob("artifacts/**/*") if path.is_file()]
     assert artifacts
-    assert {path.suffix for path in artifacts} <= {".yaml", ".csv", ".json", ".jsonl"}
+    assert {path.suffix for path in artifacts} <= {".yaml", ".csv", ".json"}
     json.loads(next(path for path in artifacts if path.suffix == ".json").read_text())
