@@ -40,6 +40,7 @@ class OutsideData:
         left_out: Number of images that were left out with their patients, since they were in the training
             set.
         notes: Sentences on what was left out or converted.
+        has_patients: The groups are patients.
     """
 
     labels: IntArray
@@ -49,6 +50,7 @@ class OutsideData:
     shift: SetShift | None
     left_out: int
     notes: tuple[str, ...]
+    has_patients: bool = True
 
 
 def predict_outside(
@@ -114,6 +116,7 @@ def predict_outside(
         ),
         left_out=int((~kept).sum()),
         notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
+        has_patients=rows.is_grouped,
     )
 
 
