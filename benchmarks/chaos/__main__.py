@@ -9,8 +9,9 @@ every record can be parsed, no finished trial or fold is lost, changed or run ag
 same trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong,
 or if a fault was injected less often than was asked for.
 
-Two minutes before the time is up no further fault is injected: searches that were hit are resumed and looked
-through, and what was not reached is named. What a machine lacks, such as PostgreSQL, a C compiler or the
+Every kind of fault has its turn first, then the kinds of which there are many go on. Two minutes before the
+time is up no further fault is injected: searches that were hit are resumed and looked through, and what was
+not reached is named. What a machine lacks, such as PostgreSQL, a C compiler or the
 right to mount a small disk, is named, too. `--only` and `--share` ask for less.
 """
 
@@ -29,8 +30,16 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos.arena import PATIENCE, TASK, UNDISTURBED, Arena
-from benchmarks.chaos.ledger import Outcome, are_good, as_json, as_markdown
-from benchmarks.chaos.plan import FOLD_TRIALS, SCENARIOS, TRIALS, UNDISTURBED_FOLDS
+from benchmarks.chaos.ledger import Outcome, are_good, as_json, as_markdown, together
+from benchmarks.chaos.plan import (
+    FOLD_TRIALS,
+    SCENARIOS,
+    TRIALS,
+    UNDISTURBED_FOLDS,
+    Turn,
+    completed,
+    turns_of,
+)
 
 MINUTES: Final = 15.0  # on two cores
 LANES: Final = 2  # of scenarios that compute; those that mostly wait have one more
@@ -93,20 +102,20 @@ def _run(
     folder: Path, names: Sequence[str], seed: int, *, share: float, lanes: int, patience: float, until: float
 ) -> list[Outcome]:
     _run_undisturbed(Arena(folder, seed, patience=patience, until=until), folds_too="folds" in names)
-    found: dict[str, list[Outcome]] = {}
-    queues = [[name for name in names if SCENARIOS[name].waits is waits] for waits in (False, True)]
+    turns, found = turns_of(names, share), dict[str, list[Outcome]]()
+    queues = [[turn for turn in turns if SCENARIOS[turn.name].waits is waits] for waits in (False, True)]
     lock = threading.Lock()
 
-    def work(queue: list[str]) -> None:
+    def work(queue: list[Turn]) -> None:
         while True:
             with lock:
                 if not queue:
                     return
-                name = queue.pop(0)
+                turn = queue.pop(0)
             if time.monotonic() >= until:
-                found[name] = SCENARIOS[name].left_out(share, "the time was up")
+                found[turn.place] = completed([], turn.asked, "the time was up")
                 continue
-            found[name] = _scenario(name, folder, seed, share=share, patience=patience, until=until)
+            found[turn.place] = _scenario(turn, folder, seed, patience=patience, until=until)
 
     threads = [threading.Thread(target=work, args=(queues[0],)) for _ in range(min(lanes, len(queues[0])))]
     threads += [threading.Thread(target=work, args=(queues[1],))]
@@ -114,9 +123,11 @@ def _run(
         thread.start()
     for thread in threads:
         thread.join()
-    return [
-        own for name in names for own in found.get(name) or SCENARIOS[name].left_out(share, "its lane died")
-    ]
+    rows: dict[str, list[Outcome]] = {}
+    for turn in turns:
+        for own in found.get(turn.place) or completed([], turn.asked, "its lane died"):
+            rows.setdefault(own.fault, []).append(own)
+    return [together(parts) for parts in rows.values()]
 
 
 def _run_undisturbed(arena: Arena, *, folds_too: bool) -> None:
@@ -143,12 +154,10 @@ def _run_undisturbed(arena: Arena, *, folds_too: bool) -> None:
             raise RuntimeError(f"the checks find something in {name}, which nobody disturbed: {wrong[:3]}")
 
 
-def _scenario(
-    name: str, folder: Path, seed: int, *, share: float, patience: float, until: float
-) -> list[Outcome]:
-    """Run one scenario in an arena of its own over the same store, and say what it found."""
-    number = list(SCENARIOS).index(name)
-    arena = Arena(folder / name, 1000 * seed + number, patience=patience, until=until)
+def _scenario(turn: Turn, folder: Path, seed: int, *, patience: float, until: float) -> list[Outcome]:
+    """Run a portion of a scenario in an arena of its own over the same store, and say what it found."""
+    number = 100 * turn.portion + list(SCENARIOS).index(turn.name)
+    arena = Arena(folder / turn.place, 1000 * seed + number, patience=patience, until=until)
     shared = folder / "runs"
     (arena.runs / TASK).mkdir(parents=True, exist_ok=True)
     for place in (*((shared / TASK).glob(f"{UNDISTURBED}*")), shared / ".store"):
@@ -156,10 +165,10 @@ def _scenario(
         if not copy.exists():
             shutil.copytree(place, copy)
     try:
-        outcomes = SCENARIOS[name].outcomes(arena, share)
+        outcomes = SCENARIOS[turn.name].outcomes(arena, turn.asked)
     except Exception as error:  # a fault of this program must not hide what the others find
         traceback.print_exc()
-        outcomes = SCENARIOS[name].left_out(share, f"the scenario itself failed: {error!r}"[:300])
+        outcomes = completed([], turn.asked, f"the scenario itself failed: {error!r}"[:300])
     finally:
         arena.end()
     for own in outcomes:

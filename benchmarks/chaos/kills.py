@@ -18,7 +18,7 @@ _START_SECONDS: Final = 12.0  # what a driver takes to its first trial on a quie
 # control process gives up after a minute (seen: 70 s).
 GONE_SECONDS: Final = 100.0
 # Ray ends a driver when its control process has been away for a minute; here it takes it for gone earlier.
-QUICK_HEAD: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
+QUICK_HEAD: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
 _TAKEN: Final = "its worker was taken away"  # and not that it died, which a trial may do twice only
 _SAID_SECONDS: Final = 30.0
 _LEAVING_SECONDS: Final = 40.0  # of a worker that was asked to end; it has 25 s itself
@@ -42,18 +42,18 @@ def kill_drivers(arena: Arena, asked: int, trials: int) -> Outcome:
         series.note(hit)
         series.go_on()
     hit.note = f"at random moments of a search of {trials} trials and of its resumes"
-    return _closed_after_driver(series, hit, left)[0]
+    return _closed_after_driver(series, left, hit)[0]
 
 
-def _closed_after_driver(series: Series, hit: Hit, left: set[int], *others: Hit) -> list[Outcome]:
+def _closed_after_driver(series: Series, left: set[int], hit: Hit, *others: Hit) -> list[Outcome]:
     """Close a series, and say which processes of killed drivers have outlived them for too long."""
     series.closed()
     hit.faults += [f"process {pid} still runs" for pid in are_gone(left, seconds=GONE_SECONDS)]
     return series.closed(hit, *others)
 
 
-def kill_workers(arena: Arena, kills: int, terminations: int, trials: int) -> list[Outcome]:
-    """SIGKILL of the worker, then SIGTERM, at most twice for one trial: after the third it would be lost.
+def kill_workers(arena: Arena, terminations: int, kills: int, trials: int) -> list[Outcome]:
+    """SIGTERM of the worker, then SIGKILL, at most twice for one trial: after the third it would be lost.
 
     A worker that is asked to end writes a checkpoint first, of all epochs that its trial has finished. Only
     those are counted that were in the middle of a trial.
@@ -63,7 +63,7 @@ def kill_workers(arena: Arena, kills: int, terminations: int, trials: int) -> li
     asked = Hit(
         "SIGTERM of a worker", terminations, "in mid-trial; it goes on from the checkpoint that was written"
     )
-    for hit, number in ((killed, signal.SIGKILL), (asked, signal.SIGTERM)):
+    for hit, number in ((asked, signal.SIGTERM), (killed, signal.SIGKILL)):
         while hit.is_wanted and series.is_running():
             workers = workers_in_a_step(series.driver.pid, lambda: series.driver.has_ended, seconds=60)
             time.sleep(arena.random.uniform(0.0, 0.4))
@@ -75,7 +75,7 @@ def kill_workers(arena: Arena, kills: int, terminations: int, trials: int) -> li
             hits[series.name, trial] += reached
             if reached and (number == signal.SIGKILL or _left_in_order(series, hit, workers)):
                 series.note(hit)
-    return series.closed(killed, asked)
+    return series.closed(asked, killed)
 
 
 def _left_in_order(series: Series, hit: Hit, workers: list[int]) -> bool:
@@ -104,9 +104,9 @@ def _left_in_order(series: Series, hit: Hit, workers: list[int]) -> bool:
 
 
 def kill_workers_of_folds(
-    arena: Arena, kills: int, driver_kills: int, trials: int, reference: str
+    arena: Arena, driver_kills: int, kills: int, trials: int, reference: str
 ) -> list[Outcome]:
-    """SIGKILL of the worker, then of the driver, while each fold of a trial trains in a process of its own.
+    """SIGKILL of the driver, then of the worker, while each fold of a trial trains in a process of its own.
 
     Kills wait in turn for none, one and two finished folds of the trial at hand, then for a moment.
     """
@@ -114,7 +114,7 @@ def kill_workers_of_folds(
     hits, left, finished = Counter[tuple[str, int]](), set[int](), 0
     killed = Hit("SIGKILL of a worker, folds in processes", kills)
     driver_killed = Hit("SIGKILL of the driver, folds in processes", driver_kills)
-    for hit in (killed, driver_killed):
+    for hit in (driver_killed, killed):
         while hit.is_wanted and series.is_running():
             trial = latest_trial(arena, series.name)
             wanted = hit.injected % FOLDS if hit is killed else 1 + hit.injected % (FOLDS - 1)
@@ -139,9 +139,9 @@ def kill_workers_of_folds(
             hits[series.name, trial] += 1
             finished += len(now.kept)
     killed.note = f"`--process-per-fold`; with those of the driver {finished} finished folds were at stake"
-    if not finished:
+    if not finished and (killed.injected > 1 or driver_killed.injected):
         killed.faults.append("no kill met a trial of which a fold had finished")
-    return _closed_after_driver(series, killed, left, driver_killed)
+    return _closed_after_driver(series, left, driver_killed, killed)
 
 
 def _has_folds(series: Series, trial: int, wanted: int) -> bool:
@@ -162,7 +162,7 @@ def _trial_now(series: Series, trial: int) -> TrialEpochs:
 
 def kill_heads(arena: Arena, asked: int, trials: int) -> Outcome:
     """SIGKILL of Ray's control process; Ray then ends the driver, and the search is resumed."""
-    hit = Hit("SIGKILL of the head (GCS)", asked, "Ray waits 30 s for it here, 60 s by default")
+    hit = Hit("SIGKILL of the head (GCS)", asked, "Ray waits 15 s for it here, 60 s by default")
     series = Series(arena, "head-kills", trials, environment=QUICK_HEAD)
     while hit.is_wanted and series.is_running():
         if not series.wait_for_trials(1):

@@ -63,6 +63,26 @@ def not_run(fault: str, asked: int, reason: str) -> Outcome:
     return Outcome(fault, asked, 0, 0, note=reason)
 
 
+def together(parts: Sequence[Outcome]) -> Outcome:
+    """Return one row of those of the same fault, from scenes of which each injected a part.
+
+    >>> parts = [Outcome("SIGHUP", 2, 2, 2, note="a"), not_run("SIGHUP", 1, "the time was up")]
+    >>> together(parts).remark
+    '**only 2, 3 asked for**; a; the time was up'
+    """
+    return Outcome(
+        parts[0].fault,
+        sum(own.asked for own in parts),
+        sum(own.injected for own in parts),
+        sum(own.survived for own in parts),
+        sum(own.lost for own in parts),
+        sum(own.repeated for own in parts),
+        tuple(text for own in parts for text in own.faults),
+        round(sum(own.seconds for own in parts), 1),
+        "; ".join(dict.fromkeys(own.note for own in parts if own.note)),
+    )
+
+
 def are_good(outcomes: Sequence[Outcome]) -> bool:
     """Tell whether there are outcomes, and each is good.
 

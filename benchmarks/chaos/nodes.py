@@ -122,20 +122,20 @@ def _has_joined(log: Path, node: subprocess.Popen[bytes]) -> bool:
     return _JOINED in log.read_text() and node.poll() is None
 
 
-def all_of(arena: Arena, kills: int, stops: int, trials: int) -> list[Outcome]:
-    """SIGKILL of the raylet under a trial, several times; then SIGSTOP of a whole node; in one search."""
+def all_of(arena: Arena, stops: int, kills: int, trials: int) -> list[Outcome]:
+    """SIGSTOP of a whole node; then SIGKILL of the raylet under a trial, several times; in one search."""
     killed = Hit("SIGKILL of a raylet (node)", kills, "a node whose trial ran; another one joined")
-    frozen = Hit("SIGSTOP of a node", stops, "after those; Ray gives it up after 15 s here")
+    frozen = Hit("SIGSTOP of a node", stops, "Ray gives it up after 15 s here")
     with Cluster(arena, nodes=2) as cluster:
         own = {name: value for name, value in cluster.environment.items() if name not in os.environ}
         own |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": ""} if "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in own else {}
         series = Series(arena, "node-kills", trials, "--address", cluster.address, environment=own)
-        for hit, strike in ((killed, Cluster.kill), (frozen, Cluster.freeze)):
+        for hit, strike in ((frozen, Cluster.freeze), (killed, Cluster.kill)):
             while hit.is_wanted and series.is_running():
                 if series.wait_for_trials(1) and _struck(cluster, series.driver, strike):
                     series.note(hit)
                     cluster.add()
-        return series.closed(killed, frozen)
+        return series.closed(frozen, killed)
 
 
 def _struck(

@@ -7,33 +7,44 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-_WORKER: Final = b"ray::"  # how Ray names a worker that runs something
-_IDLE: Final = b"ray::IDLE"
 _LOOK_SECONDS: Final = 0.02
+_NEW_SECONDS: Final = 0.5  # between two looks for new processes: one takes seconds until it runs a trial
 
 
 def below(pid: int) -> dict[int, str]:
     """Return process id -> command line of every process below another one."""
-    commands, parents = dict[int, str](), dict[int, int]()
+    parents = dict[int, int]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                stat = (entry / "stat").read_text().rsplit(") ", 1)[1].split()
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                state, parent = (entry / "stat").read_text().rsplit(") ", 1)[1].split()[:2]
             except OSError:  # it has ended meanwhile
                 continue
-            if stat[0] != "Z":
-                parents[int(entry.name)], commands[int(entry.name)] = int(stat[1]), command
+            if state != "Z":
+                parents[int(entry.name)] = int(parent)
     found, layer = set[int](), {pid}
     while layer:
         layer = {own for own, parent in parents.items() if parent in layer} - found
         found |= layer
-    return {own: commands[own] for own in found}
+    commands = {own: _command(own) for own in found}
+    return {own: command for own, command in commands.items() if command is not None}
+
+
+def _command(pid: int) -> str | None:
+    """Command line of a process; None if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return None
 
 
 def trial_workers(pid: int) -> list[int]:
     """Processes below a driver, or a raylet, that run trials now; one carries its name only in a step."""
-    return [own for own, command in below(pid).items() if "Trainable" in command and "ray::" in command]
+    return [own for own, command in below(pid).items() if _is_step(command)]
+
+
+def _is_step(command: str) -> bool:
+    return command.startswith("ray::") and "Trainable" in command  # as Ray names a worker that runs something
 
 
 def servers(pid: int, kind: str) -> list[int]:
@@ -78,8 +89,15 @@ def wait_for(condition: Callable[[], object], *, seconds: float) -> bool:
 
 
 def workers_in_a_step(pid: int, has_ended: Callable[[], bool], *, seconds: float) -> list[int]:
-    """Wait for workers in a step of a trial; returns them, or nothing once their driver has ended."""
-    end = time.monotonic() + seconds
-    while not (found := trial_workers(pid)) and not has_ended() and time.monotonic() < end:
+    """Wait for workers in a step of a trial; returns them, or nothing once their driver has ended.
+
+    Processes are read again far less often than their names, which costs the searches little of their cores.
+    """
+    end, again, known = time.monotonic() + seconds, 0.0, list[int]()
+    while True:
+        if time.monotonic() >= again:
+            known, again = [*below(pid)], time.monotonic() + _NEW_SECONDS
+        found = [own for own in known if _is_step(_command(own) or "")]
+        if found or has_ended() or time.monotonic() >= end:
+            return found
         time.sleep(_LOOK_SECONDS)
-    return found

@@ -77,7 +77,15 @@ class Built:
         return torch.rand(2, self.channels, side, side)
 
 
-@pytest.fixture(scope="module", params=[name for name in NAMES if not backbone_named(name).is_fixed])
+LARGEST = "nasnet"  # takes as long as ten others
+TRAINED = [
+    pytest.param(name, marks=[pytest.mark.long] if name == LARGEST else [])
+    for name in NAMES
+    if not backbone_named(name).is_fixed
+]
+
+
+@pytest.fixture(scope="module", params=TRAINED)
 def built(request: pytest.FixtureRequest) -> Built:
     torch.manual_seed(0)
     backbone = backbone_named(request.param)

@@ -19,9 +19,14 @@ from trainables.models.registry import BACKBONES
 
 _IMAGES = np.random.default_rng(0).integers(0, 255, (12, 32, 32), dtype=np.uint8)
 
+_LONG = ("nasnet",)  # takes as long as ten others
 globals().update(
     {
-        f"Test_backbone_{name}": type(f"Test_backbone_{name}", (BackboneContract,), {"backbone": backbone})
+        f"Test_backbone_{name}": type(
+            f"Test_backbone_{name}",
+            (BackboneContract,),
+            {"backbone": backbone, "pytestmark": [pytest.mark.long] if name in _LONG else []},
+        )
         for name, backbone in BACKBONES.items()
     }
 )

@@ -24,9 +24,18 @@ class TestRandom(SamplerContract):
     beats_chance = False
 
 
+@pytest.mark.long  # a process is fitted before each proposal
 class TestGp(SamplerContract):
     sampler = "gp"
     trials = 20
+
+
+def test_points_of_a_gaussian_process_are_valid_and_differ(tmp_path: Path) -> None:
+    TestGp().test_points_of_the_real_spaces_are_valid_and_differ("table_classifier", tmp_path)
+
+
+def test_a_gaussian_process_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> None:
+    TestGp().test_it_learns_to_stay_away_from_what_crashes(tmp_path)
 
 
 class TestCmaes(SamplerContract):

@@ -38,6 +38,11 @@ from trainables.training.optimizers import build_optimizer, weights_of
 from trainables.validation.classical import fit_estimator, predicted
 
 IMAGE_TASKS = tuple(task for task in TASK_SPACES if task != "wisconsin")
+# They share one space, and differ in their classes: two, five, and three among the long ones.
+SHORT_TASKS = ("benign_malignant", "five_class")
+SAMPLED_TASKS = [
+    pytest.param(task, marks=[] if task in SHORT_TASKS else [pytest.mark.long]) for task in IMAGE_TASKS
+]
 POINTS_A_TASK = int(os.environ.get("SPACE_POINTS", "30"))
 SIDE = 32  # pixels; backbones that need more enlarge it
 BATCH = 3
@@ -132,7 +137,7 @@ def build(config: TrialConfig, task: str) -> TrainedPart:
     )
 
 
-@pytest.mark.parametrize("task", IMAGE_TASKS)
+@pytest.mark.parametrize("task", SAMPLED_TASKS)
 def test_every_point_builds_and_trains_with_a_finite_gradient_everywhere(task: str) -> None:
     torch.manual_seed(0)
     classes, seen = len(TASKS[task].classes), 0
@@ -164,7 +169,7 @@ def test_points_cover_what_the_space_can_ask_for() -> None:
     assert families == {*DEFAULT_BACKBONES, "scratch"}
 
 
-@pytest.mark.parametrize("task", IMAGE_TASKS)
+@pytest.mark.parametrize("task", SAMPLED_TASKS)
 def test_every_point_of_a_closed_form_head_is_fitted_and_predicts(task: str) -> None:
     classes, random = len(TASKS[task].classes), np.random.default_rng(0)
     drawn = [config for config in points(task, 120, heads=HEADS) if config.classical.name != "none"]
@@ -186,7 +191,7 @@ def test_every_point_of_a_closed_form_head_is_fitted_and_predicts(task: str) -> 
         np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", [0, *(pytest.param(one, marks=pytest.mark.long) for one in range(1, 6))])
 def test_a_point_survives_export(number: int) -> None:
     """Full ONNX files of finished trials are compared in the tests of export; here any point is traced."""
     # A predicted type takes a second trial, which `tests/unit/results/export/test_input_checks.py` has.

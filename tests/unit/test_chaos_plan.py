@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from benchmarks.chaos import __main__ as chaos
 from benchmarks.chaos import database, disks, stops
 from benchmarks.chaos.arena import Arena
 from benchmarks.chaos.ledger import Outcome
-from benchmarks.chaos.plan import SCENARIOS, Scenario, completed
+from benchmarks.chaos.plan import SCENARIOS, Scenario, Turn, completed, turns_of
 
 
 @pytest.fixture
@@ -32,31 +33,59 @@ def test_the_whole_asks_for_every_kind_of_fault() -> None:
         "disk of the store fills up in mid-search": 1,
     }.items():
         assert asked[fault] == count
-    assert {
-        own.asked(1.0)[fault] for own in SCENARIOS.values() for fault in own.faults if own.faults[fault] == 20
-    } == {20}
-
-
-def test_a_share_asks_for_fewer_kills_and_for_at_least_one() -> None:
-    assert SCENARIOS["workers"].asked(0.25) == {"SIGKILL of a worker": 5, "SIGTERM of a worker": 1}
-    assert SCENARIOS["clock"].asked(0.01) == {"clock set back, then ahead": 2}
-    assert min(count for own in SCENARIOS.values() for count in own.asked(1e-6).values()) == 1
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_that_is_left_out_has_a_row_for_each_fault_and_none_is_good(name: str) -> None:
-    rows = SCENARIOS[name].left_out(1.0, "the time was up")
-    assert [own.fault for own in rows] == list(SCENARIOS[name].faults)
-    assert not any(own.is_good for own in rows)
-    assert all("the time was up" in own.remark for own in rows)
+def test_the_portions_of_a_scenario_ask_for_all_of_its_faults(name: str) -> None:
+    faults, portions = SCENARIOS[name].faults, SCENARIOS[name].asked(1.0)
+    assert {fault: sum(own[fault] for own in portions) for fault in faults} == faults
+    assert len(portions) == SCENARIOS[name].portions
+    assert all(list(own) == list(faults) for own in portions)  # the scenario takes them in this order
+
+
+def test_every_kind_of_fault_has_its_turn_before_any_goes_on() -> None:
+    turns = turns_of(list(SCENARIOS), 1.0)
+    first = turns[: len(SCENARIOS)]
+    assert {fault for own in first for fault, count in own.asked.items() if count} == {
+        fault for own in SCENARIOS.values() for fault in own.faults
+    }
+    assert [own.portion for own in first] == [0] * len(SCENARIOS)
+    assert {own.name for own in turns[len(SCENARIOS) :]} >= {"drivers", "workers"}
+    many = [own.name for own in first if sum(own.asked.values()) >= 10]
+    assert [own.name for own in first][-len(many) :] == many
+
+
+def test_each_portion_has_a_folder_of_its_own() -> None:
+    places = [own.place for own in turns_of(list(SCENARIOS), 1.0)]
+    assert len(set(places)) == len(places) > len(SCENARIOS)
+
+
+def test_a_share_asks_for_fewer_kills_and_for_at_least_one() -> None:
+    assert SCENARIOS["workers"].asked(0.25) == [{"SIGTERM of a worker": 1, "SIGKILL of a worker": 5}]
+    assert SCENARIOS["clock"].asked(0.01) == [{"clock set back, then ahead": 2}]
+    assert SCENARIOS["drivers"].asked(0.7) == [{"SIGKILL of the driver": 10}, {"SIGKILL of the driver": 4}]
+    assert min(count for own in SCENARIOS.values() for count in own.asked(1e-6)[0].values()) == 1
+    assert {len(own.asked(1e-6)) for own in SCENARIOS.values()} == {1}
 
 
 def test_a_scenario_that_says_nothing_of_a_fault_has_not_run_it(arena: Arena) -> None:
     silent = Scenario(lambda arena, one, other: [Outcome("one", one, one, one)], {"one": 1, "other": 2})
-    good, bad = silent.outcomes(arena, 1.0)
+    good, bad = silent.outcomes(arena, {"one": 1, "other": 2})
     assert good.is_good
     assert (bad.fault, bad.asked, bad.injected, bad.is_good) == ("other", 2, 0, False)
     assert completed([good], {"one": 1}) == [good]
+    assert completed([good], {"one": 1, "none of this portion": 0}) == [good]
+
+
+def test_a_fault_that_a_portion_does_not_ask_for_has_no_row_there(arena: Arena) -> None:
+    def kills(arena: Arena, term: int, kill: int) -> list[Outcome]:
+        return [Outcome("term", term, 0, 0), Outcome("kill", kill, kill, kill)]
+
+    later = Scenario(kills, {"term": 1, "kill": 20}, portions=2)
+    first, second = later.asked(1.0)
+    assert [own.fault for own in later.outcomes(arena, first)] == ["term", "kill"]
+    assert second == {"term": 0, "kill": 10}
+    assert [own.fault for own in later.outcomes(arena, second)] == ["kill"]
 
 
 def test_without_postgresql_a_compiler_or_a_mount_nothing_is_good(
@@ -80,12 +109,31 @@ def test_what_the_time_did_not_suffice_for_is_not_good(
     rows = chaos._run(
         tmp_path, ["drivers", "stop"], 0, share=1.0, lanes=1, patience=1.0, until=time.monotonic() - 1
     )
-    assert [own.fault for own in rows] == [
-        "SIGKILL of the driver",
-        "SIGSTOP of a worker",
-        "two drivers on one folder",
-    ]
+    assert {own.fault: own.asked for own in rows} == {
+        "SIGSTOP of a worker": 1,
+        "two drivers on one folder": 2,
+        "SIGKILL of the driver": 20,
+    }
     assert all("the time was up" in own.remark and not own.is_good for own in rows)
+
+
+def test_portions_that_the_time_did_not_suffice_for_are_missing_in_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(turn: Turn, folder: Path, seed: int, *, patience: float, until: float) -> list[Outcome]:
+        return [Outcome(fault, count, count, count, note="at random") for fault, count in turn.asked.items()]
+
+    clock = iter([0.0, 2.0])  # the second portion comes too late
+    time_of = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr(chaos, "_run_undisturbed", lambda arena, *, folds_too: None)
+    monkeypatch.setattr(chaos, "_scenario", run)
+    monkeypatch.setattr(chaos, "time", time_of)
+    (row,) = chaos._run(tmp_path, ["drivers"], 0, share=1.0, lanes=1, patience=1.0, until=1.0)
+    assert (row.fault, row.asked, row.injected, row.survived, row.is_good) == (
+        *("SIGKILL of the driver", 20, 10, 10),
+        False,
+    )
+    assert row.remark == "**only 10, 20 asked for**; at random; the time was up"
 
 
 def test_a_scenario_that_fails_is_not_good_and_hides_nothing(
@@ -96,7 +144,8 @@ def test_a_scenario_that_fails_is_not_good_and_hides_nothing(
 
     (tmp_path / "runs" / ".store").mkdir(parents=True)
     monkeypatch.setitem(SCENARIOS, "clock", Scenario(fail, {"clock set back, then ahead": 2}))
-    (row,) = chaos._scenario("clock", tmp_path, 0, share=1.0, patience=1.0, until=time.monotonic() + 60)
+    (turn,) = turns_of(["clock"], 1.0)
+    (row,) = chaos._scenario(turn, tmp_path, 0, patience=1.0, until=time.monotonic() + 60)
     assert not row.is_good
     assert "out of luck" in row.remark
     assert "BAD" in capsys.readouterr().out
