@@ -195,3 +195,19 @@ def test_help_fits_80_columns(
 def test_a_verb_ends_well_where_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     assert main(["recipes", "list"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "kept"),
+    [
+        ("ensemble", "(default: what"),
+        *((verb, "(default: as the model was built, else what") for verb in ("evaluate", "export", "strata")),
+        ("recalibrate", "(default: as the bundle has it, else what"),
+    ],
+)
+def test_a_default_of_decisions_is_that_of_the_model_where_there_is_one(verb: str, kept: str) -> None:
+    (verbs,) = [action.choices for action in build_parser()._actions if isinstance(action.choices, dict)]
+    said = {action.dest: action.help for action in verbs[verb]._actions}
+    assert f"{kept} the search optimises)" in said["at"]
+    assert f"{kept} ".replace("what ", "that of the data)") in said["prevalence"]
+    assert ("(default:" in said["triage"]) is (verb != "ensemble")

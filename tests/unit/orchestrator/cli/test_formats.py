@@ -144,8 +144,12 @@ def result_of(run: RunFolder) -> SearchResult:
 def test_a_search_ends_with_one_json_object(
     places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = Console(file=io.StringIO(), width=200)
+    text = io.StringIO()
+    said = Console(file=text, width=200)
     assert close_search(result_of(RunFolder(Path(places["run"]))), said, finish=True, form="json") == 0
+    steps = [line for line in text.getvalue().splitlines() if line.endswith(" ...")]
+    assert [line.partition(" ")[0] for line in steps] == ["opening", "predicting", "writing", "comparing"]
+    assert max(map(len, steps)) <= 80
     found = strict_json(capsys.readouterr().out)
     assert found["run"] == places["run"]
     assert found["best"]["trial"] == 0
