@@ -220,7 +220,7 @@ def test_data_of_training_patients_alone_are_refused(run, bundle, tmp_path):
         if digest_of(model_pixels(known.images[row], 255.0, wanted)) in digests.digests
     ][:20]
     some = RawPatches(known.images[rows].copy(), known.labels[rows].copy(), "task", source="some")
-    with pytest.raises(ExportError, match="all 20 images of some are of patients that the model"):
+    with pytest.raises(ExportError, match="all 20 images of some are images that the model"):
         predict_outside(load_bundle(bundle), store_patch_set(some, tmp_path), task_named(TASK), digests)
 
 
