@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,12 @@ def test_the_table_fits_eighty_columns_and_marks_one_threshold(run):
     assert max(map(len, lines)) <= 80
     assert sum(line.lstrip().startswith("* 0.") for line in lines) == 1
     assert "trial 0, out of fold: malignant from this threshold on" in lines[0]
+
+
+def test_a_row_whose_images_chose_the_threshold_is_said_to_be_too_good(run):
+    swept = sweep_of(run, trial=0)
+    assert "* was chosen on these images, so its row is a little too good" in sweep_table(swept).caption
+    assert "too good" not in sweep_table(replace(swept, at="cost=10:1")).caption
 
 
 def test_csv_and_json_hold_the_same_rows(run):
