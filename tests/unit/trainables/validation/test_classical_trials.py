@@ -43,7 +43,8 @@ def test_the_seed_decides_what_is_drawn(name: str, wisconsin: TrainingData, runt
 def test_a_head_is_fitted_with_any_seed_that_a_search_takes(
     name: str, seed: int, wisconsin: TrainingData, runtime: TrialRuntime
 ) -> None:
-    settings = {"classical.name": name, "classical.standardize": True, "classical.epochs": 3}
+    settings = {"classical.name": name, "classical.standardize": True}
+    settings |= {"classical.epochs": 3, "classical.trees": 20}
     assert np.isfinite(fitted(wisconsin, runtime, settings, seed=seed).probabilities).all()
 
 
