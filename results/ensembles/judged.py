@@ -59,7 +59,7 @@ class JudgedModel:
             self.fitted.called,
             own.folds,
             own.groups,
-            own.training_parts,
+            own.varying_parts,
             self.fitted.decided,
         )
 

@@ -371,6 +371,8 @@ class OutOfFold:
         probabilities: Class probabilities in [0, 1], shape (images, classes); rows sum to 1.
         trained_on: Number of training parts that the models learned from, where parts that were drawn take
             the place of folds; None for one of each fold.
+        chosen_on: Number of drawn parts, each predicted by what was chosen and fitted on the others; None
+            where nothing was.
     """
 
     ARRAYS: ClassVar = ("rows", "labels", "folds", "groups", "probabilities")
@@ -381,11 +383,21 @@ class OutOfFold:
     groups: NDArray[np.str_]
     probabilities: FloatArray
     trained_on: int | None = None
+    chosen_on: int | None = None
 
     @property
     def training_parts(self) -> int:
         """Number of training parts that the models learned from; 1 for a hold-out, however it is cut."""
         return len(np.unique(self.folds)) if self.trained_on is None else self.trained_on
+
+    @property
+    def varying_parts(self) -> int:
+        """Number of parts by which scores vary with what was learned on them; 1 where a single one was.
+
+        Of training parts and of drawn parts the fewer, as they share less: what is chosen or fitted on a part
+        of a hold-out varies with that part, although its models have one training part.
+        """
+        return min((count for count in (self.training_parts, self.chosen_on or 1) if count > 1), default=1)
 
     @property
     def digest(self) -> str:
@@ -406,5 +418,8 @@ class OutOfFold:
         return replace(self, **{name: getattr(self, name)[images] for name in self.ARRAYS})
 
     def in_parts(self, parts: IntArray) -> "OutOfFold":
-        """Take parts of shape (images,) as folds; the models' training parts stay as many as they are."""
-        return replace(self, folds=parts, trained_on=self.training_parts)
+        """Take parts as folds, of shape (images,), each predicted by what was chosen and fitted on the others.
+
+        The models' training parts stay as many as they are.
+        """
+        return replace(self, folds=parts, trained_on=self.training_parts, chosen_on=len(np.unique(parts)))

@@ -49,9 +49,7 @@ def auc_interval(predictions: OutOfFold) -> Interval:
     """
     estimate = float(mean_fold_auc(predictions.labels, predictions.probabilities, predictions.folds))
     shape = _Shape(predictions)
-    variance_factor = _design_effect(predictions, estimate, shape) * fold_inflation(
-        predictions.training_parts
-    )
+    variance_factor = _design_effect(predictions, estimate, shape) * fold_inflation(predictions.varying_parts)
     return shape.interval(estimate, variance_factor)
 
 

@@ -97,7 +97,7 @@ def compare_calibrations(predictions: OutOfFold, *, seed: int, model: str = "mod
         OneClassError: If there is one class.
     """
     parts = crossfit_parts(predictions)
-    inflation = fold_inflation(predictions.training_parts)
+    inflation = fold_inflation(predictions.varying_parts)
     labels, groups = predictions.labels, predictions.groups
     found = {name: cross_calibrated(predictions, fit, parts) for name, fit in METHODS.items()}
     found["none"] = predictions.probabilities[:, 1].astype(np.float64)

@@ -51,7 +51,7 @@ def confidence_set(
     sign = 1.0 if objectives.main.higher_is_better else -1.0
     influences = sign * stacked_influences(trials, objectives)
     merits = sign * np.array([_value(one, objectives) for one in trials])
-    widening = np.sqrt(fold_inflation(trials[0].training_parts))
+    widening = np.sqrt(fold_inflation(trials[0].varying_parts))
     noise: FloatArray | None = None  # of the trials that are kept, shape (draws, trials)
     kept = np.arange(len(merits))
     while len(kept) > 1:
@@ -112,7 +112,7 @@ def differences_to(
     noise = _weights(influences.shape[1], seed) @ apart.T
     deviates = _with_own_noise(_standardised(noise, errors), is_untold, seed)
     largest = np.abs(deviates).max(axis=1)
-    margins = np.quantile(largest, LEVEL) * errors * np.sqrt(fold_inflation(reference.training_parts))
+    margins = np.quantile(largest, LEVEL) * errors * np.sqrt(fold_inflation(reference.varying_parts))
     return [
         Interval(difference, difference - margin, difference + margin)
         for difference, margin in zip((values - base).tolist(), margins.tolist(), strict=True)

@@ -53,7 +53,7 @@ def metric_interval(
     Raises:
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
     """
-    found, inflation = metric_named(metric), fold_inflation(predictions.training_parts)
+    found, inflation = metric_named(metric), fold_inflation(predictions.varying_parts)
     if found.name == "auc":
         return auc_interval(predictions)
     if found.judges_decisions:

@@ -177,7 +177,7 @@ def compare_models(
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
     apart = np.stack([judged[first].influences - judged[second].influences for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
-    factors = [fold_inflation(one.training_parts) for one in aligned]
+    factors = [fold_inflation(one.varying_parts) for one in aligned]
     inflation = np.array([max(factors[first], factors[second]) for first, second in pairs])
     values = np.array([one.score.value for one in judged])
     differences = np.array([values[first] - values[second] for first, second in pairs])

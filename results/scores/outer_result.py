@@ -318,7 +318,7 @@ def _interval(metric: Metric, judged: _Judged, seed: int) -> Interval:
     own = judged.predictions
     if metric.within_folds:
         return metric_interval(own, metric.name, [metric.name], seed=seed)
-    inflation = fold_inflation(own.training_parts)
+    inflation = fold_inflation(own.varying_parts)
     if metric.judges_decisions:
         return decision_intervals(
             own.labels,
@@ -340,7 +340,7 @@ def _difference(metric: Metric, one: _Judged, other: _Judged) -> Interval:
     estimate = sign * (values[0] - values[1])
     common = np.array([sum(values) / 2])
     found, _ = told_errors(apart[None], np.array([estimate]), common, metric=metric.name, predictions=own)
-    error = float(found[0] * np.sqrt(fold_inflation(own.training_parts)))
+    error = float(found[0] * np.sqrt(fold_inflation(own.varying_parts)))
     return Interval(estimate, estimate - QUANTILE * error, estimate + QUANTILE * error)
 
 

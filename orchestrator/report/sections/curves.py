@@ -86,7 +86,7 @@ def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> 
 def _calibration(
     facts: RunFacts, happened: IntArray, predicted: FloatArray, own: OutOfFold, up: str
 ) -> Chart:
-    found = reliability_bins(happened, predicted, own.groups, inflation=fold_inflation(own.training_parts))
+    found = reliability_bins(happened, predicted, own.groups, inflation=fold_inflation(own.varying_parts))
     chart = _square(
         "calibration",
         "Calibration",
@@ -119,7 +119,7 @@ def _decision(facts: RunFacts, own: OutOfFold, fitted: FloatArray, share: float,
         fitted,
         own.groups,
         thresholds=_THRESHOLDS.tolist(),
-        inflation=fold_inflation(own.training_parts),
+        inflation=fold_inflation(own.varying_parts),
     ).points
     ends = [(one.benefit.estimate, one.benefit.low, one.benefit.high) for one in points]
     curve = Curve(_THRESHOLDS, *np.array(ends).T)
