@@ -418,7 +418,7 @@ class OutOfFold:
         return replace(self, **{name: getattr(self, name)[images] for name in self.ARRAYS})
 
     def in_parts(self, parts: IntArray) -> "OutOfFold":
-        """Take parts as folds, of shape (images,), each predicted by what was chosen and fitted on the others.
+        """Take parts as folds, of shape (images,), each predicted by what was chosen and fitted on others.
 
         The models' training parts stay as many as they are.
         """
