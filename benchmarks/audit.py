@@ -24,6 +24,7 @@ from orchestrator.audit.near_copies import find_near_copies
 from orchestrator.audit.shortcuts import findings_of_shortcuts, score_shortcuts
 from trainables.common.types import IntArray
 from trainables.config.tasks import Task, task_named
+from trainables.data.group_names import named_by_rows
 from trainables.data.patches import PatchSet, select_rows
 from trainables.data.sources import load_patch_set
 from trainables.data.splits import make_split
@@ -96,7 +97,7 @@ def copies_found(patch_set: PatchSet, count: int) -> tuple[dict[str, int], int, 
     total = len(images)
     chosen = np.sort(np.random.default_rng(0).choice(total, min(count, total), replace=False))
     patients = patch_set.patients
-    groups = np.array([f"row-{row}" for row in range(total)]) if patients is None else patients
+    groups = named_by_rows(range(total)) if patients is None else patients
     plain = digest_images(images, np.arange(total), 255.0).compared
     untouched = len(find_near_copies(plain, groups, patch_set.labels).pairs)
     found = {}

@@ -11,7 +11,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Self
@@ -147,7 +147,7 @@ def files_page() -> str:
             *_fields("search.yaml", records.SearchRecord),
             *_fields("record.json", records.TrialRecord),
             *_fields("prefix", FeatureUse, intro="The use of stored features, in the record of a trial."),
-            *_fields("oof.npz", records.OutOfFold),
+            *_fields("oof.npz", records.OutOfFold, only=records.OutOfFold.ARRAYS),
             *_fields("baseline/record.json", BaselineRecord),
             *_fields("repeats.json", repeats.Repeats),
             *_fields("RepeatedTrial", repeats.RepeatedTrial),
@@ -333,13 +333,16 @@ def _parts_of_manifest() -> list[type[BaseModel]]:
     ]
 
 
-def _fields(title: str, record: Any, *, intro: str | None = None) -> list[str]:
+def _fields(
+    title: str, record: Any, *, intro: str | None = None, only: Container[str] | None = None
+) -> list[str]:
     """A section with the fields of a record: name, type, default and the text of its docstring."""
     described = _attributes(record)
     opening = intro or (inspect.getdoc(record) or "").partition("\n\n")[0]
     rows = [
         f"| `{name}` | {_cell(kind)} | {_cell(default)} | {_cell(described.get(name, ''))} |"
         for name, kind, default in _typed_fields(record)
+        if only is None or name in only
     ]
     return [
         f"### {title}",

@@ -7,7 +7,7 @@ import optuna
 import yaml
 
 from trainables.common.errors import ConfigError
-from trainables.config.trial_config import checked_settings
+from trainables.config.trial_config import checked_settings, parse_setting
 
 
 def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
@@ -30,7 +30,9 @@ def parse_fixed_params(texts: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {text!r}: write name=value, such as --set optimizer.name=adam")
         if not value.strip():
             raise ConfigError(f"--set {text!r} needs a value, found an empty one; null is written out")
-        fixed_params |= checked_settings({name: _value(name, value)})
+        found = _value(name, value)
+        parse_setting(name, found)  # an unknown name also of an empty mapping, which says nothing
+        fixed_params |= checked_settings({name: found})
     return fixed_params
 
 

@@ -79,7 +79,7 @@ def together(parts: Sequence[Outcome]) -> Outcome:
         sum(own.repeated for own in parts),
         tuple(text for own in parts for text in own.faults),
         round(sum(own.seconds for own in parts), 1),
-        "; ".join(dict.fromkeys(own.note for own in parts if own.note)),
+        "; ".join(dict.fromkeys(note for own in parts if own.note for note in own.note.split("; "))),
     )
 
 

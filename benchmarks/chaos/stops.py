@@ -17,8 +17,8 @@ from benchmarks.chaos.ledger import Outcome, not_run
 from benchmarks.chaos.processes import send, workers_in_a_step
 from benchmarks.chaos.series import Hit, Series
 from results.run.records import TrialRecord
+from trainables.common.errors import INTERRUPTED
 
-INTERRUPTED: Final = 130
 REFUSED: Final = 2
 STALL: Final = ("--stall-minutes", "0.5")
 _MINUTES: Final = 1

@@ -15,6 +15,7 @@ from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
+from trainables.data.group_names import of_groups
 
 Template = Literal["fda", "chai"]
 
@@ -236,7 +237,7 @@ def _gaps(manifest: Manifest) -> str:
 
 def _limits(manifest: Manifest) -> str:
     data = manifest.data
-    unit = "patients" if data.has_patients else "image groups, since patients are not known"
+    unit = f"{data.group_unit}s{'' if data.has_patients else ', since patients are not known'}"
     kind = " Generated images." if data.is_synthetic else ""
     naive = f" {NAIVE_WARNING}" if manifest.split == NAIVE else ""
     return f"One data set of {data.groups} {unit}; no other site, no readers, not prospective.{kind}{naive}"
@@ -266,5 +267,5 @@ def _data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
     local = "" if manifest.recalibration is None else f" {manifest.recalibration.text}"
-    said = f"{data.source}: {data.images} images of {data.groups} {data.group_unit}s ({counts})"
+    said = f"{data.source}: {data.images} images{of_groups(data.groups, data.group_unit)} ({counts})"
     return f"{said}, {data.folds} folds.{local}"

@@ -9,8 +9,7 @@ from results.scores.calibration import Platt
 from results.scores.interval import Interval
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import PLURALS, UnitName
-from trainables.data.group_names import GroupUnit
-from trainables.data.split_record import split_unit
+from trainables.data.group_names import GroupUnit, of_groups
 
 
 class Member(FrozenModel):
@@ -89,8 +88,8 @@ class TrainingData(FrozenModel):
 
     @property
     def group_unit(self) -> GroupUnit:
-        """Noun for a group: `patient`, or `image group` where patients are unknown."""
-        return split_unit(is_grouped=self.has_patients, is_naive=False)
+        """Noun for a group: `patient`; where patients are unknown `image`, or `image group` for several."""
+        return _group_unit(self.images, self.groups, has_patients=self.has_patients)
 
     def share_of(self, name: str) -> float:
         """Return the share of what was scored out of fold that is of a class, in [0, 1].
@@ -206,10 +205,12 @@ class Recalibration(FrozenModel):
     def text(self) -> str:
         """What was done, in a sentence."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
-        groups = "patients" if self.has_patients else "image groups (no patient identifiers)"
+        unit = _group_unit(self.images, self.groups, has_patients=self.has_patients)
+        unknown = "" if self.has_patients else " (no patient identifiers)"
         return (
             f"After the export its calibration ({self.update} changed) and its threshold were fitted on "
-            f"{self.images} {PLURALS[self.unit]} of {self.groups} {groups} of {self.source} ({counts}); its "
+            f"{self.images} {PLURALS[self.unit]}{of_groups(self.groups, unit)}{unknown} of {self.source} "
+            f"({counts}); its "
             "weights are "
             f"those of the file with SHA-256 {self.from_sha256[:12]}... Scores out of fold are those before."
         )
@@ -239,3 +240,9 @@ class Novelty(FrozenModel):
     images: PositiveInt
     patients: PositiveInt
     level: FiniteFloat = Field(gt=0, lt=1)
+
+
+def _group_unit(images: int, groups: int, *, has_patients: bool) -> GroupUnit:
+    if has_patients:
+        return "patient"
+    return "image" if groups == images else "image group"

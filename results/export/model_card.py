@@ -17,6 +17,7 @@ from results.scores.metrics import metric_named
 from results.scores.outer_table import sentences
 from trainables.common.text import printable
 from trainables.config.unit_config import PLURALS
+from trainables.data.group_names import of_groups
 from trainables.data.mammogram.preparation import Preparation
 
 
@@ -210,7 +211,8 @@ def _metrics(manifest: Manifest) -> str:
         )
         if manifest.operation.prevalence is not None or manifest.triage is not None:
             rule += f" Asked of it: {manifest.said_of_operation}."
-    unit = "patients" if manifest.data.has_patients else "image groups, since patients are unknown"
+    data = manifest.data
+    unit = f"{data.group_unit}s{'' if data.has_patients else ', since patients are unknown'}"
     return (
         f"{rule} Brackets are 95 % intervals over {unit}; those out of fold cover other training parts, too."
     )
@@ -238,7 +240,8 @@ def _evaluation_data(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores):
         test = manifest.test
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
-        scored_on = f"{test.images} {PLURALS[manifest.unit]} of {test.groups} {manifest.data.group_unit}s"
+        whose = of_groups(test.groups, manifest.data.group_unit)
+        scored_on = f"{test.images} {PLURALS[manifest.unit]}{whose}"
         return (
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
             f"{test.openings} so far."
@@ -249,7 +252,7 @@ def _evaluation_data(manifest: Manifest) -> str:
 def _training_data(manifest: Manifest) -> str:
     data = manifest.data
     counts = ", ".join(f"{number} {name}" for name, number in data.counts.items())
-    unit = "patients" if data.has_patients else "image groups (no patient identifiers)"
+    unit = f"{data.group_unit}s{'' if data.has_patients else ' (no patient identifiers)'}"
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     if manifest.is_refitted:

@@ -19,7 +19,7 @@ from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
 from trainables.data.columns import Columns, take_rows
 from trainables.data.declared_steps import difference
-from trainables.data.group_names import group_unit
+from trainables.data.group_names import group_unit, of_groups
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.units import scored_units, units_of
 
@@ -244,7 +244,7 @@ def _said_of_copies(rows: TaskRows, is_copy: NDArray[np.bool_], kept: NDArray[np
     names = list(dict.fromkeys(rows.groups[is_copy].tolist()))
     named = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     unit, copies = group_unit(rows.groups), int(is_copy.sum())
-    whose = "" if unit == "image" else f" of {count_text(len(names), unit)}"
+    whose = of_groups(len(names), unit)
     return (
         f"{count_text(copies, 'image')}{whose} {'was' if copies == 1 else 'were'} {what} ({named}): "
         f"these {unit}s are left out, with {count_text(int((~kept).sum()), 'image')} in all"

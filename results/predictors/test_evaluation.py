@@ -30,7 +30,7 @@ from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.tables import csv_text
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
-from trainables.config.unit_config import PLURALS
+from trainables.config.unit_config import PLURALS, UnitName
 
 if TYPE_CHECKING:  # it takes a second to import, and the command line has no use for it
     import pandas as pd
@@ -200,7 +200,7 @@ def _is_of(access: TestAccess, found: TestEvaluation, model: SelectedModel) -> b
     )
 
 
-def score_test(
+def score_test(  # noqa: PLR0913 - what was predicted, and by which model
     model: SelectedModel,
     probabilities: FloatArray,
     labels: IntArray,
@@ -209,7 +209,7 @@ def score_test(
     training_shares: FloatArray,
     opening: int = 1,
     seed: int,
-    **facts: Any,
+    unit: UnitName = "image",
 ) -> TestEvaluation:
     """Compute all metrics with intervals; pure.
 
@@ -222,7 +222,7 @@ def score_test(
         training_shares: Share of each class in the training part, shape (classes,).
         opening: Number of times that the test part has been opened, this time included.
         seed: Random seed of the intervals.
-        facts: `unit`, where what is scored is not an image.
+        unit: What is scored.
 
     Raises:
         DataError: If the shapes do not fit, or a probability is not a number in [0, 1].
@@ -244,7 +244,7 @@ def score_test(
     quality: CalibrationQuality | None = scores["calibration"]
     return TestEvaluation(
         **scores,
-        **facts,
+        unit=unit,
         model=model.name,
         trials=model.trials,
         threshold=model.threshold,
@@ -301,7 +301,7 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         split=evaluation.split,
     )
     looks = said_of_looks(evaluation.opening, evaluation.group_unit, "over all runs in the store")
-    warning = few_patients_warning(evaluation.fewest_patients)
+    warning = few_patients_warning(evaluation.fewest_patients, evaluation.group_unit)
     asked = _said_of_operation(evaluation)
     caption = (
         f"{_said_of_decisions(evaluation)}{looks} Intervals are over {evaluation.group_unit}s. "

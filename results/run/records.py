@@ -394,8 +394,9 @@ class OutOfFold:
     def varying_parts(self) -> int:
         """Number of parts by which scores vary with what was learned on them; 1 where a single one was.
 
-        Of training parts and of drawn parts the fewer, as they share less: what is chosen or fitted on a part
-        of a hold-out varies with that part, although its models have one training part.
+        Of training parts and of drawn parts the fewer, as they share less: an ensemble, or a choice among
+        trials, that is made on a part of a hold-out varies with it, although its models have one training
+        part.
         """
         return min((count for count in (self.training_parts, self.chosen_on or 1) if count > 1), default=1)
 

@@ -10,8 +10,8 @@ Three things make the usual bootstrap interval too narrow, and each is answered 
 - **Cross-validation.** Folds train each other's models, and another training part would give other models.
   The variance of `K` folds is multiplied by `1 + r K / (K - 1)`. With `r = 1` that is the correction of
   Nadeau and Bengio; `r = 0.75` is what makes the intervals cover the AUC of a configuration in 92 to 97 % of
-  simulated data sets (`python -m benchmarks.coverage`). A hold-out needs no factor: its few validation
-  patients vary so much more than what other training patients add that they cover both alike.
+  simulated data sets (`python -m benchmarks.coverage`). A hold-out of a quarter or less needs no factor:
+  its few validation patients vary so much more than what other training patients add that they cover both.
 
 Source:
     Newcombe (2006), Statistics in Medicine 25:559; Obuchowski (1997), Biometrics 53:567; Nadeau and Bengio
@@ -53,16 +53,16 @@ def auc_interval(predictions: OutOfFold) -> Interval:
     return shape.interval(estimate, variance_factor)
 
 
-def fold_inflation(training_parts: int) -> float:
-    """Return the factor by which training parts that share images widen a variance; 1 for a hold-out.
+def fold_inflation(varying_parts: int) -> float:
+    """Return the factor by which parts that share images widen a variance; 1 for a trial of a hold-out.
 
     Args:
-        training_parts: Number of training parts that the models learned from, at least 1.
+        varying_parts: Number of parts by which scores vary, at least 1; see `OutOfFold.varying_parts`.
 
     >>> fold_inflation(4)
     2.0
     """
-    return 1.0 + FOLD_CORRELATION * training_parts / (training_parts - 1) if training_parts > 1 else 1.0
+    return 1.0 + FOLD_CORRELATION * varying_parts / (varying_parts - 1) if varying_parts > 1 else 1.0
 
 
 class _Shape:

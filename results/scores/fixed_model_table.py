@@ -8,8 +8,8 @@ from results.run.split_labels import GROUPED, SplitName, scored
 from results.scores.fixed_model import FixedModelScores
 from results.scores.metrics import metric_named
 from results.tables import result_table
-from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
+from trainables.data.group_names import of_groups
 
 
 def scores_table(
@@ -26,7 +26,7 @@ def scores_table(
         split: Name of the kind of split that the scores themselves are of; those out of fold have their own.
     """
     counts = ", ".join(f"{number} {one}" for one, number in scores.counts.items())
-    whose = "" if scores.group_unit == "image" else f" of {count_text(scores.groups, scores.group_unit)}"
+    whose = of_groups(scores.groups, scores.group_unit)
     table = result_table(
         title=f"{name} on {place}: {scores.images} {PLURALS[scores.unit]}{whose} ({counts})",
         title_justify="left",

@@ -6,14 +6,14 @@ from results.run.split_labels import interval_header
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import Comparison, Comparisons
 from results.tables import csv_text, result_table
-from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
+from trainables.data.group_names import of_groups
 
 
 def comparison_table(found: Comparisons) -> RenderableType:
     """Return the models and their comparisons as tables that fit 80 columns."""
     metric = metric_named(found.metric)
-    whose = "" if found.group_unit == "image" else f" of {count_text(found.groups, found.group_unit)}"
+    whose = of_groups(found.groups, found.group_unit)
     title = f"{found.images} {PLURALS[found.unit]}{whose} that all models predicted"
     models = result_table(title=title, title_justify="left")
     models.add_column("model", overflow="fold")

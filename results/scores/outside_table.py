@@ -67,7 +67,7 @@ def _said_of(evaluation: OutsideEvaluation) -> list[str]:
         _said_of_rates(evaluation),
         "" if evaluation.triage is None else evaluation.triage.text,
         "" if evaluation.shift is None else evaluation.shift.text,
-        few_patients_warning(evaluation.fewest_patients).strip(),
+        few_patients_warning(evaluation.fewest_patients, evaluation.group_unit).strip(),
         _NAIVE if evaluation.split == NAIVE else "",
     ]
 

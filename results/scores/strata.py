@@ -59,7 +59,7 @@ class JudgedImages:
         decided: Decided classes, shape (images,).
         blocks: Fold of each image, shape (images,); all 0 for a model that saw none of them.
         groups: Patient of each image, shape (images,).
-        training_parts: Number of training parts that the model, or its fold models, learned from.
+        varying_parts: Number of parts by which scores vary, see `OutOfFold.varying_parts`; 1 for none.
         decided_for: Metric -> decided classes, shape (images,), where it has a threshold of its own.
     """
 
@@ -69,7 +69,7 @@ class JudgedImages:
     decided: IntArray
     blocks: IntArray
     groups: NDArray[Any]
-    training_parts: int = 1
+    varying_parts: int = 1
     decided_for: Mapping[str, IntArray] = field(default_factory=dict)
 
     @property
@@ -80,7 +80,7 @@ class JudgedImages:
     @property
     def inflation(self) -> float:
         """Factor by which other training parts widen a variance."""
-        return fold_inflation(self.training_parts)
+        return fold_inflation(self.varying_parts)
 
     def decided_by(self, metric: str) -> IntArray | None:
         """Return the decisions that a metric judges, as in the model's own scores; None where not known."""
@@ -101,7 +101,7 @@ class JudgedImages:
         if len(np.unique(self.blocks)) == 1:
             return average_precision_interval(labels, scores, groups)
         own = OutOfFold(
-            np.arange(len(labels)), labels, self.blocks[images], groups, scores, self.training_parts
+            np.arange(len(labels)), labels, self.blocks[images], groups, scores, self.varying_parts
         )
         return metric_interval(own, "average_precision", ["average_precision"], seed=seed)
 

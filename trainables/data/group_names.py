@@ -6,6 +6,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.common.text import count_text
+
 GroupUnit = Literal["patient", "image group", "image"]
 
 _PREFIX: Final = "row-"  # no id of a patient says the number of an image's row
@@ -35,6 +37,15 @@ def group_unit(groups: NDArray[Any]) -> GroupUnit:
     if not names or not all(_names_a_row(name) for name in names):
         return "patient"
     return "image" if len(names) == len(groups) else "image group"
+
+
+def of_groups(count: int, unit: GroupUnit) -> str:
+    """Return whose a number of images are, to stand behind it; empty where each is a group of its own.
+
+    >>> of_groups(12, "patient"), of_groups(32, "image")
+    (' of 12 patients', '')
+    """
+    return "" if unit == "image" else f" of {count_text(count, unit)}"
 
 
 def _names_a_row(name: str) -> bool:

@@ -29,6 +29,7 @@ from trainables.common.files import write_atomically
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.features.bn_folding import TOLERANCE
 from trainables.features.locks import held
+from trainables.features.writer import is_out_of_room
 from trainables.models.readouts import run_stages
 from trainables.runtime.memory import is_out_of_memory
 
@@ -119,11 +120,11 @@ class OnnxStore:
             OSError: If the cache cannot be written.
         """
         with self._alone():
-            if (refused := self._refused()) is not None:
-                raise PrefixError(refused)
             path = self._path("onnx")
             if path and (stored := self._read(path, example)):
-                return stored
+                return stored  # other tools may have made it than those that could not
+            if (refused := self._refused()) is not None:
+                raise PrefixError(refused)
             model = self._export(folded)
             fresh = OnnxStages(model)
             if fault := self._fault(fresh, example):
@@ -230,7 +231,8 @@ def _tools() -> str:
 def _is_passing(error: BaseException | None) -> bool:
     """True if an error, or one that it came from, is the state of the machine and not of the stages."""
     while error is not None:
-        if isinstance(error, OSError) or is_out_of_memory(error):
+        has_no_room = isinstance(error, OSError) and is_out_of_room(error)
+        if has_no_room or is_out_of_memory(error):
             return True
         error = error.__cause__
     return False

@@ -33,7 +33,6 @@ from trainables.models.weights_notes import WeightsNotes, notes_beside, renamed
 
 # Parts of the published files that no stage holds: classifiers and Inception's auxiliary head.
 _DROPPED_PREFIXES = ("classifier.", "fc.", "_fc.", "last_linear.", "AuxLogits.")
-# Not .safetensors: such files list their tensors by name, and the order of the layers is lost.
 WITHOUT_ORDER: Final = "a .safetensors file does not keep the order of its layers, by which this net is read"
 _SUFFIXES = (".pt", ".pth")
 NAMED_SUFFIXES = (*_SUFFIXES, ".safetensors")

@@ -35,7 +35,7 @@ def with_nets_of_folder(inventory: Inventory, weights_dir: Path | None) -> Inven
     for path in _files(weights_dir):
         name = f"{FAMILY}:{path.stem}"
         if _is_bundled(path.stem):
-            if path.suffix == ".safetensors":
+            if path.suffix == ".safetensors" and not _has_other_form(path):
                 left_out[path.name] = f"{WITHOUT_ORDER}; save its state dict as {path.stem}.pt"
             continue
         if name in usable or name in left_out:
@@ -53,6 +53,10 @@ def with_nets_of_folder(inventory: Inventory, weights_dir: Path | None) -> Inven
         except (ConfigError, WeightsError, UnknownNameError) as error:  # the last of a name in its notes
             left_out[name] = str(error)
     return dataclasses.replace(inventory, usable=usable, left_out=left_out)
+
+
+def _has_other_form(path: Path) -> bool:
+    return any(path.with_suffix(own).is_file() for own in NAMED_SUFFIXES if own != path.suffix)
 
 
 def _files(weights_dir: Path | None) -> list[Path]:

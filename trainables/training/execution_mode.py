@@ -8,6 +8,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ def choose_mode(
         return _as_mode(json.loads(kept.read_text())["how"])
     seconds = _measure(part, config, shape, models, runtime.device)
     mode: ExecutionMode = "fused" if seconds["fused"] < _MARGIN * seconds["sequential"] else "sequential"
-    with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
-        write_atomically(kept, json.dumps({"how": mode, "seconds_per_step": seconds}))
+    if all(map(math.isfinite, seconds.values())):  # memory may be short only now
+        with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
+            write_atomically(kept, json.dumps({"how": mode, "seconds_per_step": seconds}))
     return mode
 
 

@@ -9,6 +9,7 @@ from results.run.test_accesses import TestAccess
 from results.scores.metrics import metric_named
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
+from trainables.data.group_names import of_groups
 
 
 def _build(facts: RunFacts) -> Content:
@@ -38,7 +39,7 @@ def _opened(access: TestAccess) -> str:
     found = TestEvaluation.model_validate(access.result)
     look = "the first look" if found.opening == 1 else f"look number {found.opening}"
     unit = found.group_unit
-    whose = "" if unit == "image" else f" of {count_text(found.groups, unit)}"
+    whose = of_groups(found.groups, unit)
     head = paragraph(
         f"{when}, {found.model}: {found.images} {PLURALS[found.unit]}{whose}; {look} "
         f"at these {unit}s, over all runs of the store. Intervals are over {unit}s."

@@ -116,7 +116,10 @@ def prepare(
             done = _opened(out, is_new=False)
             return done if found == "this" else replace(done, notes=(_of_earlier(out), *done.notes))
         if found == "other" and not replaces:
-            raise DataError(f"{out} is there already, and is not this set; name another folder, or remove it")
+            raise DataError(
+                f"{out} is there already, and is not this set; name another folder, or remove it, or give "
+                "the options that it was prepared with, such as --size"
+            )
         _check_patients(plan)
         with _locked(plan.work):
             _begin(plan)

@@ -17,7 +17,8 @@ from trainables.data.image_files import SUFFIXES, DecodedImage, ImageFileError, 
 from trainables.data.pixel_range import FULL_RANGES
 from trainables.data.prepared.plain_png import decode_plain_png
 
-READERS: Final = 2  # version of what is read from files: whatever changes pixels or facts changes this number
+# Of what is read from files: whatever changes pixels, or facts by more than a rounded pixel, changes it.
+READERS: Final = 2
 _PLAIN: Final = SUFFIXES - {".dcm", ".dicom"}  # not asked whether they are DICOM, which takes a second look
 _TYPES: Final = frozenset(np.dtype(name) for name in FULL_RANGES)
 _ARRAYS: Final = frozenset({".npy", ".npz"})

@@ -211,7 +211,7 @@ def test_local_data_without_patients_are_told_in_groups(by_f2: Path, tmp_path: P
         by_f2, tmp_path / "local", data, NOTHING_ASKED, source="here", fingerprint="abc"
     ).manifest
     assert found.recalibration is not None
-    assert "on 80 images of 80 image groups (no patient identifiers) of here" in found.recalibration.text
+    assert "on 80 images (no patient identifiers) of here" in found.recalibration.text
     assert "patients of here" not in (tmp_path / "local" / "model_card.md").read_text()
 
 

@@ -103,7 +103,10 @@ def test_the_verb_prints_it_and_tensorboard_gets_the_curve(run, capsys, form):
     assert list((run.tensorboard / "search").glob("*.overtuning"))
 
 
-def test_the_score_of_the_sealed_part_says_of_which_model_and_which_look_it_is(run, capsys):
+def test_the_score_of_the_sealed_part_says_of_which_model_and_which_look_it_is(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)  # the record names its store by a relative path
     interval = {"estimate": 0.7, "low": 0.6, "high": 0.8}
     access = TestAccess.of(
         np.array(["p"]), run=run.path, by="a test", when=NOW, model="trial 3", trials=(3,), threshold=0.5
