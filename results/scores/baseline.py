@@ -80,8 +80,8 @@ class BaselineVerdict:
         apart += (
             "chosen anew without each fold"
             if self.is_chosen_anew
-            else f"selected by this score, which is therefore too high: too few {self.group_unit}s are left to "
-            "correct it"
+            else f"selected by this score, which is therefore too high: too few {self.group_unit}s are left "
+            "to correct it"
         )
         if self.is_better:
             return f"{self.model} is better than {self.baseline}: {apart}"
