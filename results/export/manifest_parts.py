@@ -165,7 +165,7 @@ class ParityCheck(FrozenModel):
     @property
     def said_of_left_out(self) -> str:
         """What the differences leave out, in words that follow them; empty for nothing."""
-        return f", without the {self.left_out} that differ most" if self.left_out else ""
+        return f", without the {self.left_out} answers that differ most" if self.left_out else ""
 
 
 class Recalibration(FrozenModel):

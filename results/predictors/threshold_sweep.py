@@ -15,7 +15,7 @@ from results.scores.calibration import Platt
 from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule
 from results.scores.decisions import check_predictions, confusion, decisions
 from results.scores.metrics import decision_scores, metric_named
-from results.scores.operating_point import odds_shift
+from results.scores.operating_point import OperatingPoint, odds_shift
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
 
@@ -66,7 +66,7 @@ class Sweep:
         positive: Name of the positive class.
         decisions: Decisions by ascending threshold.
         best_for: Name of the metric that the model's threshold was chosen for.
-        at: Operating point that it was chosen for instead; empty for none.
+        at: Operating point that it was chosen for instead; None for none.
         prevalence: Share of positives that all thresholds are for, in (0, 1); None for that of the data.
     """
 
@@ -74,7 +74,7 @@ class Sweep:
     positive: str
     decisions: tuple[Decision, ...]
     best_for: str = BALANCED
-    at: str = ""
+    at: OperatingPoint | None = None
     prevalence: float | None = None
 
 
@@ -162,13 +162,12 @@ def sweep_of(run: RunFolder, *, ensemble: str = BEST, trial: int | None = None) 
         split=search.split_name,
         prevalence=rule.operation.prevalence,
     )
-    at = rule.operation.at
     return Sweep(
         name,
         search.classes[1],
         tuple(found),
         rule.best_for,
-        "" if at is None else str(at),
+        rule.operation.at,
         rule.operation.prevalence,
     )
 
@@ -204,7 +203,7 @@ def sweep_table(swept: Sweep) -> Table:
 
 
 def _said_of(swept: Sweep) -> str:
-    if swept.at:
+    if swept.at is not None:
         return f"the one for {swept.at}"
     best_for = swept.best_for
     if best_for != BALANCED:
@@ -216,7 +215,7 @@ def _said_of(swept: Sweep) -> str:
 
 
 def _said_of_luck(swept: Sweep) -> str:
-    if swept.at.startswith("cost="):  # the costs alone choose it
+    if swept.at is not None and swept.at.aim == "cost":  # the costs alone choose it
         return ""
     return (
         " The threshold * was chosen on these images, so its row is a little too good: in the model's scores "

@@ -140,8 +140,10 @@ def test_images_that_a_comparison_left_out_are_said_wherever_its_figure_is(manif
     for one, number in ((apart, 1), (manifest, 0)):
         texts = [field.text for field in card_fields(one) if "The file and PyTorch differ" in field.text]
         assert texts
-        assert all(text.count("on 32 images, without the 3 that differ most") == number for text in texts)
-        assert model_card(one).count("at most, without the 3 that differ most, fold models") == number
+        assert all(
+            text.count("on 32 images, without the 3 answers that differ most") == number for text in texts
+        )
+        assert model_card(one).count("at most, without the 3 answers that differ most, fold models") == number
 
 
 def test_a_lower_precision_stands_where_the_difference_from_pytorch_is_said(manifest: Manifest) -> None:

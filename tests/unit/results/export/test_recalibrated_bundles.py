@@ -111,6 +111,16 @@ def test_a_bundle_that_was_recalibrated_twice_starts_at_the_share_of_the_first_l
 ) -> None:
     found = recalibrated(by_f2, tmp_path / "local").manifest
     assert found.calibrated_share == pytest.approx(local_data().labels.mean())
+    assert found.recalibration is not None
+    edited = Path(shutil.copytree(tmp_path / "local", tmp_path / "edited"))
+    other = found.recalibration.model_copy(update={"counts": {"benign": 90, "malignant": 10}})
+    (edited / "manifest.json").write_text(found.model_copy(update={"recalibration": other}).model_dump_json())
+    asked, few = Operation.of(prevalence=0.01), local_data()
+    one, two = (
+        recalibrate_bundle(path, tmp_path / path.name / "new", few, asked, source="here", fingerprint="abc")
+        for path in (tmp_path / "local", edited)
+    )
+    assert one.update.p_values != two.update.p_values
 
 
 def test_an_operating_point_goes_before_the_metric_of_the_search(by_f2: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_table_fits_eighty_columns_and_marks_one_threshold(run):
 def test_a_row_whose_images_chose_the_threshold_is_said_to_be_too_good(run):
     swept = sweep_of(run, trial=0)
     assert "* was chosen on these images, so its row is a little too good" in sweep_table(swept).caption
-    assert "too good" not in sweep_table(replace(swept, at="cost=10:1")).caption
+    assert "too good" not in sweep_table(replace(swept, at=Operation.of(at="cost=10:1").at)).caption
 
 
 def test_csv_and_json_hold_the_same_rows(run):
