@@ -14,7 +14,7 @@ from typing import Final
 
 from cluster.errors import RemoteError
 from cluster.ssh import Login
-from cluster.verbs import PROGRAMS, SEARCHES, STAY_HERE
+from cluster.verbs import MODULE, PROGRAMS, SEARCHES, STAY_HERE
 
 PRODUCT: Final = "breast-image-orchestrator"
 CODE: Final = "code"
@@ -22,7 +22,7 @@ PACKAGES: Final = ("ray", "torch", "torchvision", "timm", "optuna", "numpy", "on
 _ROOMS: Final = ("cluster", "orchestrator", "results", "search_spaces", "trainables")
 _PYTHONS: Final = ("python3.12", "python3.11", "python3.13", "python3")  # in the order of the set-up command
 _LONGEST_SECONDS: Final = 60.0
-_SUBMITTED: Final = PROGRAMS[:-1]  # a verb that was typed by hand goes on without Ray, unless it is a search
+_SUBMITTED: Final = MODULE  # a verb that was typed by hand goes on without Ray, unless it is a search
 
 # Asked of the Python of an environment: versions, and a digest of the code, whose version changes less often.
 ENVIRONMENT: Final = r"""
@@ -109,7 +109,7 @@ say end end
     .replace("PACKAGES", " ".join(PACKAGES))
     .replace("SEARCHES", _pattern(PROGRAMS, SEARCHES))
     .replace("STAY_HERE", _pattern(PROGRAMS, STAY_HERE))
-    .replace("SUBMITTED", "|".join(f'*"{program} "*' for program in _SUBMITTED))
+    .replace("SUBMITTED", f'*"{_SUBMITTED} "*')
     .replace("ENVIRONMENT\n", ENVIRONMENT)
 )
 

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from orchestrator.reporting.search_status import SearchStatus
 
-HELP = "end a search as Ctrl-C does, here or on a cluster; it can be resumed"
+HELP = "end a search, or another verb that was submitted, as Ctrl-C does"
 EPILOG = """\
 Trials that have ended stay; those that run are given up, and run again from
-their last checkpoint by `orchestrate resume`. A search that was submitted is
-ended through Ray's job server, any other by a signal to its process.
+their last checkpoint by `orchestrate resume`. What was submitted is ended
+through Ray's job server, any other search by a signal to its process. Where
+the search of a run has ended, the run's name means another verb that was
+submitted and runs, such as a refit.
 
 examples:
   orchestrate stop first
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
-    """End a search of this machine; return what became of it, in one sentence.
+    """End a search of this machine, or another verb that was submitted; return in a sentence what is left.
 
     Args:
         text: Name of the run, TASK/NAME, path of its folder, id of its job, or `latest`.
@@ -70,18 +72,19 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
         wait_seconds: Longest time to wait for its end.
 
     Raises:
-        RunError: If no such search runs here, several have the bare name, or it has not ended in time.
+        RunError: If nothing of the kind runs here, several have the bare name, or it has not ended in time.
     """
     import os
     import signal
     import time
 
     from cluster.on_head import stop
+    from cluster.verbs import SEARCHES
     from orchestrator.reporting.submitted import RUNNING
     from results.errors import RunError
 
     search = _search_meant(text, runs)
-    job, pid = (_job_meant(text), None) if search is None else (search.job, search.pid)
+    job, pid, verb = _what_runs(text, search)
     if job is not None and job["status"] in RUNNING:
         stop(str(job["id"]))
     elif pid is not None:
@@ -96,6 +99,8 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
                 f"{text} was told to end, but has not within {wait_seconds:g} s; say --wait, or ask again"
             )
         time.sleep(_POLL_SECONDS)
+    if verb not in SEARCHES:
+        return f"{text}: {verb} has ended"
     if folder is None and search is not None:  # it may have begun meanwhile
         folder = _folder_of(search, runs)
     return _what_is_left(text, folder)
@@ -115,6 +120,25 @@ def _search_meant(text: str, runs: Path) -> "SearchStatus | None":
         return search_named(text, searches)
     running = [one for one in searches if one.is_running or (one.job or {}).get("status") in RUNNING]
     return max(running, key=lambda one: one.started_at, default=None)
+
+
+def _what_runs(
+    text: str, search: "SearchStatus | None"
+) -> "tuple[Mapping[str, Any] | None, int | None, str]":
+    """Job and process of a search, or the running job of another verb about its run; and the verb."""
+    from orchestrator.cli.status import jobs_here
+    from orchestrator.reporting.submitted import RUNNING, other_job_of_run, verb_of
+
+    if search is None:
+        other = _job_meant(text)
+        return other, None, "search" if other is None else verb_of(other)
+    own = search.job or {}
+    has_ended = search.pid is None and own.get("status") not in RUNNING
+    if search.run and has_ended and text != own.get("id"):
+        other = other_job_of_run(Path(search.run), jobs_here())
+        if other is not None:
+            return other, None, verb_of(other)
+    return search.job, search.pid, "search"
 
 
 def _job_meant(text: str) -> "Mapping[str, Any] | None":
@@ -147,9 +171,16 @@ def _still_runs(job: "Mapping[str, Any] | None", folder: Path | None) -> bool:
 
 def _folder_of(search: "SearchStatus", runs: Path) -> Path | None:
     """The run folder of a search that had none when it was looked for."""
+    from datetime import datetime
+
+    from results.run.run_folder import RunFolder
+
     found = [path.parent for path in runs.glob(f"*/{search.name}/search.yaml")]
-    stated = [path for path in found if path.parent.name == search.task]
-    return next(iter(stated or (found if len(found) == 1 and search.task == "?" else ())), None)
+    if search.task != "?":
+        return next((path for path in found if path.parent.name == search.task), None)
+    submitted = datetime.fromisoformat(search.started_at)
+    begun = [path for path in found if RunFolder(path).search().started_at >= submitted]
+    return begun[0] if len(begun) == 1 else None
 
 
 def _what_is_left(text: str, folder: Path | None) -> str:

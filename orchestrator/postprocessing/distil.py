@@ -13,6 +13,8 @@ Source:
     Hinton, Vinyals and Dean (2015), "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
 """
 
+import hashlib
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -101,7 +103,7 @@ def distil(
     number = chosen_student(run, max_ms, say) if trial is None else trial
     check_student(run, number)
     folder = run.student_run(teacher.method, number)
-    known = _read(folder, teacher, number, weight)
+    known = _read(run, folder, teacher, number, weight)
     if known is None:
         _train(run, folder, teacher, number, weight, say)
         known = _compared(run, folder, teacher, number, weight, allowed)
@@ -280,7 +282,12 @@ def _compared(
     pool = pool_of(run, teacher)
     nested = nested_again(pool, teacher, is_of_choice=False)
     student = align({number: folder.out_of_fold(number)})
-    own = replace(student.out_of_fold(student.probabilities[0]), folds=nested.folds)
+    own = replace(
+        student.out_of_fold(student.probabilities[0]),
+        folds=nested.folds,
+        trained_on=nested.trained_on,
+        chosen_on=nested.chosen_on,
+    )
     (difference,) = differences_to(nested, [own], seed=teacher.seed)
     calls = [_calls(one, pool.objectives) for one in (nested, own)]
     cost = measure_models(run, [teacher.trials]).get(tuple(sorted(teacher.trials)))
@@ -299,7 +306,7 @@ def _compared(
         trial=number,
         weight=weight,
         seed=teacher.seed,
-        teacher_digest=teacher.digest,
+        teacher_digest=_digest_of_teachers(run, teacher),
     )
 
 
@@ -309,7 +316,16 @@ def _calls(predictions: OutOfFold, objectives: Objectives) -> IntArray:
     return cross_fit(predictions, searched=objectives.metrics, metrics=[deciding]).decided[deciding.name]
 
 
-def _read(folder: RunFolder, teacher: Ensemble, number: int, weight: float) -> Distillation | None:
+def _digest_of_teachers(run: RunFolder, teacher: Ensemble) -> str:
+    """Digest of an ensemble, and of all that its members are chosen from anew without each fold."""
+    pool = [(number, run.predictions_digest(number)) for number in teacher.pool]
+    known = json.dumps([teacher.digest, pool, teacher.max_members, teacher.considered])
+    return hashlib.sha256(known.encode()).hexdigest()
+
+
+def _read(
+    run: RunFolder, folder: RunFolder, teacher: Ensemble, number: int, weight: float
+) -> Distillation | None:
     """The record of a student that was trained before, if it has this teacher and this weight.
 
     That of an earlier version does not tell whether its teachers were run again since: it is trained anew.
@@ -318,7 +334,8 @@ def _read(folder: RunFolder, teacher: Ensemble, number: int, weight: float) -> D
         known = Distillation.model_validate_json((folder.path / DISTILLATION_FILE).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    wanted = (f"ensemble {teacher.method}", teacher.digest, number, weight, teacher.seed)
+    digest = _digest_of_teachers(run, teacher)
+    wanted = (f"ensemble {teacher.method}", digest, number, weight, teacher.seed)
     is_same = wanted == (known.teacher, known.teacher_digest, known.trial, known.weight, known.seed)
     return known if is_same and folder.record(number) is not None else None
 

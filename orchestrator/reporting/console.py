@@ -139,7 +139,9 @@ class Sections:
             self._print({})
             return
         said = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
-        with suppress(OSError):  # a full disk or a closed pipe: the error at hand is the one to be said
+        with suppress(
+            Exception
+        ):  # a full disk, or facts that fail too: the error at hand is the one to be said
             self._print({"error": said})
 
     def _print(self, error: Mapping[str, str]) -> None:

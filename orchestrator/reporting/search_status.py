@@ -1,6 +1,7 @@
 """Searches below a folder of runs: which run, how far they are, and which process runs them."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.reporting.submitted import RUNNING, job_of_run, name_of, task_of, verb_of
+from orchestrator.reporting.submitted import RUNNING, is_of_any_task, job_of_run, name_of, task_of, verb_of
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -114,7 +115,7 @@ def status_of(
     outcomes = list(_outcomes(folder))
     best = _best(search, [one for one in outcomes if one.state == "complete" and one.value is not None])
     path = folder.path.absolute()
-    job = job_of_run(path, jobs)
+    job = job_of_run(path, jobs, started=search.started_at.timestamp())
     return SearchStatus(
         run=str(path.resolve()),
         task=path.parent.name,
@@ -138,12 +139,18 @@ def waiting_jobs(jobs: Iterable[Mapping[str, Any]], known: Iterable[SearchStatus
         jobs: Jobs of Ray, as `cluster.on_head.jobs` returns them.
         known: Searches that have a run folder.
     """
-    seen = {(task, one.name) for one in known for task in (one.task, "")}
+    seen, started = set[tuple[str, str]](), dict[str, float]()
+    for one in known:
+        seen.add((one.task, one.name))
+        began = datetime.fromisoformat(one.started_at).timestamp()
+        started[one.name] = max(began, started.get(one.name, began))
     found = []
     for job in jobs:
         task, name = task_of(job), name_of(job)
         if (task, name) in seen or verb_of(job) != "search":
             continue
+        if is_of_any_task(job) and float(job["started"]) <= started.get(name, -math.inf):
+            continue  # it may be that of a run which has begun since
         seen.add((task, name))  # the latest job of a run speaks for it
         found.append(
             SearchStatus(

@@ -4,6 +4,7 @@ Runs of several tasks may have one name, so a job belongs to a run by both. A jo
 say its task, such as that of `resume first`, is a job of any run of that name, as long as there is only one.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -76,14 +77,43 @@ def jobs_of(
     return [job for job in named if task_of(job) == task or not (task_of(job) or others)]
 
 
-def job_of_run(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def job_of_run(
+    folder: Path, jobs: Sequence[Mapping[str, Any]], *, started: float = math.inf
+) -> Mapping[str, Any] | None:
     """Return the job that runs the search of a folder, else the latest that did; None without one.
+
+    A job whose command line says no task, as with a file of a task, may be the search of another task. If it
+    has started after this one, it is.
+
+    Args:
+        folder: The run folder.
+        jobs: All jobs, the latest first.
+        started: When the search of the folder has started, in seconds since 1970; infinite if not known.
+    """
+    found = [
+        job
+        for job in _jobs_of_folder(folder, jobs)
+        if verb_of(job) in SEARCHES and not (is_of_any_task(job) and float(job["started"]) > started)
+    ]
+    return next((job for job in found if job["status"] in RUNNING), found[0] if found else None)
+
+
+def other_job_of_run(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the running job of another verb about a run; None without one.
 
     Args:
         folder: The run folder.
         jobs: All jobs, the latest first.
     """
+    others = (job for job in _jobs_of_folder(folder, jobs) if verb_of(job) not in SEARCHES)
+    return next((job for job in others if job["status"] in RUNNING), None)
+
+
+def is_of_any_task(job: Mapping[str, Any]) -> bool:
+    """Tell whether a job begins a search, and does not say of which task."""
+    return verb_of(job) == "search" and not task_of(job)
+
+
+def _jobs_of_folder(folder: Path, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     tasks = {path.parents[1].name for path in folder.parents[1].glob(f"*/{folder.name}/search.yaml")}
-    found = jobs_of(folder.parent.name, folder.name, jobs, tasks=tasks)
-    found = [job for job in found if verb_of(job) in SEARCHES]
-    return next((job for job in found if job["status"] in RUNNING), found[0] if found else None)
+    return jobs_of(folder.parent.name, folder.name, jobs, tasks=tasks)

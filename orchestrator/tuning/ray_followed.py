@@ -10,6 +10,7 @@ from ray import tune
 
 from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
+from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
@@ -141,13 +142,13 @@ class FollowedWorkers(NotPickled, tune.Callback):
         self._name_those_held_up()
 
     def _name_those_held_up(self) -> None:
-        """Say which trials must run alone on a machine of which something else takes a part."""
+        """Say which trials must run alone on a machine, of all of which something else takes a part now."""
         manager = self._state.manager
         for number, request in self._state.waiting.items():
             trial = manager.running.get(number)
             if number in self._named or trial is None or not trial.spec.is_alone:
                 continue
-            if manager.clock() - trial.started_at < _ALONE_SECONDS:
+            if manager.clock() - trial.started_at < _ALONE_SECONDS or self._may_have_room(request):
                 continue
             self._named.add(number)
             manager.say(
@@ -155,6 +156,16 @@ class FollowedWorkers(NotPickled, tune.Callback):
                 f"{count_text(request.cpus, 'CPU')} and {count_text(request.gpus, 'GPU')} to itself, and "
                 "something else takes a part of it: it starts once that has ended"
             )
+
+    def _may_have_room(self, request: ResourceRequest) -> bool:
+        with contextlib.suppress(Exception):  # Ray's control process is away; the next look tries again
+            return self._room_for(request) > 0
+        return True
+
+    def _room_for(self, request: ResourceRequest) -> int:
+        """Number of such trials that the machines have room for right now."""
+        without = {*self._state.faults.unfit, *request.avoids}
+        return sum(request.fits_in(free) for free in free_resources(without))
 
     def _share_idle_workers(self) -> None:
         """Offer idle workers to trials that run on for long once nothing else is left; or want them back."""
@@ -165,10 +176,7 @@ class FollowedWorkers(NotPickled, tune.Callback):
         with contextlib.suppress(Exception):  # Ray's control process is away; the next look tries again
             if state.shares_idle:
                 last = max(left, key=left.__getitem__)
-                request = state.request_for_folds(last)
-                room = sum(
-                    request.fits_in(free) for free in free_resources({*state.faults.unfit, *request.avoids})
-                )
+                room = self._room_for(state.request_for_folds(last))
                 found = offers(left, found, idle=state.unoffered(room), folds=state.manager.search.folds)
             for number in state.offers.keys() | found.keys():
                 if state.offers.get(number, 0) != found.get(number, 0):

@@ -333,6 +333,7 @@ class TrialManager:
                 proposal = self.study.ask()
             except InvalidPointError as error:
                 self._refuse(error)
+                self._is_exhausted = self._is_exhausted or self._all_resumed()
                 invalid += 1
                 if invalid == _INVALID_IN_A_ROW:
                     raise ConfigError(
@@ -341,7 +342,7 @@ class TrialManager:
                         "what each lacks"
                     ) from error
                 continue
-            self._is_exhausted = proposal is None or (self.terminated is not None and not self._resumes())
+            self._is_exhausted = proposal is None or self._all_resumed()
             if proposal is None or not proposal.is_alone:
                 return proposal
             self._postponed.run_alone(proposal)  # the search was interrupted before it did
@@ -437,6 +438,10 @@ class TrialManager:
         if self.terminated is not None:
             self._is_exhausted = not self._resumes()
             self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")
+
+    def _all_resumed(self) -> bool:
+        """Tell whether the terminator has ended the search, and nothing waits to be run again."""
+        return self.terminated is not None and not self._resumes()
 
     def _resumes(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""

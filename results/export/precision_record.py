@@ -121,8 +121,8 @@ class Distillation(ModelChange):
         trial: Number of the trial whose configuration the student has.
         weight: Share of the ensemble's predictions in what it learned; the labels have the rest.
         seed: Seed of the teacher's choice and fit.
-        teacher_digest: Digest of the predictions of its members and of what was fitted to them; None in files
-            of earlier versions.
+        teacher_digest: Digest of the ensemble, of the predictions of all trials that its members are chosen
+            from, and of how many are chosen; None in files of earlier versions.
     """
 
     teacher: str

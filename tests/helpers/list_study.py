@@ -19,17 +19,17 @@ def spec(number: int, recipe: str = "") -> TrialSpec:
 class ListStudy:
     """Hands out what it is given, first what was interrupted; an exception in the list is raised."""
 
-    def __init__(self, *specs: TrialSpec | Exception, interrupted: Sequence[TrialSpec] = ()) -> None:
+    def __init__(
+        self, *specs: TrialSpec | Exception, interrupted: Sequence[TrialSpec | Exception] = ()
+    ) -> None:
         self.left, self.told, self.pruned = list(specs), [], set[int]()
         self.interrupted, self.alone = list(interrupted), set[int]()
         self.patience = Patience()
 
     def ask(self) -> TrialSpec | None:
-        if self.interrupted:
-            return self.interrupted.pop(0)
-        if not self.left:
+        if not (self.interrupted or self.left):
             return None
-        proposal = self.left.pop(0)
+        proposal = (self.interrupted or self.left).pop(0)
         if isinstance(proposal, Exception):
             raise proposal
         return proposal

@@ -67,7 +67,10 @@ def test_several_machines_need_the_first_autoscaler(
 def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers(monkeypatch, running("/v/python -m orchestrator search idc --name first", "orchestrate nest b"))
+    answers(
+        monkeypatch,
+        running("/v/python -m orchestrator.cli.main search idc --name first", "orchestrate nest b"),
+    )
     file = file_of(machine)
     message = (
         r"2 searches run on this cluster \(on 10\.0\.0\.1: search idc --name first\).* --no-restart sends .* "
@@ -84,7 +87,7 @@ def test_up_is_refused_while_a_search_runs_unless_it_is_said_what_becomes_of_it(
 def test_what_was_submitted_and_is_no_search_keeps_ray_up_too(
     machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers(monkeypatch, running("/v/python -m orchestrator refit first", "orchestrate search idc"))
+    answers(monkeypatch, running("/v/python -m orchestrator.cli.main refit first", "orchestrate search idc"))
     message = (
         r"2 commands run on this cluster \(on 10\.0\.0\.1: refit first\).* the rest begins anew\), "
         "`orchestrate status .*` lists searches"

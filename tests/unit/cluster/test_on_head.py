@@ -147,7 +147,7 @@ def test_a_command_is_submitted_with_every_word_quoted_and_time_to_end(server: t
     assert on_head.submit(words, folder="/home/me/x y", identity="one", metadata={"name": "a"}) == "one"
     ((_, asked),) = [one for one in server.asked if one[0] == "submit"]
     assert asked["entrypoint"] == (
-        f"cd '/home/me/x y' && unset OMP_NUM_THREADS && exec {sys.executable} -m orchestrator "
+        f"cd '/home/me/x y' && unset OMP_NUM_THREADS && exec {sys.executable} -m orchestrator.cli.main "
         "search idc --name 'a b;c'"
     )
     assert asked["metadata"] == {"name": "a"}

@@ -12,7 +12,7 @@ import pytest
 
 from cluster.errors import RemoteError
 from cluster.probe import SCRIPT, facts_of
-from cluster.verbs import SEARCHES
+from cluster.verbs import MODULE, SEARCHES
 
 ANSWER = """\
 clock\t1000.5
@@ -33,7 +33,7 @@ gpu\tNVIDIA A100, 81920 MiB, 580.1
 gpu\tNVIDIA A100, 81920 MiB, 580.1
 taken\t6379
 ray\t77 ray::IDLE
-search\t78 /venv/bin/python -m orchestrator search idc --name a b
+search\t78 /venv/bin/python -m orchestrator.cli.main search idc --name a b
 end\tend
 """
 
@@ -123,16 +123,17 @@ def test_the_script_finds_what_ends_with_ray_and_not_what_only_speaks_of_it(tmp_
         (tmp_path / name).touch()
     for name in ("orchestrator/__main__.py", "orchestrator/cli/main.py"):
         (tmp_path / name).write_text(program.read_text())
-    submitted = [sys.executable, "-m", "orchestrator"]
+    submitted, typed = [sys.executable, *MODULE.split()], [sys.executable, "-m", "orchestrator"]
     ends_with_ray = [
         *([sys.executable, str(program), verb, "first"] for verb in SEARCHES),
-        [sys.executable, "-m", "orchestrator.cli.main", "search", "idc"],
+        [*typed, "search", "idc"],
         [*submitted, "repeat", "first"],
         [*submitted, "refit", "first"],
     ]
     goes_on = [
         [sys.executable, str(program), "leaderboard", "latest"],
         [*submitted, "stop", "first"],
+        [*typed, "export", "first"],
         ["sh", "-c", "echo up; read line", "orchestrate search idc "],
     ]
     environment = {**os.environ, "PYTHONPATH": ""}

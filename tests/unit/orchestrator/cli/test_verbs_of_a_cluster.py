@@ -482,17 +482,52 @@ def test_the_latest_search_to_stop_is_one_that_runs(
 
 
 def test_stop_ends_what_was_submitted_and_is_no_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cluster import on_head
 
-    stopped: list[str] = []
-    monkeypatch.setattr(status, "jobs_here", lambda: [job("a", verb="export")])
+    task, name, stopped = run.path.parent.name, run.path.name, list[str]()
+    jobs = [job(task, name, verb="export"), job(task, name, state="SUCCEEDED")]
+    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
     monkeypatch.setattr(on_head, "stop", stopped.append)
     monkeypatch.setattr(on_head, "jobs", list)
-    for text in ("export-a-first", "a/first", "latest"):
-        stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
-    assert stopped == ["export-a-first"] * 3
+    for text in (jobs[0]["id"], name, f"{task}/{name}", str(run.path), "latest"):
+        said = stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
+        assert said == f"{text}: export has ended"
+    with pytest.raises(
+        RunError, match=r"no search .* runs on this machine"
+    ):  # the job that is named has ended
+        stop.stop_here(jobs[1]["id"], tmp_path / "runs", wait_seconds=1.0)
+    assert stopped == [jobs[0]["id"]] * 5
+    jobs[1]["status"] = "RUNNING"
+    assert "trials are kept" in stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
+    assert stopped[-1] == jobs[1]["id"], "the search goes before other verbs"
+
+
+def test_a_search_of_a_task_in_a_file_leaves_the_folder_of_another_task_alone(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster import on_head
+
+    name, began = run.path.name, run.search().started_at.timestamp()
+    later = {**job("", name), "started": began + 60}
+    jobs, stopped = [later], list[str]()
+    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
+    monkeypatch.setattr(on_head, "stop", stopped.append)
+    monkeypatch.setattr(on_head, "jobs", list)
+    assert job_of_run(run.path, jobs, started=began) is None
+    with pytest.raises(RunError, match=r"no search .* runs on this machine"):
+        stop.stop_here(f"{run.path.parent.name}/{name}", tmp_path / "runs", wait_seconds=1.0)
+    assert stopped == []
+    said = stop.stop_here(f"?/{name}", tmp_path / "runs", wait_seconds=1.0)
+    assert (stopped, said) == (
+        [later["id"]],
+        f"?/{name} has ended before its first trial; nothing is left of it",
+    )
+    jobs[:] = [{**later, "started": began - 60}]
+    assert job_of_run(run.path, jobs, started=began) is jobs[0]
+    jobs[:] = [{**job("", name, verb="resume"), "started": began + 60}]
+    assert job_of_run(run.path, jobs, started=began) is jobs[0]
 
 
 def test_a_job_that_ends_before_its_first_trial_leaves_nothing(

@@ -140,6 +140,35 @@ def test_a_student_of_teachers_that_are_gone_is_trained_again(run, student, monk
         file.write_text(kept)
 
 
+def test_what_the_teachers_are_chosen_from_tells_students_apart(run, monkeypatch):
+    teacher = read_ensemble(run, "average")
+    digest = distil_module._digest_of_teachers
+    known = [digest(run, teacher)]
+    for changes in ({"pool": (0, 1)}, {"max_members": 2}, {"considered": 7}, {"digests": ()}):
+        known.append(digest(run, teacher.model_copy(update=changes)))
+    of_pool = run.predictions_digest
+    monkeypatch.setattr(RunFolder, "predictions_digest", lambda self, number: f"another {of_pool(number)}")
+    known.append(digest(run, teacher.model_copy(update={"digests": ()})))  # as an earlier version wrote it
+    assert len(set(known)) == 6
+
+
+def test_the_student_has_the_parts_of_what_it_is_compared_with(run, student, monkeypatch):
+    compared, nested_again, differences_to = [], distil_module.nested_again, distil_module.differences_to
+
+    def of_parts(*arguments, **options):
+        return dataclasses.replace(nested_again(*arguments, **options), trained_on=1, chosen_on=3)
+
+    def noted(first, others, **options):
+        compared.extend([first, *others])
+        return differences_to(first, others, **options)
+
+    monkeypatch.setattr(distil_module, "nested_again", of_parts)
+    monkeypatch.setattr(distil_module, "differences_to", noted)
+    teacher = read_ensemble(run, "average")
+    distil_module._compared(run, student.run, teacher, 0, 0.5, ANY_CHANGE)
+    assert [(one.trained_on, one.chosen_on) for one in compared] == [(1, 3)] * 2
+
+
 # -- its run folder, and the bundle
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from orchestrator.reporting.console import print_message, print_next, print_warning
+from orchestrator.reporting.console import Sections, print_message, print_next, print_warning
 from orchestrator.reporting.plain_console import PlainConsole
 from trainables.common.text import command_text, printable
 
@@ -159,3 +159,13 @@ def test_messages_fall_silent_when_their_reader_has_gone() -> None:
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT
     )
     assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("the first"), KeyboardInterrupt()])
+def test_facts_that_fail_too_do_not_replace_the_error_at_hand(error: BaseException) -> None:
+    def facts() -> dict[str, str]:
+        raise RuntimeError("the second")
+
+    with pytest.raises(type(error)) as caught, Sections("json", facts):
+        raise error
+    assert caught.value is error

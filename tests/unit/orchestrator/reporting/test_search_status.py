@@ -170,7 +170,13 @@ def test_a_run_has_no_job_of_another_task_that_has_its_name(run: RunFolder) -> N
     assert found.job is None
     (waits,) = waiting_jobs([job(metadata=about)], [found])
     assert (waits.task, waits.name) == ("another", run.path.name)
-    assert waiting_jobs([job(metadata={**about, "task": ""})], [found]) == []
+    without = job(metadata={**about, "task": ""})
+    assert waiting_jobs([without], [found]) == []
+    since = run.search().started_at.timestamp() + 60
+    (waits,) = waiting_jobs([{**without, "started": since}], [found])
+    assert (waits.task, waits.name) == ("?", run.path.name)
+    (found,) = searches_below(runs_of(run), [{**without, "started": since}])
+    assert found.job is None
 
 
 def test_jobs_without_a_run_folder_wait_or_have_failed() -> None:

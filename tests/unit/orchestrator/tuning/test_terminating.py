@@ -42,6 +42,21 @@ def test_the_terminator_starts_nothing_more_and_what_runs_still_ends(
     assert lead.is_over
 
 
+def test_no_trial_starts_after_the_end_where_the_last_interrupted_one_cannot_run(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    last = FEWEST_TRIALS
+    study = ListStudy(*map(spec, range(last)), *map(spec, range(last + 1, 40)))
+    lead = terminating(tmp_path, make_search(), study, [])
+    for _ in range(last):
+        lead.next()
+    study.interrupted = [InvalidPointError(last, {}, "no such cut")]
+    end_alike(lead, range(last))
+    assert lead.terminated is not None
+    assert (lead.next(), lead.is_over) == (None, True)
+    assert [record.state for record in study.told if record.number == last] == ["failed"]
+
+
 def test_the_terminator_waits_for_the_initial_points(
     tmp_path: Path, make_search: Callable[..., SearchRecord]
 ) -> None:

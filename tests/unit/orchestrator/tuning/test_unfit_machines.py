@@ -281,6 +281,13 @@ def test_a_trial_that_must_run_alone_and_waits_for_others_than_this_search_is_na
     followed._follow_machines()
     assert one.said == []  # a worker takes seconds to start
     manager.clock.now = 61.0  # type: ignore[attr-defined]  # the clock of the test
+    followed._follow_machines()
+    assert one.said == []  # Ray does not answer
+    free = {"CPU": 16.0, "GPU": 1.0, "memory": 16.0 * GIB}
+    monkeypatch.setattr(ray_followed, "free_resources", lambda but: [free])
+    followed._follow_machines()
+    assert one.said == []  # a worker that starts slowly
+    free["CPU"] = 8.0
     for _ in range(2):
         followed._follow_machines()
     assert one.said == [
