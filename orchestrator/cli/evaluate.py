@@ -104,7 +104,8 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
     )
 
     result = open_result(arguments)
-    model = arguments.ensemble if arguments.trial is None else f"trial {arguments.trial}"
+    ensemble = "the best model" if arguments.ensemble == "best" else f"ensemble {arguments.ensemble}"
+    model = ensemble if arguments.trial is None else f"trial {arguments.trial}"
     print_message(messages(), f"scoring {model} on the sealed test part ...")
     evaluation = result.evaluate(
         ensemble=arguments.ensemble,

@@ -164,7 +164,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
         ensemble, trial = best_within(run, max_ms)
         if trial is not None and not operation.is_asked:
             operation = read_ensemble(run, BEST).operation  # the trial stands in for it
-    named = "the model that is best" if ensemble == BEST else f"ensemble {ensemble}"
+    named = "the best model" if ensemble == BEST else f"ensemble {ensemble}"
     say(f"opening {named if trial is None else f'trial {trial}'}: its weights and the run's images ...")
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
     kept = {number: run.out_of_fold(number) for number in opened.chosen.trials}
