@@ -13,7 +13,8 @@ from finished_run import CONFIGS, make_run
 from orchestrator.cli.main import main
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
-from results.export.manifest import MANIFEST_FILE, Manifest
+from results.export.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
+from results.export.model_file import describe_model, sha256_of
 from results.predictors.loading import open_model
 from results.predictors.novelty_features import novelty_of
 from results.run.run_folder import RunFolder
@@ -118,7 +119,15 @@ def test_a_file_that_lacks_the_output_that_its_manifest_names_is_refused(
 
     copy = tmp_path / "bundle"
     shutil.copytree(folder, copy)
-    text = (copy / MANIFEST_FILE).read_text().replace('"output": "novelty_p"', '"output": "other"')
-    (copy / MANIFEST_FILE).write_text(text)
+    manifest = Manifest.model_validate_json((copy / MANIFEST_FILE).read_text())
+    assert manifest.novelty is not None
+    other = manifest.novelty.model_copy(update={"output": "other"})
+    manifest = manifest.model_copy(update={"novelty": other})
+    (copy / MANIFEST_FILE).write_text(manifest.model_dump_json())
+    with pytest.raises(ExportError, match=r"does not describe model\.onnx: novelty is"):
+        load_bundle(copy)
+    describe_model(copy / MODEL_FILE, manifest)  # the model says so, too, and has no such output
+    manifest = manifest.model_copy(update={"sha256": sha256_of(copy / MODEL_FILE)})
+    (copy / MANIFEST_FILE).write_text(manifest.model_dump_json())
     with pytest.raises(ExportError, match="puts out other"):
         load_bundle(copy)
