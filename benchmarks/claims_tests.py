@@ -11,14 +11,12 @@ Each claim is asked for on simulated data sets in which it is false, or whose tr
 - `strata`: columns that have nothing to do with the score. How often is any stratum called different?
 """
 
-import argparse
-import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.questions import Question, ask
 from benchmarks.simulated_patients import World, cross_validate, fitted, stratified_folds, two_columns
 from results.run.records import OutOfFold
 from results.scores.calibration import Platt, log_odds
@@ -40,24 +38,6 @@ _TRIAGED: Final = (
     (150, World(0.8, images=3, shared=0.5)),
 )
 _STRATA: Final = ((150, 0.76, 0.5, 1), (300, 0.86, 0.2, 2), (80, 0.98, 0.5, 1))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=200, help="simulated data sets a row (default: 200)")
-    parser.add_argument("--only", choices=tuple(_QUESTIONS), help="one of the three questions")
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
-    arguments = parser.parse_args()
-    rows = []
-    print("| question | data set | found | promised |\n|" + " --- |" * 4)
-    for question, measured in _QUESTIONS.items():
-        if arguments.only in (None, question):
-            for row in measured(arguments.sets):
-                rows.append({"question": question, **row})
-                print(f"| {question} | {row['set']} | {row['found']:.3f} | {row['promised']} |", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def false_comparisons(patients: int, world: World, sets: int, *, seed: int = 0) -> float:
@@ -201,11 +181,13 @@ def _strata(sets: int) -> Iterator[dict[str, Any]]:
         }
 
 
-_QUESTIONS: Final[dict[str, Callable[[int], Iterator[dict[str, Any]]]]] = {
+_QUESTIONS: Final[dict[str, Question]] = {
     "comparisons": _comparisons,
     "triage": _triage,
     "strata": _strata,
 }
 
+_COLUMNS: Final = {"set": "data set", "found": "found", "promised": "promised"}
+
 if __name__ == "__main__":
-    main()
+    ask(__doc__.splitlines()[0], _QUESTIONS, _COLUMNS, sets=200)

@@ -1,27 +1,33 @@
 """Coverage of the 95 % intervals: how often they hold the truth in simulated data sets whose truth is known.
 
-    python -m benchmarks.coverage [--sets 300] [--only cv|holdout|test|recall] [--json FILE]
+    python -m benchmarks.coverage [--sets 300] [--only QUESTION] [--json FILE]
 
-Four questions, each with the percentile bootstrap over patients beside the intervals of the product:
+Each question has the percentile bootstrap over patients beside the intervals of the product:
 
 - `cv`: the AUC of a configuration, by 4-fold cross-validation with real training; the truth is the mean AUC
   of its fold models over all data sets.
-- `holdout`: the same by a single hold-out of a quarter of the patients; the truth is that of its models.
+- `holdout`: the same by a single hold-out of a quarter, a fifth or a half of the patients; the truth is the
+  mean AUC of its models over all data sets.
+- `ensembles`: the nested AUC of ensembles of a hold-out of a quarter, whose four members see other features;
+  the truth is the mean AUC over all data sets of the ensembles that all validation patients choose and fit.
 - `test`: the AUC of a fixed model on a test part; scores are normal, so the truth is known exactly.
 - `recall`: the recall of a fixed model on a test part.
 """
 
-import argparse
-import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from benchmarks.patient_bootstrap import bootstrap_interval
-from benchmarks.simulated_patients import World, cross_validate, two_columns
+from benchmarks.questions import Question, Row, ask
+from benchmarks.simulated_patients import World, cross_validate, fitted, stratified_folds, two_columns
+from results.ensembles.choice import choose_members
+from results.ensembles.members import Members, align
+from results.ensembles.methods import fit
+from results.ensembles.nested import BEST_SINGLE, nested_evaluation
 from results.run.records import OutOfFold
 from results.scores.auc_interval import auc_interval, fixed_model_auc_interval
 from results.scores.bootstrap import fold_auc_statistic
@@ -41,62 +47,101 @@ _WORLDS = (
     (200, World(0.75, features=50, prevalence=0.2)),
     (100, World(0.75, images=4, shared=0.5)),
 )
+_LARGER = ((400, World(0.75)), (400, World(0.92)))
+_METHODS: Final = ("average", "greedy", "stack_logistic")
+_MEMBERS: Final = 4
 _TEST_PARTS = tuple((half, half, area) for half in (10, 20, 50) for area in (0.7, 0.9, 0.98)) + tuple(
     (positives, 40 - positives, 0.85) for positives in (2, 3, 5, 10)
 )
 _RECALLS = tuple((patients, share) for patients in (5, 10, 20, 50) for share in (0.7, 0.9, 0.98))
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=300, help="simulated data sets a row (default: 300)")
-    parser.add_argument("--only", choices=tuple(_QUESTIONS), help="one of the questions")
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
-    arguments = parser.parse_args()
-    rows = []
-    print("| question | data set | truth | width | bootstrap covers | product covers |\n|" + " --- |" * 6)
-    for question, measured in _QUESTIONS.items():
-        if arguments.only in (None, question):
-            for row in measured(arguments.sets):
-                rows.append({"question": question, **row})
-                print(as_line(rows[-1]), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def as_line(row: dict[str, Any]) -> str:
-    """One row as Markdown."""
-    return (
-        f"| {row['question']} | {row['data']} | {row['truth']:.3f} | {row['width']:.3f} | "
-        f"{row['bootstrap']:.3f} | {row['product']:.3f} |"
-    )
-
-
-def _cross_validated(sets: int, *, is_holdout: bool = False) -> Iterator[dict[str, Any]]:
+def _cross_validated(sets: int) -> Iterator[Row]:
     for patients, world in _WORLDS:
-        random = np.random.default_rng(patients)
+        yield _configuration(world, patients, sets, folds=4)
+
+
+def _held_out(sets: int) -> Iterator[Row]:
+    for part, folds in (("a quarter", 4), ("a fifth", 5), ("a half", 2)):
+        for patients, world in (*_WORLDS, *_LARGER):
+            row = _configuration(world, patients, sets, folds=folds, is_holdout=True)
+            yield {**row, "data": f"{part} of {row['data']}"}
+
+
+def _configuration(world: World, patients: int, sets: int, *, folds: int, is_holdout: bool = False) -> Row:
+    """The intervals of a configuration, by all folds or by the first one alone."""
+    random = np.random.default_rng(patients)
+    features, labels, _ = world.draw(2000, random)
+    found, areas = [], []
+    for _ in range(sets):
+        drawn = cross_validate(world, patients, random, folds=folds)
+        own = drawn.predictions
+        found.append(own.where(own.folds == 0) if is_holdout else own)
+        logits = drawn.logits(features)[: 1 if is_holdout else None]
+        areas.append(np.mean([auc(labels, two_columns(own)) for own in logits]))
+    truth = 0.5 if world.auc == 0.5 else float(np.mean(areas))
+    name = (
+        f"{patients} patients, best AUC {world.auc}, {world.features} features, "
+        f"{world.prevalence:.0%} positive, {world.images} image(s)"
+    )
+    return _row(name, truth, [_bootstrap(one) for one in found], [auc_interval(one) for one in found])
+
+
+def _combined(sets: int) -> Iterator[Row]:
+    world, methods = World(0.85), (BEST_SINGLE, *_METHODS)
+    for validated in (25, 100):
+        random = np.random.default_rng(validated)
         features, labels, _ = world.draw(2000, random)
-        found, areas = [], []
+        found, areas = defaultdict(list), defaultdict(list)
         for _ in range(sets):
-            drawn = cross_validate(world, patients, random)
-            own = drawn.predictions
-            found.append(own.where(own.folds == 0) if is_holdout else own)
-            logits = drawn.logits(features)[: 1 if is_holdout else None]
-            areas.append(np.mean([auc(labels, two_columns(own)) for own in logits]))
-        truth = 0.5 if world.auc == 0.5 else float(np.mean(areas))
-        name = (
-            f"{patients} patients, best AUC {world.auc}, {world.features} features, "
-            f"{world.prevalence:.0%} positive, {world.images} image(s)"
+            pool, unseen = _members_of_a_holdout(world, 4 * validated, features, random)
+            for score in nested_evaluation(pool, _METHODS, max_members=_MEMBERS, seed=0):
+                found[score.method].append(score)
+            for method in methods:
+                areas[method].append(auc(labels, _shipped(method, pool, unseen)))
+        for method in methods:
+            yield _row(
+                f"{method} of four, a quarter of {4 * validated} patients, best AUC {world.auc}",
+                float(np.mean(areas[method])),
+                [_bootstrap(score.out_of_fold) for score in found[method]],
+                [score.auc for score in found[method]],
+            )
+
+
+def _members_of_a_holdout(
+    world: World, patients: int, unseen: FloatArray, random: np.random.Generator
+) -> tuple[Members, FloatArray]:
+    """Train on three quarters of the patients, each member on every fourth feature.
+
+    Returns:
+        What the members predict of the last quarter, and of unseen patients, shape (members, images, 2).
+    """
+    features, labels, groups = world.draw(patients, random)
+    held_out = stratified_folds(labels, groups, 4, random) == 0
+    rows = np.flatnonzero(held_out)
+    predictions, elsewhere = {}, []
+    for member in range(_MEMBERS):
+        own = slice(member, None, _MEMBERS)
+        model = fitted(features[~held_out, own], labels[~held_out], world.penalty)
+        predictions[member] = OutOfFold(
+            rows,
+            labels[rows],
+            0 * rows,
+            groups[rows].astype(str),
+            two_columns(model.decision_function(features[rows, own])),
         )
-        yield _row(name, truth, [_bootstrap(one) for one in found], [auc_interval(one) for one in found])
+        elsewhere.append(two_columns(model.decision_function(unseen[:, own])))
+    return align(predictions), np.stack(elsewhere)
 
 
-def _held_out(sets: int) -> Iterator[dict[str, Any]]:
-    yield from _cross_validated(sets, is_holdout=True)
+def _shipped(method: str, pool: Members, predictions: FloatArray) -> FloatArray:
+    """What an ensemble of all validation patients predicts of others, shape (images, 2)."""
+    chosen = choose_members(pool, 1 if method == BEST_SINGLE else _MEMBERS)
+    rule = fit("average" if method == BEST_SINGLE else method, pool.only(chosen), 0)
+    return rule.combine(predictions[chosen])
 
 
-def _tested(sets: int) -> Iterator[dict[str, Any]]:
+def _tested(sets: int) -> Iterator[Row]:
     for positives, negatives, area in _TEST_PARTS:
         random = np.random.default_rng(positives)
         labels = np.repeat([0, 1], [negatives, positives])
@@ -110,7 +155,7 @@ def _tested(sets: int) -> Iterator[dict[str, Any]]:
         yield _row(f"{positives} + {negatives} patients", area, old, new)
 
 
-def _recalled(sets: int) -> Iterator[dict[str, Any]]:
+def _recalled(sets: int) -> Iterator[Row]:
     for patients, share in _RECALLS:
         random = np.random.default_rng(patients)
         labels, groups = np.repeat([0, 1], patients), np.arange(2 * patients).astype(str)
@@ -138,7 +183,7 @@ def _bootstrap(predictions: OutOfFold) -> Interval:
     return bootstrap_interval(predictions.groups, statistic, resamples=400, seed=0)
 
 
-def _row(data: str, truth: float, old: list[Interval], new: list[Interval]) -> dict[str, Any]:
+def _row(data: str, truth: float, old: list[Interval], new: list[Interval]) -> Row:
     return {
         "data": data,
         "truth": truth,
@@ -148,12 +193,20 @@ def _row(data: str, truth: float, old: list[Interval], new: list[Interval]) -> d
     }
 
 
-_QUESTIONS: Final[Mapping[str, Callable[[int], Iterator[dict[str, Any]]]]] = {
+_QUESTIONS: Final[Mapping[str, Question]] = {
     "cv": _cross_validated,
     "holdout": _held_out,
+    "ensembles": _combined,
     "test": _tested,
     "recall": _recalled,
 }
+_COLUMNS: Final = {
+    "data": "data set",
+    "truth": "truth",
+    "width": "width",
+    "bootstrap": "bootstrap covers",
+    "product": "product covers",
+}
 
 if __name__ == "__main__":
-    main()
+    ask(__doc__.splitlines()[0], _QUESTIONS, _COLUMNS, sets=300)

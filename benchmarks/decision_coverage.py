@@ -12,16 +12,14 @@ A 95 % interval is to hold the truth in 0.95 of sets, and what is not there is t
 - `differences`: two models of one quality, by AUC, average precision and partial AUC.
 """
 
-import argparse
-import json
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.questions import Question, ask
 from benchmarks.simulated_patients import stratified_folds, two_columns
 from results.run.records import OutOfFold
 from results.scores.decision_curve import decision_curve
@@ -39,31 +37,6 @@ _RARE: Final = (0.85, 0.05, 0.05, 0.05)
 _ORDERED: Final = np.array([[0.7, 0.2, 0.1, 0], [0.2, 0.6, 0.2, 0], [0, 0.2, 0.6, 0.2], [0, 0.1, 0.3, 0.6]])
 _ACTS_FROM: Final = 0.9
 _MOST_IMAGES: Final = 60
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=300, help="simulated data sets a row (default: 300)")
-    parser.add_argument("--only", choices=tuple(QUESTIONS), help="one of the questions")
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
-    arguments = parser.parse_args()
-    rows = []
-    print("| question | data set | covers the truth | finds what is not there | width |\n|" + " --- |" * 5)
-    for question, measured in QUESTIONS.items():
-        if arguments.only in (None, question):
-            for row in measured(arguments.sets):
-                rows.append({"question": question, **row})
-                print(as_line(rows[-1]), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def as_line(row: Mapping[str, Any]) -> str:
-    """One row as Markdown; what a question does not measure is left empty."""
-    figures = (row.get(name) for name in ("covers", "finds", "width"))
-    cells = ("" if one is None else f"{one:.3f}" for one in figures)
-    return f"| {row['question']} | {row['data']} | {' | '.join(cells)} |"
 
 
 def _covered(data: str, found: list[Interval], truth: float) -> dict[str, Any]:
@@ -242,7 +215,7 @@ def _differences(sets: int) -> Iterator[dict[str, Any]]:
             yield {"data": name, "finds": float(np.mean(called))}
 
 
-QUESTIONS: Final[Mapping[str, Callable[[int], Iterator[dict[str, Any]]]]] = MappingProxyType(
+_QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
     {
         "shares": _shares,
         "scores": _scores,
@@ -253,5 +226,9 @@ QUESTIONS: Final[Mapping[str, Callable[[int], Iterator[dict[str, Any]]]]] = Mapp
     }
 )
 
+_COLUMNS: Final = MappingProxyType(
+    {"data": "data set", "covers": "covers the truth", "finds": "finds what is not there", "width": "width"}
+)
+
 if __name__ == "__main__":
-    main()
+    ask(__doc__.splitlines()[0], _QUESTIONS, _COLUMNS, sets=300)
