@@ -21,9 +21,10 @@ from benchmarks.simulated_patients import World, cross_validate, fitted, stratif
 from results.run.records import OutOfFold
 from results.scores.calibration import Platt, log_odds
 from results.scores.decision_rule import fit_decision_rule
+from results.scores.judged_images import JudgedImages
 from results.scores.model_comparison import NamedPredictions, compare_models
 from results.scores.operating_point import Operation
-from results.scores.strata import JudgedImages, score_strata
+from results.scores.strata import score_strata
 from results.scores.triage import BENIGN, RECALL, TriageRule, fit_triage, parse_triage
 from trainables.common.types import FloatArray, IntArray
 

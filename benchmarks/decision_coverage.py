@@ -25,10 +25,11 @@ from results.run.records import OutOfFold
 from results.scores.decision_curve import decision_curve
 from results.scores.decision_intervals import decision_intervals
 from results.scores.interval import Interval
+from results.scores.judged_images import JudgedImages
 from results.scores.metrics import metric_named
 from results.scores.model_comparison import NamedPredictions, compare_models
 from results.scores.set_shift import FigureQuantiles, set_shift
-from results.scores.strata import JudgedImages, score_strata
+from results.scores.strata import score_strata
 from trainables.common.types import FloatArray, IntArray
 
 _EVEN: Final = (0.25, 0.25, 0.25, 0.25)

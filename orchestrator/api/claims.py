@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may o
     from results.scores.decision_curve import DecisionCurve
     from results.scores.model_comparison import Comparisons
     from results.scores.outside import OutsideEvaluation
-    from results.scores.strata import StrataScores
+    from results.scores.strata_records import StrataScores
 
 
 class ModelClaims(RunView):

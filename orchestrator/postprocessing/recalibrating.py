@@ -14,9 +14,9 @@ from results.run.records import OutOfFold
 from results.scores.calibration_update import fit_update
 from results.scores.cross_fitting import folds_or_drawn
 from results.scores.interval import Interval
+from results.scores.mean_interval import mean_interval
 from results.scores.metrics.probability_errors import log_losses
 from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
-from results.scores.strata import mean_interval
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import typed_path
 from trainables.common.types import FloatArray

@@ -25,7 +25,7 @@ from results.scores.outer_result import read_outer
 from results.scores.ranking import MOST_COMPARED, Objectives, objectives_of
 from results.scores.repeats import read_repeats
 from results.scores.selection import best_again
-from results.scores.strata import StrataScores
+from results.scores.strata_records import StrataScores
 from trainables.common.errors import DataError, OneClassError, SplitError
 from trainables.common.text import trials_text
 from trainables.config.baseline import BASELINE_TEXT

@@ -14,8 +14,10 @@ from results.run.split_labels import SplitName
 from results.scores.calibration_methods import CalibrationComparison, compare_calibrations
 from results.scores.decision_curve import THRESHOLDS, DecisionCurve, decision_curve
 from results.scores.decision_rule import CrossFitted, cross_fit, metrics_with_own_threshold
+from results.scores.judged_images import JudgedImages
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.strata import LEAST_PATIENTS, JudgedImages, StrataScores, score_strata
+from results.scores.strata import score_strata
+from results.scores.strata_records import LEAST_PATIENTS, StrataScores
 from trainables.common.errors import ConfigError
 from trainables.config.unit_config import UnitName
 from trainables.data.columns import Columns, take_rows

@@ -19,7 +19,7 @@ from results.errors import ScoreError
 from results.relevance.frame import Frame, peak_of
 from results.scores.decision_intervals import effective_number, wilson_interval
 from results.scores.interval import Interval
-from results.scores.strata import mean_interval
+from results.scores.mean_interval import mean_interval
 from trainables.common.types import Float64Array
 
 

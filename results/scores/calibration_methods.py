@@ -24,9 +24,9 @@ from results.scores.calibration import SMALLEST_PROBABILITY, Platt, fit_platt, l
 from results.scores.calibration_quality import CalibrationQuality, calibration_quality
 from results.scores.cross_fitting import crossfit_parts
 from results.scores.interval import LEVEL, QUANTILE, Interval
+from results.scores.mean_interval import mean_interval
 from results.scores.metrics.probability_errors import log_losses
 from results.scores.multiple_tests import holm
-from results.scores.strata import mean_interval
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from results.scores.decision_rule import OUT_OF_FOLD, DecisionRule
 from results.scores.decisions import check_predictions, check_two_classes, decisions
 from results.scores.fixed_model import FixedModelScores, score_fixed_model
+from results.scores.judged_images import JudgedImages
 from results.scores.metrics import metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
 from results.scores.set_shift import SetShift
-from results.scores.strata import JudgedImages, StrataScores, score_strata
+from results.scores.strata import score_strata
+from results.scores.strata_records import StrataScores
 from results.scores.triage import TriageRule
 from trainables.common.types import FloatArray, IntArray
 from trainables.data.columns import Columns

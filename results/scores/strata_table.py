@@ -6,7 +6,7 @@ from rich.table import Table
 
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.metrics import STANDARD
-from results.scores.strata import Difference, StrataScores, Stratum
+from results.scores.strata_records import Difference, StrataScores, Stratum
 from results.tables import csv_text, result_table
 from trainables.common.text import count_text
 

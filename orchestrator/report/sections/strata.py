@@ -6,7 +6,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.scores.interval import Interval
-from results.scores.strata import Stratum
+from results.scores.strata_records import Stratum
 from results.scores.strata_table import sentences_of
 
 

@@ -16,6 +16,7 @@ from results.scores.calibration_update import fit_update
 from results.scores.decision_curve import decision_curve
 from results.scores.decision_curve_table import decision_curve_table
 from results.scores.interval import Interval
+from results.scores.judged_images import JudgedImages
 from results.scores.leaderboard import leaderboard
 from results.scores.leaderboard_table import leaderboard_table
 from results.scores.model_comparison import NamedPredictions, compare_models
@@ -24,7 +25,7 @@ from results.scores.overtuning import overtuning_of
 from results.scores.overtuning_table import overtuning_table
 from results.scores.ranking import BY_AUC
 from results.scores.selection import selected_again
-from results.scores.strata import JudgedImages, score_strata
+from results.scores.strata import score_strata
 from results.scores.strata_table import sentences_of
 from results.scores.triage import fit_triage, parse_triage
 from trainables.data.group_names import named_by_rows

@@ -24,8 +24,9 @@ from results.scores.calibration_quality import calibration_quality, reliability_
 from results.scores.decision_curve import decision_curve
 from results.scores.decision_intervals import wilson_interval
 from results.scores.interval import QUANTILE
+from results.scores.judged_images import JudgedImages
 from results.scores.multiple_tests import holm
-from results.scores.strata import JudgedImages, score_strata
+from results.scores.strata import score_strata
 from results.scores.triage import fit_triage, parse_triage
 
 FIGURES = json.loads(FILE.read_text())

@@ -7,8 +7,9 @@ from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
 
 from benchmarks.claims_tests import false_strata
 from results.scores.calibration import log_odds, sigmoid
+from results.scores.judged_images import JudgedImages
 from results.scores.multiple_tests import holm
-from results.scores.strata import JudgedImages, score_strata
+from results.scores.strata import score_strata
 from results.scores.strata_columns import parts_of_columns
 from results.scores.strata_table import sentences_of, strata_as_csv, strata_table
 
