@@ -39,7 +39,7 @@ from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import TrialManager
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest

@@ -7,7 +7,7 @@ from orchestrator.api.run_view import RunView
 from orchestrator.callbacks import Callback, SearchView
 
 if TYPE_CHECKING:  # a result may only be looked at
-    from orchestrator.tuning.session import Surroundings
+    from orchestrator.tuning.surroundings import Surroundings
     from results.scores.outer_result import OuterResult
     from results.scores.overtuning import Overtuning
     from results.scores.repeats import Repeats
@@ -107,7 +107,7 @@ class SearchClaims(RunView):
 
 def _unseen(address: str | None, callbacks: Sequence[Callback]) -> "Surroundings":
     """Surroundings in which nothing is shown."""
-    from orchestrator.tuning.session import Surroundings
+    from orchestrator.tuning.surroundings import Surroundings
 
     return Surroundings(
         notify=lambda _: None,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.api.displays import Display
 from orchestrator.callbacks import Callback
-from orchestrator.tuning.session import Surroundings
+from orchestrator.tuning.surroundings import Surroundings
 
 
 def surroundings_of(

@@ -14,7 +14,8 @@ from orchestrator.postprocessing.test_set import scored_part
 from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning.rebuild import read_points
 from orchestrator.tuning.reopen import checked_space
-from orchestrator.tuning.session import Begin, Surroundings, run_each
+from orchestrator.tuning.session import Begin, run_each
+from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.errors import EnsembleError, RunError, ScoreError

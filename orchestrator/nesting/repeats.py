@@ -15,8 +15,9 @@ from cluster.background import Connector
 from orchestrator.nesting.within import record_within
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.tuning.reopen import RETRIED, checked_space, reopen_search
-from orchestrator.tuning.session import Begin, Surroundings, run_each
+from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.setup import Prepared, write_run
+from orchestrator.tuning.surroundings import Surroundings
 from results.errors import RunError
 from results.run.records import RepeatPlace, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder

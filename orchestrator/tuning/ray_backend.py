@@ -48,7 +48,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.registered import packed
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
-    from orchestrator.tuning.trial_runner import WorkerReport
+    from orchestrator.tuning.worker_report import WorkerReport
 
 _QUIET: Final = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -28,7 +28,7 @@ from trainables.common.text import first_line
 from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
-    from orchestrator.tuning.trial_runner import WorkerReport
+    from orchestrator.tuning.worker_report import WorkerReport
 
 _LOOK_SECONDS: Final = 0.2  # until the depot has been started
 _SHORT_SECONDS: Final = 15.0  # that a trial runs before its worker asks for idle ones
@@ -158,7 +158,7 @@ class Worker(tune.Trainable):
             return self._fill()
         except Exception as error:  # as in a trial: its cause is told, and another machine may do better
             reason = first_line(error)
-            from orchestrator.tuning.trial_runner import WorkerReport
+            from orchestrator.tuning.worker_report import WorkerReport
 
             # A full disk here is not that of the run folder, which would end the search.
             failure = TrialFailure("environment", reason, is_disk_full=False)
@@ -166,7 +166,7 @@ class Worker(tune.Trainable):
 
     def _fill(self) -> "WorkerReport":
         """Fill this machine, then go on as a worker that sees the folder does."""
-        from orchestrator.tuning.trial_runner import WorkerReport
+        from orchestrator.tuning.worker_report import WorkerReport
 
         self._away = self._here.filled(self._config["number"])
         if self._away is None:

@@ -20,7 +20,7 @@ from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
-    from orchestrator.tuning.trial_runner import WorkerReport
+    from orchestrator.tuning.worker_report import WorkerReport
 
 
 @dataclass(slots=True)

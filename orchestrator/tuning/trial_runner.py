@@ -17,6 +17,7 @@ from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, start_late
 from orchestrator.tuning.prediction_cost import prediction_cost
 from orchestrator.tuning.preemption import undisturbed
+from orchestrator.tuning.worker_report import WorkerReport
 from results.errors import RecordExistsError, RunError
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -61,42 +62,6 @@ _ERROR_LINES: Final = 12
 _ROOM_SECONDS: Final = 5.0  # between two tries to write results to a full disk
 _STEP_SECONDS: Final = 0.3  # work between two reports of a worker: a report costs the driver milliseconds
 FEWEST_EPOCHS: Final = 5  # a trial that had time for fewer epochs counts as pruned: its score means nothing
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerReport:
-    """Report of a worker after a step. It is not a plain dictionary, since Tune flattens those on the way.
-
-    Attributes:
-        opened: Use of stored features, in the step that opened the trial; None in later steps.
-        epochs: Epochs that were finished in the step, in order; one at which trials are compared is the last.
-        is_end: The trial has ended; its record is written, unless there is a failure.
-        memory: Peak memory of the trial so far; None if it cannot be measured.
-        device: Name of the device in torch, such as `cuda:0`.
-        failure: Failure that is none of the configuration's, for the manager to deal with; None without one.
-        epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
-        needs_depot: The worker does not see the run folder, and waits for the depot of the run.
-        waits_for: What keeps a trial that has ended from writing its results; empty where nothing does.
-        helpers: Number of other workers that train folds of the trial.
-    """
-
-    opened: FeatureUse | None = None
-    epochs: tuple[EpochReport, ...] = ()
-    is_end: bool = False
-    memory: MemoryUse | None = None
-    device: str = "cpu"
-    failure: TrialFailure | None = None
-    epoch_seconds: float | None = None
-    needs_depot: bool = False
-    waits_for: str = ""
-    helpers: int = 0
-
-    def on_machine(self, host: str) -> "WorkerReport":
-        """Return the same report of a failure with the machine that it happened on."""
-        if self.failure is None:
-            return self
-        failure = dataclasses.replace(self.failure, reason=f"{self.failure.reason} (on {host})")
-        return dataclasses.replace(self, failure=failure)
 
 
 class Helpers(Protocol):

@@ -19,7 +19,7 @@ from orchestrator.study.trial_spec import TrialFailure, TrialSpec
 from orchestrator.tuning import ray_backend, watchdog
 from orchestrator.tuning.ray_backend import Resources, run_trials
 from orchestrator.tuning.trial_manager import TrialManager
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError

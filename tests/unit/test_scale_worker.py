@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from benchmarks.scale_worker import Report
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 
 
 def test_its_report_has_the_fields_of_a_worker_s() -> None:

@@ -24,8 +24,9 @@ from orchestrator.postprocessing.test_set import open_test_part, scored_part
 from orchestrator.request import check_request
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
-from orchestrator.tuning.session import SearchOutcome, Surroundings
+from orchestrator.tuning.session import SearchOutcome
 from orchestrator.tuning.setup import Prepared, study_place
+from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import open_row_predictor

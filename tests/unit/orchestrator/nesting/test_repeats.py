@@ -22,7 +22,8 @@ from orchestrator.postprocessing.comparing import compare
 from orchestrator.postprocessing.test_set import open_test_part
 from orchestrator.request import check_request
 from orchestrator.tuning.rebuild import mend_split
-from orchestrator.tuning.session import SearchOutcome, Surroundings
+from orchestrator.tuning.session import SearchOutcome
+from orchestrator.tuning.surroundings import Surroundings
 from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest

@@ -18,7 +18,7 @@ from orchestrator.tuning.ray_folds import RayFolds
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.common.errors import WeightsError

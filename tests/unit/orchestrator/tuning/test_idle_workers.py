@@ -18,7 +18,7 @@ from orchestrator.tuning.ray_folds import FoldWorkers, RayFolds
 from orchestrator.tuning.ray_worker import Worker
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode

@@ -29,8 +29,8 @@ from orchestrator.tuning.ray_worker import result_of
 from orchestrator.tuning.remarks import MOST_SAID, WorkerRemarks
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
-from orchestrator.tuning.trial_runner import WorkerReport
 from orchestrator.tuning.watchdog import Watchdog
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.config.trial_config import decode

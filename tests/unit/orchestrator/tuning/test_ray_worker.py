@@ -17,7 +17,7 @@ from orchestrator.tuning.depot import Depot
 from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_worker import Worker
 from orchestrator.tuning.run_copy import RunCopy
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError
 from trainables.common.remarks import remark_once

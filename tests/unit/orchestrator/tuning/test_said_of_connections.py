@@ -6,7 +6,7 @@ from cluster.connect import Connection, PlannedConnection
 from cluster.target import Target
 from orchestrator.request import parse_request
 from orchestrator.tuning import session
-from orchestrator.tuning.session import Surroundings
+from orchestrator.tuning.surroundings import Surroundings
 
 
 @pytest.mark.parametrize("warning", ["", "the Ray cluster at 10.0.0.1:6379 is open"])

@@ -14,9 +14,11 @@ from cluster.connect import Connection
 from cluster.resources import Machine
 from orchestrator.callbacks import SearchView
 from orchestrator.request import parse_request
-from orchestrator.tuning.session import Surroundings, _resources, run_search
+from orchestrator.tuning.session import run_search
 from orchestrator.tuning.setup import Prepared
+from orchestrator.tuning.surroundings import Surroundings
 from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.trial_resources import trial_resources
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.run.records import Termination
 from results.run.run_folder import RunFolder
@@ -26,10 +28,9 @@ from trainables.runtime.devices import kept_threads
 
 def cores_of_a_trial(*machines: Machine, slots: int, left: int, **options: Any) -> float:
     record = search_record(**options)
-    prepared = Prepared(RunFolder(Path("unused")), record, None, slots)  # type: ignore[arg-type]  # resources need no study
     cpus, gpus = sum(one.cpus for one in machines), sum(one.gpus for one in machines)
     connection = Connection("", True, cpus, gpus, len(machines), "", machines)
-    return _resources(prepared, connection, left).cpus
+    return trial_resources(record, slots, connection, left=left).cpus
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from list_study import ListStudy
 from cluster.connect import Connection
 from orchestrator.callbacks import SearchView
 from orchestrator.tuning import session
-from orchestrator.tuning.session import Surroundings
 from orchestrator.tuning.setup import Prepared
+from orchestrator.tuning.surroundings import Surroundings
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.lease import Lease, Owner
 from trainables.common.errors import MachineError

@@ -19,7 +19,7 @@ from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager
-from orchestrator.tuning.trial_runner import WorkerReport
+from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from trainables.validation.epoch_selection import EpochReport
