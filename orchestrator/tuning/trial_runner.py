@@ -15,7 +15,6 @@ from orchestrator.preflight.run_data import open_run_data
 from orchestrator.preflight.run_validation import open_run_validation
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning.late_start import LAST_SECONDS, fill_limit, start_late
-from orchestrator.tuning.prediction_cost import prediction_cost
 from orchestrator.tuning.preemption import undisturbed
 from orchestrator.tuning.worker_report import WorkerReport
 from results.errors import RecordExistsError, RunError
@@ -294,6 +293,8 @@ class TrialRunner:
         wanted = self.objectives.costs
         if not wanted:
             return {}
+        from orchestrator.tuning.prediction_cost import prediction_cost  # it brings what exports graphs
+
         found = prediction_cost(self.config, validation, best)
         return {name: found[name] for name in wanted}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,11 +13,10 @@ from cluster.own_ray import bytes_for_trials
 from cluster.resources import WORKER_BYTES, Machine
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.request import SearchRequest, parse_request
-from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import session
 from orchestrator.tuning.allocation import SHARES
-from orchestrator.tuning.setup import Prepared
-from results.run.run_folder import RunFolder
+from orchestrator.tuning.surroundings import Surroundings
+from orchestrator.tuning.trial_resources import trial_resources
 from trainables.common.errors import ConfigError
 
 GB = 1_000_000_000
@@ -47,7 +45,7 @@ def said_on(found: Connection, asked: SearchRequest, monkeypatch: pytest.MonkeyP
     asked_for, said = dict[str, Any](), list[str]()
     monkeypatch.setattr(session, "BackgroundConnection", Connects)
     monkeypatch.setattr(session, "plan_connection", lambda address, **options: asked_for.update(options))
-    surroundings = session.Surroundings(notify=said.append, open_view=cast(Any, None))
+    surroundings = Surroundings(notify=said.append, open_view=cast(Any, None))
     with session._connector(surroundings, asked) as connection:
         stand_in = cast(Connects, connection)
         stand_in.plan()
@@ -82,21 +80,20 @@ def test_where_ray_runs_its_own_figure_counts() -> None:
 
 def test_trials_ask_for_memory_only_where_the_user_bounds_it() -> None:
     def bounds(**options: Any) -> bool:
-        study = cast(OptunaStudy, None)  # resources need none
-        prepared = Prepared(RunFolder(Path("unused")), search_record(**options), study, 2)
-        return session._resources(prepared, replace(OWN, machines=(Machine(2, 0, 8 * GB),)), 1).bounds_memory
+        found = replace(OWN, machines=(Machine(2, 0, 8 * GB),))
+        return trial_resources(search_record(**options), 2, found, left=1).bounds_memory
 
     assert bounds(memory_gb=8.0)
     assert not bounds()
 
 
 def test_trials_that_share_a_gpu_as_measured_are_counted_as_a_plan_counts_the_smallest_share() -> None:
-    study, machine = cast(OptunaStudy, None), Machine(16, 1, 3 * WORKER_BYTES)
+    machine = Machine(16, 1, 3 * WORKER_BYTES)
     found = replace(CLUSTER, cpus=16.0, gpus=1.0, machines=(machine,))
 
     def slots(**options: Any) -> int:
         record = search_record(gpus_per_trial=0.25, shares_gpus_as_measured=True, **options)
-        return session._resources(Prepared(RunFolder(Path("unused")), record, study, 4), found, 1).slots
+        return trial_resources(record, 4, found, left=1).slots
 
     assert slots() == slots_for(request(), 1 / SHARES, found) == 8
     assert slots(memory_gb=64.0) == slots_for(request(memory_gb=64.0), 1 / SHARES, found) == 3

@@ -12,7 +12,7 @@ from list_study import ListStudy
 
 from cluster.connect import Connection
 from orchestrator.callbacks import SearchView
-from orchestrator.tuning import session
+from orchestrator.tuning import session_trials
 from orchestrator.tuning.setup import Prepared
 from orchestrator.tuning.surroundings import Surroundings
 from orchestrator.tuning.trial_manager import TrialManager
@@ -36,7 +36,7 @@ def test_a_search_that_is_taken_over_while_it_was_paused_stops(
 
     backend = SimpleNamespace(run_trials=run_trials)
     monkeypatch.setitem(sys.modules, "orchestrator.tuning.ray_backend", backend)
-    monkeypatch.setattr(session, "_resources", lambda *_: None)
+    monkeypatch.setattr(session_trials, "trial_resources", lambda *_, **__: None)
     made = make_run(tmp_path, {}, backbones=("texture",))
     study: Any = ListStudy()
     study.left, study.allowance = 1, SimpleNamespace(begin=lambda *_: None)
@@ -44,4 +44,6 @@ def test_a_search_that_is_taken_over_while_it_was_paused_stops(
         notify=print, open_view=lambda _: contextlib.nullcontext(SearchView()), has_curves=False
     )
     with pytest.raises(MachineError, match=r"^process 4711 on node7 has taken this search over, since this"):
-        session._run_trials(Prepared(made, made.search(), study, 1), surroundings, OWN, lease, spent=0.0)
+        session_trials.run_prepared(
+            Prepared(made, made.search(), study, 1), surroundings, OWN, lease, spent=0.0
+        )
