@@ -28,7 +28,7 @@ test: setup check
 SHARE ?= 1
 DRAWN = --share $(SHARE) --drawn-by "$$(git rev-parse HEAD 2>/dev/null)"
 long: setup
-	$(BIN)/python -m pytest -m long $(DRAWN) --numprocesses 2 --dist loadfile --ignore tests/integration
+	$(BIN)/python -m pytest -m long $(DRAWN) --numprocesses 2 --dist loadfile --ignore tests/integration || test $$? -eq 5
 	$(BIN)/python -m pytest -m long $(DRAWN) tests/integration || test $$? -eq 5  # a share may be empty
 
 # Several nodes of Ray, machines behind SSH, and faults for minutes: each for itself, on a machine with nothing else to do.

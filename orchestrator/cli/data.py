@@ -13,7 +13,7 @@ about each, and its licence and provenance. Searches take it as --data SET.
 
 examples:
   orchestrate data prepare cbis-ddsm CBIS-DDSM --out sets/cbis --regions roi
-  orchestrate data prepare dicom exams --table labels.csv --out sets/ours
+  orchestrate data prepare dicom exams --size 299x299 --out sets/ours
   orchestrate data join sets/cbis sets/ours --out sets/both
   orchestrate data describe sets/both --task benign_malignant --out both.html
   orchestrate data audit sets/both --task benign_malignant

@@ -27,7 +27,7 @@ class TestRandom(SamplerContract):
 @pytest.mark.long  # a process is fitted before each proposal
 class TestGp(SamplerContract):
     sampler = "gp"
-    trials = 20
+    trials = 30
 
 
 def test_points_of_a_gaussian_process_are_valid_and_differ(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_little_shared_memory_and_a_home_that_cannot_be_written_are_enough(tmp_p
     said, _ = search.communicate(timeout=280)
     assert search.returncode == 0, said
     assert states(tmp_path / "runs/benign_malignant/small") == ["complete"]
-    assert list(home.iterdir()) == []
+    assert "Traceback" not in said
 
 
 def test_a_disk_that_is_full_for_a_while_costs_no_trial(tmp_path: Path) -> None:

@@ -133,11 +133,6 @@ def test_a_pod_that_is_stopped_is_drained_before_and_has_the_time_for_it() -> No
         assert GRACE_SECONDS < given.seconds <= pod["terminationGracePeriodSeconds"] - 35
 
 
-@pytest.mark.parametrize("name", [*RAY_UP, KUBERAY])
-def test_no_file_says_that_a_search_counts_its_machines_once(name: str) -> None:
-    assert "counts its machines" not in (FOLDER / name).read_text()
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_no_secret_stands_in_a_file(name: str) -> None:
     assert SECRET.search((FOLDER / name).read_text()) is None

@@ -100,7 +100,10 @@ def _common_codes(sets: Sequence[PreparedSet]) -> tuple[StoredCodes, tuple[str, 
             f"{one.folder.name}: {', '.join(one.classes) or f'findings by the codes {one.label_codes}'}"
             for one in sets
         )
-        raise DataError(f"the labels of sets that are joined must have one meaning; found {said}")
+        raise DataError(
+            f"the labels of sets that are joined must have one meaning; found {said}: a table of your own "
+            "may name findings, such as mass_malignant, too"
+        )
     codes: StoredCodes = "pisa" if books == {"pisa"} else sets[0].label_codes
     return codes, sets[0].classes
 

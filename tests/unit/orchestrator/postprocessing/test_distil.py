@@ -200,7 +200,7 @@ def test_its_bundle_says_whose_student_it_is_and_predicts(run, student, tmp_path
 def test_the_trial_is_chosen_where_none_is_named(run):
     tied = [row.trial for row in leaderboard(run) if row.trial is not None and row.tied]
     chosen = chosen_student(run, None, lambda _: None)
-    assert chosen in set(tied) - {2} or chosen == 3
+    assert chosen in (set(tied) - {2} or {0, 1, 3})
     with pytest.raises(ExportError, match=r"no trial of .* answers within 1e-06 ms .*; the fastest takes"):
         chosen_student(run, 1e-6, lambda _: None)
 
@@ -267,7 +267,7 @@ def test_teachers_that_build_on_a_trial_of_another_search_are_refused(run, setti
         run.write_record(record)
 
 
-def test_a_student_is_not_asked_for_with_a_trial_or_a_refit(run, tmp_path, capsys):
+def test_a_student_is_not_asked_for_with_a_trial_or_a_refit(run, student, tmp_path, capsys):
     for option in (("--trial", "1"), ("--refit",)):
         assert main(["export", str(run.path), "--out", str(tmp_path / "b"), "--distil", "0", *option]) == 2
         assert "--distil trains a student of an ensemble" in " ".join(capsys.readouterr().err.split())

@@ -239,7 +239,7 @@ def test_a_pdf_is_printed_by_a_browser(report: Report, tmp_path: Path) -> None:
     print_pdf(tmp_path / "page.html", tmp_path / "page.pdf")
     content = (tmp_path / "page.pdf").read_bytes()
     assert content.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3 or len(content) > 50_000
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "page.pdf"]
 
 
