@@ -4,12 +4,17 @@
 
 Each import is a process of its own, in turn: with Python's usual search for garbage and what timm imports
 along, without the search for garbage, and as it is now, without either. Processor time up to the last import.
+
+Then a driver and a worker for each core import beside each other, as they do when a search starts: the
+workers all at once, or in turn, as it is now. Seconds of the clock until each has ended.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
+import time
 from typing import Final
 
 _USUAL_COLLECTION: Final = """
@@ -28,6 +33,13 @@ import orchestrator.tuning.preloaded
 import time
 print(time.process_time())
 """
+_DRIVER: Final = "import orchestrator.tuning.trial_runner, sklearn.model_selection, torchvision.models"
+_AT_ONCE: Final = """
+import contextlib
+import trainables.common.turns as turns
+turns.in_turn = lambda *_, **__: contextlib.nullcontext()
+"""
+WORKERS: Final = (("all at once", _AT_ONCE + _IMPORT), ("in turn", _IMPORT))
 WAYS: Final = {
     "with usual collections and the tracker": _USUAL_COLLECTION + _WITH_TRACKER + _IMPORT,
     "without collections": _WITH_TRACKER + _IMPORT,
@@ -57,6 +69,31 @@ def main() -> None:
     for name, own in found.items():
         middle = statistics.median(own)
         print(f"| {name} | {middle:.2f} | {min(own):.2f} to {max(own):.2f} | {middle / usual:.2f} |")
+    together = {name: [seconds_beside_each_other(script) for _ in range(rounds)] for name, script in WORKERS}
+    print("\n| workers import | driver, s | first worker, s | last worker, s |\n| --- | ---: | ---: | ---: |")
+    for name, seconds in together.items():
+        cells = " | ".join(f"{statistics.median(own):.1f}" for own in zip(*seconds, strict=True))
+        print(f"| {name} | {cells} |")
+
+
+def seconds_beside_each_other(worker: str) -> tuple[float, float, float]:
+    """Return the seconds until a driver, the first and the last of its workers have imported, all at once.
+
+    Args:
+        worker: Script of a worker; there is one for each core.
+    """
+    began, ended = time.monotonic(), dict[subprocess.Popen[bytes], float]()
+    driver, *workers = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+        for script in (_DRIVER, *[worker] * (os.cpu_count() or 1))
+    ]
+    while len(ended) <= len(workers):
+        for process in (driver, *workers):
+            if process not in ended and process.poll() is not None:
+                ended[process] = time.monotonic() - began
+        time.sleep(0.02)
+    of_workers = [ended[process] for process in workers]
+    return ended[driver], min(of_workers), max(of_workers)
 
 
 if __name__ == "__main__":
