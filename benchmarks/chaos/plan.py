@@ -91,7 +91,7 @@ def _signals(arena: Arena, early: int, term: int, hangup: int) -> list[Outcome]:
     return stops.polite_signals(arena, {signal.SIGTERM: term, signal.SIGHUP: hangup}, TRIALS, early=early)
 
 
-# In the order of their turns: what is injected a few times, then series, the longest ones last.
+# In the order of their turns: what is injected a few times, the first kills, then what takes minutes.
 SCENARIOS: Final[dict[str, Scenario]] = {
     "damage": Scenario(_damage, dict.fromkeys(files.KINDS, 1)),
     "signals": Scenario(
@@ -111,6 +111,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "store": Scenario(
         lambda arena, start, later: disks.fill_disk_of_store(arena, start, later, TRIALS),
         {"full disk of the store": 1, "disk of the store fills up in mid-search": 1},
+    ),
+    "workers": _kills(
+        lambda arena, term, kill: kills.kill_workers(arena, term, kill, 2 * TRIALS // 3),
+        {"SIGTERM of a worker": 3, "SIGKILL of a worker": 20},
+        portions=3,
+    ),
+    "drivers": _kills(
+        lambda arena, count: [kills.kill_drivers(arena, count, 2 * TRIALS // 3)],
+        {"SIGKILL of the driver": 20},
+        portions=3,
     ),
     "stop": Scenario(
         lambda arena, stop, second: stops.stop_worker(arena, stop, second, TRIALS // 2),
@@ -137,16 +147,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             arena, driver, worker, FOLD_TRIALS, UNDISTURBED_FOLDS
         ),
         {"SIGKILL of the driver, folds in processes": 2, "SIGKILL of a worker, folds in processes": 6},
-    ),
-    "workers": _kills(
-        lambda arena, term, kill: kills.kill_workers(arena, term, kill, 2 * TRIALS // 3),
-        {"SIGTERM of a worker": 3, "SIGKILL of a worker": 20},
-        portions=2,
-    ),
-    "drivers": _kills(
-        lambda arena, count: [kills.kill_drivers(arena, count, 2 * TRIALS // 3)],
-        {"SIGKILL of the driver": 20},
-        portions=2,
     ),
 }
 
@@ -179,7 +179,7 @@ def turns_of(names: Sequence[str], share: float) -> list[Turn]:
     """Return the portions of scenarios as their turns come: the first of each, then the second ones.
 
     >>> [turn.place for turn in turns_of(["drivers", "clock"], 1.0)]
-    ['clock-1', 'drivers-1', 'drivers-2']
+    ['clock-1', 'drivers-1', 'drivers-2', 'drivers-3']
     """
     turns = [
         Turn(name, portion, asked)

@@ -51,8 +51,7 @@ def test_every_kind_of_fault_has_its_turn_before_any_goes_on() -> None:
     }
     assert [own.portion for own in first] == [0] * len(SCENARIOS)
     assert {own.name for own in turns[len(SCENARIOS) :]} >= {"drivers", "workers"}
-    many = [own.name for own in first if sum(own.asked.values()) >= 10]
-    assert [own.name for own in first][-len(many) :] == many
+    assert all(sum(own.asked.values()) < 10 for own in first)  # no long series keeps the others waiting
 
 
 def test_each_portion_has_a_folder_of_its_own() -> None:
@@ -63,7 +62,7 @@ def test_each_portion_has_a_folder_of_its_own() -> None:
 def test_a_share_asks_for_fewer_kills_and_for_at_least_one() -> None:
     assert SCENARIOS["workers"].asked(0.25) == [{"SIGTERM of a worker": 1, "SIGKILL of a worker": 5}]
     assert SCENARIOS["clock"].asked(0.01) == [{"clock set back, then ahead": 2}]
-    assert SCENARIOS["drivers"].asked(0.7) == [{"SIGKILL of the driver": 10}, {"SIGKILL of the driver": 4}]
+    assert SCENARIOS["drivers"].asked(0.7) == [{"SIGKILL of the driver": 7}, {"SIGKILL of the driver": 7}]
     assert min(count for own in SCENARIOS.values() for count in own.asked(1e-6)[0].values()) == 1
     assert {len(own.asked(1e-6)) for own in SCENARIOS.values()} == {1}
 
@@ -123,17 +122,17 @@ def test_portions_that_the_time_did_not_suffice_for_are_missing_in_one_row(
     def run(turn: Turn, folder: Path, seed: int, *, patience: float, until: float) -> list[Outcome]:
         return [Outcome(fault, count, count, count, note="at random") for fault, count in turn.asked.items()]
 
-    clock = iter([0.0, 2.0])  # the second portion comes too late
+    clock = iter([0.0, 2.0, 3.0])  # the second and third portions come too late
     time_of = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr(chaos, "_run_undisturbed", lambda arena, *, folds_too: None)
     monkeypatch.setattr(chaos, "_scenario", run)
     monkeypatch.setattr(chaos, "time", time_of)
     (row,) = chaos._run(tmp_path, ["drivers"], 0, share=1.0, lanes=1, patience=1.0, until=1.0)
     assert (row.fault, row.asked, row.injected, row.survived, row.is_good) == (
-        *("SIGKILL of the driver", 20, 10, 10),
+        *("SIGKILL of the driver", 20, 7, 7),
         False,
     )
-    assert row.remark == "**only 10, 20 asked for**; at random; the time was up"
+    assert row.remark == "**only 7, 20 asked for**; at random; the time was up"
 
 
 def test_a_scenario_that_fails_is_not_good_and_hides_nothing(
