@@ -13,6 +13,7 @@ Source:
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,9 @@ def together(parts: Sequence[OutOfFold]) -> OutOfFold:
     Args:
         parts: Predictions of the model in each repeat; of an image in several, the first counts.
     """
-    arrays = {name: np.concatenate([getattr(one, name) for one in parts]) for name in OutOfFold.ARRAYS}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in parts]) for name in OutOfFold.ARRAYS
+    }
     return replace(parts[0], **arrays).where(np.unique(arrays["rows"], return_index=True)[1])
 
 
