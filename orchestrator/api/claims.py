@@ -94,7 +94,7 @@ class ModelClaims(RunView):
 
         from results.predictors.threshold_sweep import sweep_of
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         swept = sweep_of(self._run, ensemble=ensemble, trial=trial)
         return pd.DataFrame([asdict(decision) for decision in swept.decisions])
 
@@ -127,7 +127,7 @@ class ModelClaims(RunView):
         """
         from orchestrator.postprocessing.outside_set import evaluate_run_outside
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         call = f"open_run({str(self._run.path)!r}).evaluate_on({str(data)!r})"
         asked = _labelled(data, by or call, options, notify)
         return evaluate_run_outside(
@@ -137,10 +137,10 @@ class ModelClaims(RunView):
     def _judged(self, ensemble: str, trial: int | None) -> "JudgedModel":
         from results.ensembles.judged import judged_model
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         return judged_model(self._run, ensemble=ensemble, trial=trial)
 
-    def _build_if_none(self, trial: int | None) -> None:
+    def _build_if_none(self, trial: int | None, ensemble: str = BEST) -> None:
         """Build the ensembles where one is asked for and none was built."""
         raise NotImplementedError
 

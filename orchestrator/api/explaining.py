@@ -22,7 +22,7 @@ class _Result(Protocol):
     @property
     def request(self) -> SearchRequest: ...
 
-    def _build_if_none(self, trial: int | None) -> None: ...
+    def _build_if_none(self, trial: int | None, ensemble: str = BEST) -> None: ...
 
 
 class WithMaps:
@@ -74,7 +74,7 @@ class WithMaps:
         from results.export.view_and_side import stated_by
         from results.relevance.method import RelevanceSettings
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         given = [] if images is None else list(images)
         are_rows = images is not None and not (given and isinstance(given[0], str | Path))
         request = ExplanationRequest(

@@ -1,6 +1,7 @@
 """The part of a `SearchResult` that ranks its trials and builds ensembles; torch, Ray and Optuna stay out."""
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,14 +9,14 @@ from orchestrator.api.run_view import RunView, silent
 from results.ensembles.against_baseline import baseline_verdict
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
+from results.ensembles.later_trials import has_later_trials, said_of_later_trials
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.errors import EnsembleError, OutdatedEnsembleError
-from results.run.damage import damaged_trials
 from results.scores.baseline import BaselineVerdict
 from results.scores.leaderboard import Row, leaderboard
 from results.scores.leaderboard_table import rows_as_csv
 from results.scores.operating_point import NOTHING_ASKED, Operation
-from results.scores.ranking import MOST_COMPARED, objectives_of
+from results.scores.ranking import objectives_of
 from trainables.common.files import write_atomically
 from trainables.common.notify import Notify
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class RankedTrials(RunView):
-    """The trials of a search ranked, and ensembles of the best; arguments are those of `RunView`."""
+    """The trials of a search ranked, and ensembles of the best; arguments are those of `RunView`.
+
+    Attributes:
+        is_told_of_later_trials: Whoever opened the result has shown `said_of_later_trials`, so that nothing
+            warns of it.
+    """
+
+    is_told_of_later_trials = False
 
     def ranking(self) -> list[Row]:
         """Return the rows of the leaderboard as records."""
@@ -138,12 +146,25 @@ class RankedTrials(RunView):
             found = [read_ensemble(self._run, name) for name in names]
         except OutdatedEnsembleError:
             return []
-        compared = objectives_of(self.record).rank(self.complete)[:MOST_COMPARED]
-        ended = {record.number for record in compared if record.value is not None}
-        known = set(found[0].pool) | set(damaged_trials(self._run)) if found else set()
         is_chosen = any(ensemble.is_chosen for ensemble in found)
-        return found if is_chosen and ended <= known else []
+        return found if is_chosen and not has_later_trials(self._run, found[0]) else []
 
-    def _build_if_none(self, trial: int | None) -> None:
-        if trial is None and not self._run.ensemble_file(BEST).is_file():
+    def said_of_later_trials(self, ensemble: str = BEST) -> str:
+        """Return a sentence on complete trials that an ensemble does not know; empty where there are none.
+
+        Args:
+            ensemble: Name of the ensemble.
+        """
+        return said_of_later_trials(self._run, ensemble)
+
+    def _build_if_none(self, trial: int | None, ensemble: str = BEST) -> None:
+        """Build ensembles where none was; one that is there stays, and what it does not know is warned of.
+
+        Others may have been built for an operating point, exported, refitted, or scored on the sealed part.
+        """
+        if trial is not None:
+            return
+        if not any(self._run.ensemble_file(name).is_file() for name in (BEST, ensemble)):
             self.build_ensembles()
+        elif not self.is_told_of_later_trials and (said := self.said_of_later_trials(ensemble)):
+            warnings.warn(said, stacklevel=3)

@@ -140,7 +140,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         """
         from orchestrator.postprocessing.test_set import open_test_part
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         model = f"ensemble={ensemble!r}" if trial is None else f"trial={trial}"
         call = f"open_run({str(self.path)!r}).evaluate({model}{', refit=True' if refit else ''})"
         return open_test_part(
@@ -188,7 +188,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         """Export a model as `export` does, and return what was written and how it was checked."""
         from orchestrator.api.export import export_model
 
-        self._build_if_none(options.get("trial"))
+        self._build_if_none(options.get("trial"), options.get("ensemble", BEST))
         return export_model(self._run, Path(path), **options)
 
     def export(
@@ -254,7 +254,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         """Do what `refit` does, and return the model's name, and each member as it is finished."""
         from orchestrator.postprocessing.refit import refit_model
 
-        self._build_if_none(trial)
+        self._build_if_none(trial, ensemble)
         self._forget_models()
         return refit_model(self._run, ensemble=ensemble, trial=trial, seeds=seeds)
 
@@ -330,8 +330,8 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         """The model, opened once until the ensembles or refits change."""
         from results.export.in_memory import model_in_memory
 
-        self._build_if_none(trial)
         key = (ensemble, trial, refit)
         if key not in self._opened:
+            self._build_if_none(trial, ensemble)
             self._opened[key] = model_in_memory(self._run, ensemble=ensemble, trial=trial, refit=refit)
         return self._opened[key]

@@ -44,7 +44,10 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def open_run(arguments: argparse.Namespace) -> "RunFolder":
-    """The run folder that the user named; says on standard error which of its trials are damaged."""
+    """The run folder that the user named; says on standard error what of it is damaged, or not known.
+
+    Damaged are trials and claims, and not known those that were completed after the ensemble was built.
+    """
     from orchestrator.reporting.console import messages, print_warning
     from results.run.damage import damaged_trials, damaged_weights
     from results.run.finding import find_run
@@ -55,8 +58,9 @@ def open_run(arguments: argparse.Namespace) -> "RunFolder":
     for number, error in damaged_weights(folder).items():
         if folder.weights_folder(number).is_dir():  # a copy of a run may be without weights
             print_warning(messages(), str(error))
-    for said in _damaged_claims(folder):
-        print_warning(messages(), said)
+    for said in (*_damaged_claims(folder), _later_trials(folder, arguments)):
+        if said:
+            print_warning(messages(), said)
     return folder
 
 
@@ -75,6 +79,16 @@ def _damaged_claims(folder: "RunFolder") -> list[str]:
         except DamagedFileError as error:
             said.append(str(error))
     return said
+
+
+def _later_trials(folder: "RunFolder", arguments: argparse.Namespace) -> str:
+    """What the ensemble that a verb takes does not know of the trials; empty for a trial and other verbs."""
+    ensemble = getattr(arguments, "ensemble", None)
+    if ensemble is None or arguments.trial is not None or not folder.ensembles.is_dir():
+        return ""
+    from orchestrator.api.ranked import RankedTrials
+
+    return RankedTrials(folder).said_of_later_trials(ensemble)
 
 
 def warn_of_baseline(result: "RankedTrials", console: "Console") -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from results.ensembles.ensemble import BEST, read_ensemble
+from results.ensembles.later_trials import said_of_later_trials
 from results.ensembles.out_of_fold import out_of_fold_of
 from results.errors import RunError
 from results.run.finding import find_run
@@ -97,7 +98,9 @@ def compare(
         if (elsewhere := places.get(run.path)) is not None:
             predictions = _in_rows_of(models[0][0], elsewhere, predictions)
             repeats = tuple(_in_rows_of(models[0][0], elsewhere, one) for one in repeats)
-        named.append(NamedPredictions(shown, predictions, repeats, search.metrics, operation))
+        named.append(NamedPredictions(shown, predictions, repeats, search.metrics, operation, search.holdout))
+        if trial is None and (said := said_of_later_trials(run, ensemble)):
+            notes.append(said)
     found = compare_models(
         named,
         metric=wanted,

@@ -7,7 +7,7 @@ import numpy as np
 
 from orchestrator.postprocessing.outside_set import LabelledData, read_outside, request_for, task_of_bundle
 from results.export.exported_model import load_bundle
-from results.export.outside_data import predict_outside
+from results.export.outside_data import OutsideData, predict_outside
 from results.export.recalibration import RecalibratedBundle, recalibrate_bundle
 from results.export.training_reference import read_reference
 from results.run.records import OutOfFold
@@ -16,7 +16,7 @@ from results.scores.cross_fitting import folds_or_drawn
 from results.scores.interval import Interval
 from results.scores.mean_interval import mean_interval
 from results.scores.metrics.probability_errors import log_losses
-from results.scores.operating_point import NOTHING_ASKED, Operation, to_share_of
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import typed_path
 from trainables.common.types import FloatArray
@@ -83,18 +83,26 @@ def recalibrate(
     written = recalibrate_bundle(
         path, out, found, operation, source=patch_set.source, fingerprint=patch_set.fingerprint
     )
+    return RecalibrationReport(written, found.notes, gain_of(written, found))
+
+
+def gain_of(written: RecalibratedBundle, data: OutsideData) -> Interval | None:
+    """Return the log loss with the update minus that without it, each part by what was fitted on the others.
+
+    Args:
+        written: The new bundle, whose update starts where its own probabilities were moved to.
+        data: The local data, as the old bundle predicts them.
+
+    Returns:
+        Mean over images with its 95 % interval over patients; None where the parts have too few patients.
+    """
     local = OutOfFold(
-        np.arange(len(found.labels)),
-        found.labels,
-        np.zeros_like(found.labels),
-        found.groups.astype(str),
-        to_share_of(found.labels, bundle.manifest.operation.prevalence).apply(found.probabilities),
+        np.arange(len(data.labels)),
+        data.labels,
+        np.zeros_like(data.labels),
+        data.groups.astype(str),
+        written.here.apply(data.probabilities),
     )
-    return RecalibrationReport(written, found.notes, _gain(local))
-
-
-def _gain(local: OutOfFold) -> Interval | None:
-    """Log loss with the update minus that without it, each part by what was fitted on the others."""
     parts = folds_or_drawn(local.labels, local.groups, local.folds)
     if len(np.unique(parts)) < 2:
         return None

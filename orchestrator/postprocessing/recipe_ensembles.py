@@ -18,7 +18,8 @@ class RecipeEnsemble:
         recipe: The recipe, which names members and method.
         trials: Numbers of the complete trials of its members.
         missing: Names of members without a complete trial.
-        built: The best single trial and the ensemble; empty where fewer than two members are complete.
+        built: The best single trial and the ensemble, which is kept in the run folder under the name of the
+            recipe; empty where fewer than two members are complete.
     """
 
     recipe: Recipe
@@ -32,6 +33,9 @@ def ensembles_of_recipes(
 ) -> Iterator[RecipeEnsemble]:
     """Build the ensembles among the recipes of a search, one after the other.
 
+    Each is written under the name of its recipe. `best` is chosen out of all trials of the run, whatever a
+    recipe asks for, so that it is left as it is.
+
     Args:
         run: Run folder of the search.
         search: Request and facts of the search.
@@ -42,10 +46,18 @@ def ensembles_of_recipes(
             trials = tuple(record.number for record in complete if record.recipe in recipe.members)
             found = {record.recipe for record in complete}
             missing = tuple(name for name in recipe.members if name not in found)
-            built = _built(run, recipe.method, trials) if len(trials) > 1 else ()
+            built = _built(run, recipe, trials) if len(trials) > 1 else ()
             yield RecipeEnsemble(recipe, trials, missing, built)
 
 
-def _built(run: RunFolder, method: str, trials: Sequence[int]) -> tuple[Ensemble, ...]:
-    seed = run.search().request.seed
-    return tuple(build_ensembles(run, trials=trials, max_members=len(trials), methods=(method,), seed=seed))
+def _built(run: RunFolder, recipe: Recipe, trials: Sequence[int]) -> tuple[Ensemble, ...]:
+    return tuple(
+        build_ensembles(
+            run,
+            trials=trials,
+            max_members=len(trials),
+            methods=(recipe.method,),
+            seed=run.search().request.seed,
+            recipe=recipe.name,
+        )
+    )

@@ -7,7 +7,7 @@ import numpy as np
 
 from results.ensembles.choice import choose_members
 from results.ensembles.costs import costs_of_members
-from results.ensembles.ensemble import BEST, Ensemble, NestedScore
+from results.ensembles.ensemble import BEST, BUILT, Ensemble, NestedScore
 from results.ensembles.ground import Ground, Measure, ground_of, limited
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.members import Members
@@ -33,8 +33,12 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     measure: Measure | None = None,
     max_ms: float | None = None,
     operation: Operation = NOTHING_ASKED,
+    recipe: str = "",
 ) -> list[Ensemble]:
     """Fit every method on out-of-fold predictions of some trials and write the ensembles to the run folder.
+
+    The run folder then holds the ensembles of this build, `best` among them, and those of recipes; others of
+    an earlier build are removed, since they knew other trials or were asked for other decisions.
 
     Members are the best trials of each kind in turn, see `choose_members`. Their choice out of all complete
     trials, the fit, the calibration and the thresholds are scored on folds that had no part in them, and so
@@ -57,6 +61,8 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
             trials that are fast enough alone, and fewer than `max_members` where these together would be
             too slow; if the first two are, the single trial is the result.
         operation: What is asked of the decisions of all ensembles.
+        recipe: Name of the recipe that names trials and its one method: the ensemble is written under this
+            name, none is chosen, and those of the run stay as they are. Empty for ensembles of the run.
 
     Returns:
         Ensembles: the best single trial first, then the methods as given, then the baseline if there is one.
@@ -76,14 +82,21 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     if max_ms is not None:
         ground = limited(ground, measure, max_ms, seed)
         methods = methods if ground.max_members > 1 else ()
-    models = _models(ground, methods, measure, operation, seed)
+    models = _models(ground, methods, measure, operation, seed, has_choice=not recipe)
     built = [
         _ensemble(model, ground, search, operation=operation, seed=seed, max_ms=max_ms) for model in models
     ]
-    for ensemble in built:
-        run.write_json(run.ensemble_file(ensemble.method), ensemble.model_dump(mode="json"))
-        if ensemble.is_chosen:
-            run.write_json(run.ensemble_file(BEST), ensemble.model_dump(mode="json"))
+    if recipe:
+        built = [one.model_copy(update={"recipe": recipe}) if one.method in methods else one for one in built]
+    else:
+        for name in set(BUILT) - {one.method for one in built}:
+            run.ensemble_file(name).unlink(missing_ok=True)
+    for one in built:
+        if one.recipe == recipe:  # what a recipe's is compared with is none of the run's
+            run.write_json(run.ensemble_file(one.name), one.model_dump(mode="json"))
+    for one in built:
+        if one.is_chosen:
+            run.write_json(run.ensemble_file(BEST), one.model_dump(mode="json"))
     return built
 
 
@@ -111,9 +124,15 @@ class _Model:
 
 
 def _models(
-    ground: Ground, methods: Sequence[str], measure: Measure | None, operation: Operation, seed: int
+    ground: Ground,
+    methods: Sequence[str],
+    measure: Measure | None,
+    operation: Operation,
+    seed: int,
+    *,
+    has_choice: bool,
 ) -> list[_Model]:
-    """Score and fit every method, and choose one, by the decisions that are asked for."""
+    """Score and fit every method, and choose one where there is a choice, by the decisions asked for."""
     objectives = ground.pool.objectives.at(operation)
     scored = nested_evaluation(
         ground.pool,
@@ -130,8 +149,9 @@ def _models(
         costs_of_members(members, time, ground.costs, objectives)
         for (members, _), time in zip(fitted, times, strict=True)
     ]
-    best = choose(scored, seed=seed, objectives=objectives, costs=summed)
-    nested = _kept([best if one.method == best.method else one for one in scored], summed, objectives)
+    chosen = [choose(scored, seed=seed, objectives=objectives, costs=summed)] if has_choice else []
+    best = {one.method: one for one in chosen}
+    nested = _kept([best.get(one.method, one) for one in scored], summed, objectives)
     return [
         _Model(
             score=score,
@@ -139,8 +159,8 @@ def _models(
             members=members,
             fitted=rule,
             cost=None if time is None else PredictionTime(**time.model_dump(exclude={"trials"})),
-            is_chosen=score.method == best.method,
-            chosen_without=best.chosen_without if score.method == best.method else (),
+            is_chosen=score.method in best,
+            chosen_without=best[score.method].chosen_without if score.method in best else (),
         )
         for score, kept, (members, rule), time in zip(scored, nested, fitted, times, strict=True)
     ]

@@ -83,6 +83,7 @@ class Ensemble(FrozenModel):
         best_for: Name of the metric that `threshold` was chosen for.
         operation: What the user asked of the decisions when the ensemble was built.
         triage: Rule of two thresholds; None where none was asked for.
+        recipe: Name of the recipe that asked for it, under which it is stored; empty for one of the run.
         is_chosen: True for the ensemble that is also stored as `best`.
         chosen_without: Method that would have been chosen without each fold, in ascending order of folds,
             where that is not always this one: then `nested` is the score of the choice between the ensemble
@@ -116,6 +117,7 @@ class Ensemble(FrozenModel):
     operation: Operation = NOTHING_ASKED
     triage: TriageRule | None = None
     nested: NestedScore
+    recipe: str = ""
     is_chosen: bool = False
     chosen_without: tuple[str, ...] = ()
     collapsed: tuple[int, ...] = ()
@@ -133,6 +135,11 @@ class Ensemble(FrozenModel):
     max_ms: FiniteFloat | None = None
 
     @property
+    def name(self) -> str:
+        """Name that it is stored under: that of its recipe, or else of its method."""
+        return self.recipe or self.method
+
+    @property
     def gpu_ms(self) -> float | None:
         """Milliseconds of one image on the GPU; None where that was not measured."""
         return None if self.cost is None else self.cost.gpu_ms
@@ -140,8 +147,11 @@ class Ensemble(FrozenModel):
     @property
     def said_of_pool(self) -> str:
         """The trials that members were chosen from, in words, and what of them all folds have chosen."""
-        which = "all complete trials"
-        if self.is_named:
+        # Further trials may have ended since it was built, so that these need not be all.
+        which = f"the {self.complete or len(self.pool):,} trials completed by then"
+        if self.recipe:
+            which = f"the trials of {self.recipe}"
+        elif self.is_named:
             which = "the trials that were named"
         elif self.compared is not None and self.complete is not None and self.complete > self.compared:
             which = f"the {self.compared:,} that all folds ranked first of {self.complete:,} complete trials"
@@ -184,14 +194,14 @@ class Ensemble(FrozenModel):
 
 
 def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
-    """Read an ensemble by name: that of a method, `best_single`, `baseline`, or `best`.
+    """Read an ensemble by name: that of a method, `best_single`, `baseline`, `best`, or a recipe's.
 
     Raises:
         EnsembleError: If it was not built, or the file is not an ensemble.
         OutdatedEnsembleError: If a member has other predictions now than when it was built.
         UnknownNameError: If no ensemble has such a name.
     """
-    known = (BEST, *BUILT)
+    known = (BEST, *BUILT, *names_of_recipes(run))
     if name not in known:
         raise UnknownNameError("ensemble", name, known)
     path = run.ensemble_file(name)
@@ -211,6 +221,12 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
         ) from error
     _check_members(run, found, path)
     return found
+
+
+def names_of_recipes(run: RunFolder) -> list[str]:
+    """Return the names of the recipes whose ensembles are in a run folder, sorted."""
+    names = {path.stem for path in run.ensembles.glob("*.json")}
+    return sorted(names - {BEST, *BUILT})
 
 
 def _check_members(run: RunFolder, found: Ensemble, path: Path) -> None:

@@ -15,7 +15,7 @@ def out_of_fold_of(
 
     Args:
         run: Folder of the search.
-        ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
+        ensemble: Name of a method or recipe, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None; it needs no weights.
         is_of_choice: As for `nested_again`; False where something of the ensemble itself, such as its
             threshold, is shown with the predictions.
@@ -29,7 +29,7 @@ def out_of_fold_of(
         return run.out_of_fold(trial), f"trial {trial}"
     found = read_ensemble(run, ensemble)
     predictions = nested_again(pool_of(run, found), found, is_of_choice=is_of_choice)
-    return predictions, f"ensemble {found.method}"
+    return predictions, f"ensemble {found.name}"
 
 
 def nested_of(run: RunFolder, ensemble: Ensemble) -> OutOfFold:

@@ -113,9 +113,12 @@ def _caption(ensembles: Sequence[Ensemble], objectives: Objectives, others: Sequ
         )
     has_thresholds = len(ensembles[0].classes) == 2  # more are decided for the most probable
     thresholds = _said_of_thresholds(others) if has_thresholds else ""
+    pool = next((one.said_of_pool for one in ensembles if one.recipe), ensembles[0].said_of_pool)
+    chosen = "* chosen: the simplest method that may be the best (95 % confidence set)"
+    has_choice = any(one.is_chosen for one in ensembles)
+    said_of_choice = f"{chosen}{_said_of_baseline(ensembles)}. " if has_choice else ""
     return warning + (
-        "* chosen: the simplest method that may be the best (95 % confidence set)"
-        f"{_said_of_baseline(ensembles)}. Members were chosen out of {ensembles[0].said_of_pool}, and "
+        f"{said_of_choice}Members were chosen out of {pool}, and "
         "everything was fitted, without the fold that is scored. ! differs from the best single trial; the "
         "intervals of all methods hold together in 95 % of data sets."
         f"{thresholds}{_said_of_front(objectives, ensembles)}{_said_of_missed(ensembles)}"

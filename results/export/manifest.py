@@ -167,7 +167,10 @@ class Manifest(FrozenModel):
     @property
     def calibrated_share(self) -> float:
         """Share of positives that the calibration was fitted at, in [0, 1], whatever was asked for."""
-        fitted_on = self.data if self.recalibration is None else self.recalibration
+        local = self.recalibration
+        if local is not None and local.calibrated_share is not None:
+            return local.calibrated_share
+        fitted_on = local if local is not None and local.has_changed else self.data
         return fitted_on.share_of(self.positive)
 
     @property

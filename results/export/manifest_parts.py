@@ -179,6 +179,9 @@ class Recalibration(FrozenModel):
         has_patients: The groups are patients; True in bundles of earlier versions, which did not say it.
         unit: What was counted; `image` in bundles of earlier versions, which did not say it.
         counts: Class -> number of images, or of units.
+        calibrated_share: Share of positives, in [0, 1], that the calibration was fitted at: that of the local
+            data, or where nothing of it changed the one before; None in bundles of earlier versions, which
+            did not say it.
         update: What changed of the calibration: `nothing`, `intercept` or `slope and intercept`.
         before: Calibration before it.
         from_sha256: SHA-256 of the `model.onnx` that was recalibrated.
@@ -192,10 +195,16 @@ class Recalibration(FrozenModel):
     has_patients: bool = True
     unit: UnitName = "image"
     counts: dict[str, int]
+    calibrated_share: FiniteFloat | None = None
     update: str
     before: Platt
     from_sha256: str
     from_created_at: datetime.datetime
+
+    @property
+    def has_changed(self) -> bool:
+        """True if the calibration is another one than before."""
+        return self.update != "nothing"
 
     def share_of(self, name: str) -> float:
         """Return the share of the local data that is of a class, in [0, 1]."""

@@ -325,11 +325,14 @@ def _share_of(manifest: Manifest) -> str:
         return "their shares of the classes"
     if manifest.operation.prevalence is not None:
         return f"a share of positives of {manifest.operation.prevalence:.3g}"
-    if manifest.recalibration is None and not manifest.data.scored:  # of an earlier version
+    local, share = manifest.recalibration, manifest.calibrated_share
+    is_local = local is not None and local.has_changed
+    place = "local data" if is_local else f"{PLURALS[manifest.unit]} scored out of fold"
+    if not is_local and share != manifest.data.share_of(manifest.positive):
+        place = "local data that it was fitted on before"
+    elif not is_local and not manifest.data.scored:  # of an earlier version
         return "their share of positives"
-    scored_on = f"{PLURALS[manifest.unit]} scored out of fold"
-    place = scored_on if manifest.recalibration is None else "local data"
-    return f"a share of positives of {manifest.calibrated_share:.3g}, that of the {place},"
+    return f"a share of positives of {share:.3g}, that of the {place},"
 
 
 def _caveat_of_other_images(manifest: Manifest) -> str:

@@ -43,12 +43,15 @@ class RecalibratedBundle:
         manifest: Its manifest.
         update: What changed of the calibration, whose logits are moved to the share of positives of the local
             data first where the bundle's are those at another prevalence.
+        here: What moves the probabilities of the old bundle to the share of positives of the local data,
+            where the update starts.
         probabilities: Probabilities of the new bundle for the local data, shape (n, 2).
     """
 
     path: Path
     manifest: Manifest
     update: CalibrationUpdate
+    here: Platt
     probabilities: FloatArray
 
 
@@ -110,7 +113,7 @@ def recalibrate_bundle(
     with new_bundle(out) as folder:
         manifest = _write(path, folder, manifest)
         _check(load_bundle(folder), bundle, change)
-    return RecalibratedBundle(out, manifest, update, calibrated)
+    return RecalibratedBundle(out, manifest, update, here, calibrated)
 
 
 def _prevalence_of(old: Manifest, asked: Operation) -> float | None:
@@ -166,6 +169,7 @@ def _own_thresholds(old: Manifest, data: OutsideData, calibrated: FloatArray) ->
 def _provenance(
     old: Manifest, data: OutsideData, update: CalibrationUpdate, source: str, fingerprint: str
 ) -> Recalibration:
+    is_as_before = update.update == "nothing"
     return Recalibration(
         source=source,
         fingerprint=fingerprint,
@@ -174,6 +178,7 @@ def _provenance(
         has_patients=data.has_patients,
         unit=old.unit,
         counts={name: int((data.labels == index).sum()) for index, name in enumerate(old.classes)},
+        calibrated_share=old.calibrated_share if is_as_before else float(data.labels.mean()),
         update=update.update,
         before=old.calibration or Platt(),
         from_sha256=old.sha256,

@@ -136,7 +136,7 @@ def resolve_model(
         rule, decided, value = _operated(run, found, operation)
         metrics |= decided
     return SelectedModel(
-        name=f"ensemble {found.method}",
+        name=f"ensemble {found.name}",
         method=found.method,
         digest=found.model_copy(update={"digests": digests}).digest,
         trials=found.trials,

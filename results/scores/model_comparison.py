@@ -9,7 +9,8 @@ little, and it is no more than a second opinion.
 The search has chosen what it ranks, so that a comparison of its winner with others of the same run is
 optimistic, unless the winner is an ensemble, whose nested predictions chose without each fold. Where all
 models were trained again with other seeds and folds, the repeats alone are compared, by means over them:
-they did not choose, and what one seed or one cut does averages out.
+they did not choose, and what one seed or one cut does averages out. Models are matched within each repeat,
+since those of a hold-out hold out other images, see `compared_repeats`.
 
 Source:
     Nadeau and Bengio (2003), Machine Learning 52:239; Westfall and Young (1993), "Resampling-based multiple
@@ -27,6 +28,13 @@ from pydantic import FiniteFloat
 from results.run.records import OutOfFold
 from results.run.split_labels import GROUPED, SplitName
 from results.scores.auc_interval import fold_inflation
+from results.scores.compared_repeats import (
+    inflation_of,
+    matched_by_repeat,
+    mean_influences,
+    repeats_apart,
+    together,
+)
 from results.scores.fold_scores import value_and_folds
 from results.scores.influence import influences
 from results.scores.interval import LEVEL
@@ -51,10 +59,12 @@ class NamedPredictions:
     Attributes:
         name: Name of the model, as it is shown.
         predictions: Out-of-fold predictions of a trial, or nested ones of an ensemble.
-        repeats: Out-of-fold predictions of the trial trained again with other seeds and folds.
+        repeats: Out-of-fold predictions of the trial trained again with other seeds and folds; repeats of the
+            same place are compared with each other.
         searched: Names of the metrics that its search optimised, the main one first; the model decides at
             the threshold that these have chosen, whatever metric it is compared by.
         operation: What was asked of its decisions; it goes before what its search optimised.
+        holdout: Share of the training part that a hold-out validates on, in (0, 1); None for folds.
     """
 
     name: str
@@ -62,6 +72,7 @@ class NamedPredictions:
     repeats: tuple[OutOfFold, ...] = ()
     searched: tuple[str, ...] = ("auc",)
     operation: Operation = NOTHING_ASKED
+    holdout: float | None = None
 
 
 class ModelScore(FrozenModel):
@@ -115,7 +126,7 @@ class Comparisons(FrozenModel):
         metric: Name of the metric.
         models: Scores of the models, as given.
         comparisons: Each model with the first, or all pairs.
-        images: Number of images, or units, that all models predicted.
+        images: Number of images, or units, that all models predicted, in one repeat or another.
         unit: What `images` counts.
         groups: Number of their patients, or of what `group_unit` names.
         group_unit: `patient`; where patients are not known `image`, or `image group`.
@@ -138,7 +149,7 @@ class Comparisons(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A model by one metric: its score, the influence of each patient, and values of folds."""
+    """A model by one metric: its score, the influence of each patient of all repeats, and values of folds."""
 
     score: ModelScore
     influences: FloatArray
@@ -154,7 +165,7 @@ def compare_models(
     seed: int,
     unit: UnitName = "image",
 ) -> Comparisons:
-    """Compare models on the images that all of them predicted.
+    """Compare models on the images that all of them predicted, repeat by repeat where all were repeated.
 
     Args:
         models: At least two models.
@@ -165,24 +176,25 @@ def compare_models(
         unit: What the models predict.
 
     Raises:
-        DataError: If there are fewer than two models, two have one name, they share no images, or an image
-            has two labels or patients.
+        DataError: If there are fewer than two models, two have one name, they share no images in some repeat,
+            or an image has two labels or patients.
         OneClassError: If the metric needs two classes within a fold, and no fold has them.
     """
     _check(models)
     repeats = min(len(one.repeats) for one in models)
-    taken = _taken(models, repeats)
-    aligned = [parts[0] for parts in taken]
+    whole = [one.repeats[:repeats] or (one.predictions,) for one in models]
+    taken = matched_by_repeat(whole)
+    images = together(taken[0])
     judged = [_judged(one, parts, metric, seed) for one, parts in zip(models, taken, strict=True)]
     pairs = _pairs(len(models), has_all_pairs=has_all_pairs)
     apart = np.stack([judged[first].influences - judged[second].influences for first, second in pairs])
     # Two runs may have cut the patients into other folds; the wider of both corrections is taken.
-    factors = [fold_inflation(one.varying_parts) for one in aligned]
+    factors = [inflation_of(parts, one.holdout) for one, parts in zip(models, taken, strict=True)]
     inflation = np.array([max(factors[first], factors[second]) for first, second in pairs])
     values = np.array([one.score.value for one in judged])
     differences = np.array([values[first] - values[second] for first, second in pairs])
     common = np.array([(values[first] + values[second]) / 2 for first, second in pairs])
-    errors, is_untold = told_errors(apart, differences, common, metric=metric, predictions=aligned[0])
+    errors, is_untold = told_errors(apart, differences, common, metric=metric, predictions=images)
     largest = _largest(apart, int(is_untold.sum()), seed)
     errors = errors * np.sqrt(inflation)
     sign = 1.0 if metric_named(metric).higher_is_better else -1.0
@@ -206,12 +218,12 @@ def compare_models(
         metric=metric,
         models=tuple(one.score for one in judged),
         comparisons=tuple(comparisons),
-        images=len(aligned[0].rows),
+        images=len(images.rows),
         unit=unit,
-        groups=len(np.unique(aligned[0].groups)),
-        group_unit=group_unit(aligned[0].groups),
+        groups=len(np.unique(images.groups)),
+        group_unit=group_unit(images.groups),
         repeats=repeats,
-        notes=_notes(models, aligned, repeats, unit),
+        notes=_notes(models, whole, taken, repeats, unit),
     )
 
 
@@ -225,32 +237,6 @@ def _check(models: Sequence[NamedPredictions]) -> None:
     classes = {one.predictions.probabilities.shape[1] for one in models}
     if len(classes) > 1:
         raise DataError(f"models of tasks with {' and '.join(map(str, sorted(classes)))} classes differ")
-
-
-def _taken(models: Sequence[NamedPredictions], repeats: int) -> list[list[OutOfFold]]:
-    """Predictions of each model on the images that all have: of its repeats if all were repeated."""
-    parts = [one.repeats[:repeats] or (one.predictions,) for one in models]
-    same = iter(_on_same_images([part for own in parts for part in own]))
-    return [[next(same) for _ in own] for own in parts]
-
-
-def _on_same_images(models: Sequence[OutOfFold]) -> list[OutOfFold]:
-    """Predictions of the images that all models have, in order of their rows."""
-    rows = models[0].rows
-    for other in models[1:]:
-        rows = np.intersect1d(rows, other.rows)
-    if not len(rows):
-        raise DataError("these models predicted no image in common; compare searches on the same data")
-    found = []
-    for one in models:
-        order = np.argsort(one.rows, kind="stable")
-        places = order[np.searchsorted(one.rows[order], rows)]
-        found.append(one.where(places))
-    for other in found[1:]:
-        for name in ("labels", "groups"):
-            if not np.array_equal(getattr(found[0], name), getattr(other, name)):
-                raise DataError(f"these models were searched with other {name} for the same images")
-    return found
 
 
 def _pairs(number: int, *, has_all_pairs: bool) -> list[tuple[int, int]]:
@@ -338,20 +324,30 @@ def _judged(model: NamedPredictions, parts: Sequence[OutOfFold], metric: str, se
         metric_interval(part, metric, model.searched, operation=model.operation, seed=seed) for part in parts
     ]
     moved = [influences(part, metric, model.searched, operation=model.operation) for part in parts]
+    value, low, high = (
+        float(np.mean([getattr(one, end) for one in found])) for end in ("estimate", "low", "high")
+    )
+    # Repeats on other images tell more together than each one does.
+    of_one = max(fold_inflation(part.varying_parts) for part in parts)
+    narrower = float(np.sqrt(inflation_of(parts, model.holdout) / of_one / repeats_apart(parts)))
     return _Judged(
         score=ModelScore(
             name=model.name,
-            value=float(np.mean([one.estimate for one in found])),
-            low=float(np.mean([one.low for one in found])),
-            high=float(np.mean([one.high for one in found])),
+            value=value,
+            low=value - min(narrower, 1.0) * (value - low),
+            high=value + min(narrower, 1.0) * (high - value),
         ),
-        influences=np.mean(moved, axis=0),
+        influences=mean_influences(parts, moved),
         by_fold=[value_and_folds(part, metric, objectives)[1] for part in parts],
     )
 
 
 def _notes(
-    models: Sequence[NamedPredictions], aligned: Sequence[OutOfFold], repeats: int, unit: UnitName
+    models: Sequence[NamedPredictions],
+    whole: Sequence[Sequence[OutOfFold]],
+    taken: Sequence[Sequence[OutOfFold]],
+    repeats: int,
+    unit: UnitName,
 ) -> tuple[str, ...]:
     notes = []
     if repeats:
@@ -359,13 +355,21 @@ def _notes(
             f"scores are means over {repeats} repeats with other seeds and folds, which did not choose the "
             "models"
         )
-    common = len(aligned[0].rows)
-    fewer = [one.name for one in models if len(one.predictions.rows) > common]
+    common, sizes = len(together(taken[0]).rows), [len(part.rows) for part in taken[0]]
+    if max(sizes) < common:
+        each = str(sizes[0]) if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+        notes.append(f"each repeat holds out others of these {common} {PLURALS[unit]}, {each} at a time")
+    fewer = [
+        one.name
+        for one, own, kept in zip(models, whole, taken, strict=True)
+        if sum(len(part.rows) for part in own) > sum(len(part.rows) for part in kept)
+    ]
     if fewer:
         notes.append(
             f"compared on the {common} {PLURALS[unit]} that all models predicted; {fewer[0]} predicted more"
         )
-    if any(not np.array_equal(aligned[0].folds, other.folds) for other in aligned[1:]):
+    pairs = [pair for other in taken[1:] for pair in zip(taken[0], other, strict=True)]
+    if any(not np.array_equal(part.folds, other.folds) for part, other in pairs):
         notes.append(
             "the models were trained in other folds, so part of a difference is that of the folds; the "
             "interval covers it"

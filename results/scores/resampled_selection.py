@@ -127,12 +127,18 @@ def _statistic(metric: Metric, predictions: OutOfFold, searched: Sequence[str]) 
 
 
 def _of_decisions(metric: Metric, predictions: OutOfFold, decided: IntArray) -> Statistic:
+    """A function of decisions as a function of counts; NaN where fewer than two classes are drawn.
+
+    A recall without positives counts 0 elsewhere, which would make the luck of a draw that of the selection.
+    """
     classes = predictions.probabilities.shape[1]
     cells = np.zeros((len(decided), classes * classes), dtype=np.int64)
     cells[np.arange(len(decided)), predictions.labels * classes + decided] = 1
 
     def values(counts: IntArray) -> FloatArray:
-        return np.asarray(metric((counts @ cells).reshape(-1, classes, classes)), dtype=np.float64)
+        matrices = (counts @ cells).reshape(-1, classes, classes)
+        has_two = (matrices.sum(axis=-1) > 0).sum(axis=-1) > 1
+        return np.where(has_two, np.asarray(metric(matrices), dtype=np.float64), np.nan)
 
     return values
 

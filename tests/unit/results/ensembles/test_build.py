@@ -137,16 +137,27 @@ def test_a_limit_of_time_says_what_it_left(run):
 
     (*_, built) = build_ensembles(run, methods=["average"], seed=0, measure=measure, max_ms=2)
     assert built.said_of_pool == (
-        "those of all complete trials that kept their weights by the scores of all folds and answer "
-        "within 2 ms"
+        "those of the 4 trials completed by then that kept their weights by the scores of all folds and "
+        "answer within 2 ms"
     )
 
 
-def test_an_ensemble_of_an_earlier_version_says_what_that_said(run):
+def test_an_ensemble_of_an_earlier_version_says_how_many_trials_it_knew(run):
     (*_, built) = build_ensembles(run, methods=["average"], seed=0)
-    assert built.said_of_pool == "all complete trials"
-    known = built.model_dump(mode="json", exclude={"complete", "compared", "is_named"})
-    assert Ensemble.model_validate(known).said_of_pool == "all complete trials"
+    assert built.said_of_pool == "the 4 trials completed by then"
+    known = built.model_dump(mode="json", exclude={"complete", "compared", "is_named", "recipe"})
+    assert Ensemble.model_validate(known).said_of_pool == "the 4 trials completed by then"
+
+
+def test_no_ensemble_of_an_earlier_build_stays_beside_those_of_the_last(run):
+    asked = Operation.of(at="specificity=0.9")
+    build_ensembles(run, seed=0, operation=asked)
+    built = build_ensembles(run, methods=["average"], seed=0)
+    assert {file.stem for file in run.ensembles.iterdir()} == {"best", "best_single", "average"}
+    found = [read_ensemble(run, one.method) for one in built]
+    (chosen,) = (one for one in found if one.is_chosen)
+    assert read_ensemble(run) == chosen
+    assert chosen.operation == NOTHING_ASKED
 
 
 def test_requirements_are_judged_by_the_decisions_that_are_asked_for(tmp_path):

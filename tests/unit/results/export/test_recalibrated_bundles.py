@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run, pixels
 
+from orchestrator.postprocessing.recalibrating import gain_of
 from results.errors import ExportError
 from results.export import recalibration
 from results.export.bundle import export_bundle
@@ -22,6 +23,7 @@ from results.scores.calibration import Platt, sigmoid
 from results.scores.decision_rule import balanced_threshold, best_threshold
 from results.scores.interval import Interval
 from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift
+from trainables.common.types import FloatArray
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
@@ -38,16 +40,19 @@ def by_f2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bundle"
 
 
-def local_data() -> OutsideData:
-    """Patients of whom a quarter are positive, with probabilities that are right."""
+def local_data(*, shift: float = 0.0) -> OutsideData:
+    """Patients of whom a quarter are positive; probabilities are right but for a shift of all logits."""
     logits = np.random.default_rng(0).normal(-1.5, 1.2, size=PATIENTS)
     labels = (np.random.default_rng(1).random(PATIENTS) < sigmoid(logits)).astype(np.int64)
-    right = np.stack([sigmoid(-logits), sigmoid(logits)], axis=1)
-    return OutsideData(labels, np.arange(PATIENTS).astype(str), right, {}, None, 0, ())
+    said = np.stack([sigmoid(-logits - shift), sigmoid(logits + shift)], axis=1)
+    return OutsideData(labels, np.arange(PATIENTS).astype(str), said, {}, None, 0, ())
 
 
-def recalibrated(path: Path, out: Path, operation: Operation = NOTHING_ASKED) -> RecalibratedBundle:
-    return recalibrate_bundle(path, out, local_data(), operation, source="here", fingerprint="abc")
+def recalibrated(
+    path: Path, out: Path, operation: Operation = NOTHING_ASKED, data: OutsideData | None = None
+) -> RecalibratedBundle:
+    own = local_data() if data is None else data
+    return recalibrate_bundle(path, out, own, operation, source="here", fingerprint="abc")
 
 
 @pytest.mark.parametrize("prevalence", [None, 0.02])
@@ -82,6 +87,73 @@ def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is
     assert set(found.manifest.thresholds) == set(manifest.thresholds) > {"f2"}
 
 
+def test_no_gain_is_told_of_a_calibration_that_was_not_changed(by_f2: Path, tmp_path: Path) -> None:
+    manifest, right = load_bundle(by_f2).manifest, local_data()
+    share = manifest.data.share_of(manifest.positive)
+    at_share = Platt(intercept=odds_shift(float(right.labels.mean()), share)).apply(right.probabilities)
+    data = replace(right, probabilities=at_share)
+    asked = Operation.of(prevalence=0.006)
+    for place, bundle, own in (
+        ("first", by_f2, data),
+        ("again", tmp_path / "first", replace(right, probabilities=moved(right, asked))),
+    ):
+        found = recalibrated(bundle, tmp_path / place, asked, own)
+        assert found.update.update == "nothing"
+        gain = gain_of(found, own)
+        assert gain is not None
+        assert gain.low <= 0.0 <= gain.high
+        assert abs(gain.estimate) < 0.01
+
+
+def moved(data: OutsideData, operation: Operation) -> FloatArray:
+    """The probabilities of data as they are at the prevalence that is asked for."""
+    shift = odds_shift(float(data.labels.mean()), operation.prevalence)
+    return Platt(intercept=shift).apply(data.probabilities)
+
+
+def test_a_gain_is_told_of_a_calibration_that_was_wrong(by_f2: Path, tmp_path: Path) -> None:
+    data = local_data(shift=1.5)
+    found = recalibrated(by_f2, tmp_path / "local", data=data)
+    assert found.update.update == "intercept"
+    gain = gain_of(found, data)
+    assert gain is not None
+    assert gain.high < 0.0
+
+
+def test_a_calibration_of_which_nothing_changed_is_still_that_of_the_share_before(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    first = load_bundle(by_f2).manifest
+    same = recalibrated(by_f2, tmp_path / "same")
+    assert same.update.update == "nothing"
+    assert same.manifest.calibrated_share == first.calibrated_share == 0.5
+    said = "its calibration holds at a share of positives of 0.5, that of the images scored out of fold, only"
+    assert said in model_card(same.manifest)
+    asked, data = Operation.of(prevalence=0.01), local_data(shift=1.5)
+    direct, after = (
+        recalibrated(path, tmp_path / path.name / "new", asked, data)
+        for path in (Path(shutil.copytree(by_f2, tmp_path / "copy")), same.path)
+    )
+    np.testing.assert_allclose(direct.probabilities, after.probabilities, rtol=1e-9)
+    changed = recalibrated(by_f2, tmp_path / "changed", data=data)
+    again = recalibrated(changed.path, tmp_path / "again").manifest
+    assert again.recalibration is not None
+    assert not again.recalibration.has_changed
+    share = local_data().labels.mean()
+    assert again.calibrated_share == changed.manifest.calibrated_share == share
+    assert f"of {share:.3g}, that of the local data that it was fitted on before, only" in model_card(again)
+
+
+def test_a_recalibration_of_an_earlier_version_is_of_the_local_share_if_it_changed_anything(
+    by_f2: Path, tmp_path: Path
+) -> None:
+    for place, shift in (("same", 0.0), ("changed", 1.5)):
+        found = recalibrated(by_f2, tmp_path / place, data=local_data(shift=shift)).manifest
+        earlier = found.model_dump(mode="json")
+        del earlier["recalibration"]["calibrated_share"]
+        assert Manifest.model_validate(earlier).calibrated_share == found.calibrated_share
+
+
 def test_the_share_that_the_calibration_was_fitted_at_is_that_of_what_was_scored(
     by_f2: Path, tmp_path: Path
 ) -> None:
@@ -109,11 +181,11 @@ def test_the_share_that_the_calibration_was_fitted_at_is_that_of_what_was_scored
 def test_a_bundle_that_was_recalibrated_twice_starts_at_the_share_of_the_first_local_data(
     by_f2: Path, tmp_path: Path
 ) -> None:
-    found = recalibrated(by_f2, tmp_path / "local").manifest
+    found = recalibrated(by_f2, tmp_path / "local", data=local_data(shift=1.5)).manifest
     assert found.calibrated_share == pytest.approx(local_data().labels.mean())
     assert found.recalibration is not None
     edited = Path(shutil.copytree(tmp_path / "local", tmp_path / "edited"))
-    other = found.recalibration.model_copy(update={"counts": {"benign": 90, "malignant": 10}})
+    other = found.recalibration.model_copy(update={"calibrated_share": 0.1})
     (edited / "manifest.json").write_text(found.model_copy(update={"recalibration": other}).model_dump_json())
     asked, few = Operation.of(prevalence=0.01), local_data()
     one, two = (
@@ -180,7 +252,7 @@ def test_the_folder_that_one_stands_in_is_filled(
 def test_the_card_says_of_threshold_and_calibration_that_they_are_of_the_local_data(
     by_f2: Path, tmp_path: Path
 ) -> None:
-    found = recalibrated(by_f2, tmp_path / "local")
+    found = recalibrated(by_f2, tmp_path / "local", data=local_data(shift=1.5))
     before, card = ((path / "model_card.md").read_text() for path in (by_f2, found.path))
     assert "chosen for F2 out of fold" in before
     assert "its calibration holds at a share of positives of 0.5, that of the images scored" in before

@@ -171,6 +171,81 @@ def test_false_claims_over_nineteen_comparisons_are_rare():
     assert false_comparisons(100, World(0.75), sets=6, seed=2) <= 1 / 6
 
 
+def _of_holdouts(name, strength, *, seed, parts, images=240):
+    """A model in repeats of a hold-out, each on the images of its own part, with noise of its own."""
+    whole = [_model(name, strength, seed=seed + place, images=images) for place in range(len(parts))]
+    own = [one.predictions.where(part) for one, part in zip(whole, parts, strict=True)]
+    repeats = tuple(replace(one, folds=np.zeros_like(one.folds)) for one in own)
+    return NamedPredictions(name, repeats[0], repeats, holdout=1 / 3)
+
+
+def test_repeats_of_a_holdout_are_compared_each_on_its_own_images():
+    parts = [np.flatnonzero(np.arange(240) // 2 % 3 == part) for part in range(3)]
+    one = _of_holdouts("one", 1.0, seed=1, parts=parts)
+    other = _of_holdouts("other", 1.6, seed=4, parts=parts)
+    found = _compared(one, other)
+    (pair,) = found.comparisons
+    apart = [
+        fold_areas(own)[0] - fold_areas(rest)[0] for own, rest in zip(one.repeats, other.repeats, strict=True)
+    ]
+    assert pair.difference == pytest.approx(np.mean(apart))
+    assert (found.images, found.groups, found.repeats) == (240, 120, 3)
+    assert found.notes[1] == "each repeat holds out others of these 240 images, 80 at a time"
+    assert len(found.notes) == 2
+    singles = [
+        _compared(NamedPredictions("one", own), NamedPredictions("other", rest)).comparisons[0]
+        for own, rest in zip(one.repeats, other.repeats, strict=True)
+    ]
+    margin, of_one = (pair.high - pair.low) / 2, np.mean([own.high - own.low for own in singles]) / 2
+    # Three independent thirds, widened by what their training parts have in common.
+    assert margin == pytest.approx(of_one * np.sqrt((1 + 0.75 * 3 / 2) / 3), rel=0.1)
+    alone = [_compared(*(replace(own, repeats=()) for own in (one, other))).models[0]]
+    assert found.models[0].high - found.models[0].low < alone[0].high - alone[0].low
+
+
+def test_repeats_of_a_holdout_match_where_they_share_images():
+    parts = [np.arange(0, 120), np.arange(60, 160), np.arange(160, 240)]
+    found = _compared(*(_of_holdouts(str(seed), 1.0, seed=seed, parts=parts) for seed in (0, 5)))
+    assert found.images == 240
+    assert found.notes[1] == "each repeat holds out others of these 240 images, 80 to 120 at a time"
+    fewer = [parts[0][:100], parts[1], parts[2]]
+    models = (
+        _of_holdouts("whole", 1.0, seed=0, parts=parts),
+        _of_holdouts("fewer", 1.0, seed=5, parts=fewer),
+    )
+    assert "that all models predicted; whole predicted more" in _compared(*models).notes[-1]
+    with pytest.raises(DataError, match="no image in common"):
+        _compared(models[0], replace(models[1], repeats=models[1].repeats[::-1]))
+
+
+def test_intervals_over_repeats_of_a_holdout_cover_no_difference():
+    differences, margins = [], []
+    for draw in range(24):
+        random = np.random.default_rng(draw)
+        parts = [np.sort(random.permutation(160)[:40]) for _ in range(3)]
+        models = [NamedPredictions(name, own[0], own, holdout=0.25) for name, own in _equals(random, parts)]
+        (pair,) = _compared(*models).comparisons
+        differences.append(pair.difference)
+        margins.append((pair.high - pair.low) / 2)
+    assert sum(abs(one) <= margin for one, margin in zip(differences, margins, strict=True)) >= 22
+    assert 1.0 < np.mean(margins) / 1.96 / np.std(differences) < 1.7
+
+
+def _equals(random, parts):
+    """Two models that err independently, each with the same scores in all repeats: patients alone vary."""
+    labels = np.arange(160) % 2
+    for name in ("one", "other"):
+        positive = sigmoid(labels + random.normal(size=160))
+        both = np.stack([1 - positive, positive], axis=1)
+        yield (
+            name,
+            tuple(
+                OutOfFold(part, labels[part], np.zeros_like(part), part.astype(str), both[part])
+                for part in parts
+            ),
+        )
+
+
 def test_over_repeats_the_t_test_knows_that_they_share_patients():
     one = [_model("one", 1.0, seed=seed).predictions for seed in (1, 2, 3)]
     other = [_model("other", 1.6, seed=seed).predictions for seed in (4, 5, 6)]

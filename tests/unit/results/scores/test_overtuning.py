@@ -62,6 +62,23 @@ def test_every_kind_of_metric_is_judged(metric):
     assert found.stages[-1].best == 4
 
 
+@pytest.mark.parametrize("metric", ["f2", "f1", "recall", "precision", "mcc", "balanced_accuracy"])
+def test_draws_without_a_positive_patient_are_no_luck_of_the_selection(metric):
+    labels = np.tile([0] * 9 + [1], 4)
+    positive = np.where(labels == 1, 0.9, 0.1)
+    same = OutOfFold(
+        np.arange(40),
+        labels,
+        np.arange(40) // 10,
+        np.arange(40).astype(str),
+        np.stack([1 - positive, positive], axis=1),
+    )
+    found = overtuning_of([(number, same) for number in range(8)], Objectives((metric,)), seed=0)
+    assert found.claimed.estimate == found.corrected.estimate == 1.0
+    assert found.optimism == 0.0
+    assert found.verdict != "luck"
+
+
 def test_a_winner_of_the_first_half_has_settled_the_search():
     trials = [(0, trial(0)), (1, trial(1, strength=3.0)), *noise(8, seed=3)[2:]]
     found = overtuning_of(trials, BY_AUC, seed=0)
