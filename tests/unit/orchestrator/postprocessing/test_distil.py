@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,22 +172,48 @@ def test_the_student_has_the_parts_of_what_it_is_compared_with(run, student, mon
     assert [(one.trained_on, one.chosen_on) for one in compared] == [(1, 3)] * 2
 
 
-def test_calls_are_compared_where_both_decide(run, student, monkeypatch):
+def test_calls_are_compared_where_both_decide(run, student):
     teacher, own = read_ensemble(run, "average"), student.run.out_of_fold(0)
     nested = nested_again(pool_of(run, teacher), teacher, is_of_choice=False)
-    own = dataclasses.replace(
-        own, folds=nested.folds, trained_on=nested.trained_on, chosen_on=nested.chosen_on
+    random = np.random.default_rng(0).random(len(own.labels))
+    of_student = dataclasses.replace(
+        own,
+        probabilities=np.stack([1 - random, random], axis=1),
+        folds=nested.folds,
+        trained_on=nested.trained_on,
+        chosen_on=nested.chosen_on,
     )
-    monkeypatch.setattr(distil_module, "_train", None)  # it was trained before, whatever is asked of it
+    found = []
     for operation in (Operation.of(at="sensitivity=0.99"), Operation.of(at="specificity=0.9"), NOTHING_ASKED):
-        called = [cross_fit(one, searched=("auc",), operation=operation).called for one in (nested, own)]
+        called = [
+            cross_fit(one, searched=("auc",), operation=operation).called for one in (nested, of_student)
+        ]
+        folder = SimpleNamespace(out_of_fold=lambda _: of_student)
+        record = distil_module._compared(run, folder, teacher, 0, 0.5, ANY_CHANGE, operation)
+        assert record.changed_calls == pytest.approx((called[0] != called[1]).mean())
+        assert record.operation == operation
+        found.append(record.changed_calls)
+    assert len(set(found)) == 3
+
+
+def test_a_student_is_compared_again_where_something_else_is_asked_and_not_trained(run, student, monkeypatch):
+    monkeypatch.setattr(distil_module, "_train", None)
+    compared, compare = [], distil_module._compared
+
+    def note(*given):
+        compared.append(given[-1])
+        return compare(*given)
+
+    monkeypatch.setattr(distil_module, "_compared", note)
+    asked = Operation.of(at="sensitivity=0.99")
+    for operation in (asked, asked, NOTHING_ASKED):
         found = distil(
             run, ensemble="average", trial=0, weight=0.5, allowed=ANY_CHANGE, operation=operation
         ).record
-        assert found.changed_calls == pytest.approx((called[0] != called[1]).mean())
         assert found.operation == operation
         kept = json.loads((student.run.path / "distillation.json").read_text())
-        assert kept["changed_calls"] == found.changed_calls
+        assert Operation.model_validate(kept["operation"]) == operation
+    assert compared == [asked, NOTHING_ASKED]
 
 
 def test_an_export_compares_the_calls_of_what_it_ships(run, monkeypatch, tmp_path):
