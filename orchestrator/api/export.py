@@ -72,17 +72,18 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
     from orchestrator.postprocessing.distil import distil
 
     check_free(out)  # before minutes of training
+    if not operation.is_asked:
+        operation = read_ensemble(run, ensemble).operation  # the run of a student knows one trial alone
     student = distil(
         run,
         ensemble=ensemble,
         trial=None if changes.distil is True else int(changes.distil),
         weight=DISTIL_WEIGHT if changes.distil_weight is None else changes.distil_weight,
         allowed=changes.of_student(),
+        operation=operation,
         max_ms=max_ms,
         say=say,
     )
-    if not operation.is_asked:
-        operation = read_ensemble(run, ensemble).operation  # the run of a student knows one trial alone
     return export_bundle(
         student.run,
         out,

@@ -21,7 +21,11 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
     output.add(
         "leaderboard",
         table=lambda: leaderboard_table(
-            rows, limit=_SHOWN, objectives=objectives, unit=result.record.request.unit
+            rows,
+            limit=_SHOWN,
+            objectives=objectives,
+            unit=result.record.request.unit,
+            classes=len(result.record.classes),
         ),
         rows=lambda: rows_as_json(rows),
         csv=lambda: rows_as_csv(rows),

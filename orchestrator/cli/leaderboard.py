@@ -68,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format,
         table=lambda: with_nested_score(
             leaderboard_table(
-                rows, limit=arguments.top, objectives=objectives_of(search), unit=search.request.unit
+                rows,
+                limit=arguments.top,
+                objectives=objectives_of(search),
+                unit=search.request.unit,
+                classes=len(search.classes),
             ),
             readable_outer(folder),
         ),

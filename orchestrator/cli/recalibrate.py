@@ -3,12 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from orchestrator.cli.common import add_operation, operation_of, short_path
 from orchestrator.cli.data_audit import READING
 from orchestrator.cli.options import add_options, given_options
 from orchestrator.reporting.console import messages, print_message, print_next, print_warning
 
+_RUNS: Final = Path("runs")
 HELP = "fit calibration and threshold of a bundle on a small local set"
 EPILOG = """\
 The weights stay as they are. A closed test takes the simplest change of the
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="FILE", help="the YAML file of a bundle's task that is your own")
     add_operation(parser, kept="as the bundle has it")
     add_options(parser, (*READING, "store"))
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--runs", type=Path, default=_RUNS, help=f"folder of all runs (default: {_RUNS})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,5 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
         print_warning(console, note)
     for message in report.messages():
         print_message(console, message)
-    print_next(console, "orchestrate", "evaluate", short_path(arguments.out), "--data", "OTHER")
+    words = ("--data", "OTHER", *_where(arguments))
+    print_next(console, "orchestrate", "evaluate", short_path(arguments.out), *words)
     return 0
+
+
+def _where(arguments: argparse.Namespace) -> list[str]:
+    """The options that say what the task is and where the store is, word by word; looks are counted there."""
+    given = {
+        "--task": arguments.task,
+        "--store": given_options(arguments, ("store",)).get("store"),
+        "--runs": None if arguments.runs == _RUNS else arguments.runs,
+    }
+    return [word for name, value in given.items() if value is not None for word in (name, str(value))]

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Refit and print a summary; returns the exit code."""
     from orchestrator.cli.opened import open_result
+    from results.predictors.selected_model import reason_against_export
 
     result, console = open_result(arguments), messages()
     name, members = result.refit_members(
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     print_message(console, f"training {name} on the whole training part; the test part stays sealed")
     for member in members:
         print_message(console, member.message())
-    model = model_options(arguments)
-    print_next(console, "orchestrate", "evaluate", short_path(result.path), *model, "--refit")
+    words = (short_path(result.path), *model_options(arguments), "--refit")
+    if result.run.has_sealed_part:
+        print_next(console, "orchestrate", "evaluate", *words)
+    elif not reason_against_export(result.run, [member.number for member in members]):
+        print_next(console, "orchestrate", "export", *words, "--out", "bundle/")
     return 0

@@ -37,11 +37,12 @@ from results.export.graph_cost import measure_models
 from results.export.precision_record import Distillation
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.decision_rule import cross_fit, deciding_metric
+from results.scores.decision_rule import cross_fit
 from results.scores.fold_scores import objective_values
 from results.scores.joint_comparison import differences_to
-from results.scores.metrics import mean_fold_auc, metric_named
-from results.scores.ranking import Objectives, objectives_of
+from results.scores.metrics import mean_fold_auc
+from results.scores.operating_point import NOTHING_ASKED, Operation
+from results.scores.ranking import objectives_of
 from trainables.common.files import folder_in_progress, replace_folder, write_atomically
 from trainables.common.notify import Notify
 from trainables.common.text import trials_text
@@ -70,13 +71,14 @@ class Student:
     record: Distillation
 
 
-def distil(
+def distil(  # noqa: PLR0913 - whose student of which kind, and what may change
     run: RunFolder,
     *,
     ensemble: str,
     trial: int | None,
     weight: float,
     allowed: AllowedChange,
+    operation: Operation = NOTHING_ASKED,
     max_ms: float | None = None,
     say: Notify = lambda _: None,
 ) -> Student:
@@ -88,6 +90,7 @@ def distil(
         trial: Number of the trial whose configuration the student has; None chooses one.
         weight: Share of the ensemble's predictions in what it learns, in (0, 1]; the labels have the rest.
         allowed: What may change.
+        operation: What is asked of the decisions of both, whose calls are compared.
         max_ms: Longest time of an image on one core, in milliseconds, where the trial is chosen.
         say: Function called with a sentence before what takes time.
 
@@ -106,10 +109,11 @@ def distil(
     known = _read(run, folder, teacher, number, weight)
     if known is None:
         _train(run, folder, teacher, number, weight, say)
-        known = _compared(run, folder, teacher, number, weight, allowed)
-        write_atomically(folder.path / DISTILLATION_FILE, known.model_dump_json(indent=1) + "\n")
     else:
         say(f"the student, {known.teacher} in trial {number}, was there already")
+    if known is None or known.operation != operation:
+        known = _compared(run, folder, teacher, number, weight, allowed, operation)
+        write_atomically(folder.path / DISTILLATION_FILE, known.model_dump_json(indent=1) + "\n")
     record = known.model_copy(
         update={"max_auc_loss": allowed.auc_loss, "max_changed_calls": allowed.changed_calls}
     )
@@ -278,6 +282,7 @@ def _compared(
     number: int,
     weight: float,
     allowed: AllowedChange,
+    operation: Operation,
 ) -> Distillation:
     pool = pool_of(run, teacher)
     nested = nested_again(pool, teacher, is_of_choice=False)
@@ -289,14 +294,17 @@ def _compared(
         chosen_on=nested.chosen_on,
     )
     (difference,) = differences_to(nested, [own], seed=teacher.seed)
-    calls = [_calls(one, pool.objectives) for one in (nested, own)]
+    searched = pool.objectives.metrics
+    first, second = (
+        cross_fit(one, searched=searched, metrics=(), operation=operation).called for one in (nested, own)
+    )
     cost = measure_models(run, [teacher.trials]).get(tuple(sorted(teacher.trials)))
     return Distillation(
         images=len(own.rows),
         how="out of fold, the ensemble's nested",
         auc_before=float(mean_fold_auc(nested.labels, nested.probabilities, nested.folds)),
         auc_change=difference,
-        changed_calls=float((calls[0] != calls[1]).mean()),
+        changed_calls=float((first != second).mean()),
         largest_difference=float(np.abs(nested.probabilities - own.probabilities).max()),
         max_auc_loss=allowed.auc_loss,
         max_changed_calls=allowed.changed_calls,
@@ -307,13 +315,8 @@ def _compared(
         weight=weight,
         seed=teacher.seed,
         teacher_digest=_digest_of_teachers(run, teacher),
+        operation=operation,
     )
-
-
-def _calls(predictions: OutOfFold, objectives: Objectives) -> IntArray:
-    """Classes that are called by a threshold from the other folds, shape (images,)."""
-    deciding = metric_named(deciding_metric(objectives.metrics))
-    return cross_fit(predictions, searched=objectives.metrics, metrics=[deciding]).decided[deciding.name]
 
 
 def _digest_of_teachers(run: RunFolder, teacher: Ensemble) -> str:

@@ -22,10 +22,11 @@ from results.run.test_accesses import (
     read_outside_accesses,
     record_outside_access,
 )
+from results.scores.decisions import check_two_classes
 from results.scores.metrics import STANDARD, metric_named
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outside import OutsideEvaluation, score_outside
-from trainables.common.errors import UnknownNameError
+from trainables.common.errors import OrchestrateError, UnknownNameError
 from trainables.config.tasks import Task, task_named
 from trainables.data.patches import PatchSet
 
@@ -157,6 +158,8 @@ def _evaluated(
     manifest, store = bundle.manifest, make_store(request)
     patch_set = read_outside(request, asked.notify)
     found = predict_outside(bundle, patch_set, request.task_definition, reference)
+    check_two_classes(found.labels, "an evaluation")  # what cannot be scored is no look at the labels
+    objectives, unknown = _known_metrics(_shown(manifest))
     access = TestAccess.of(
         found.groups,
         run=None if run is None else run.path,
@@ -178,7 +181,7 @@ def _evaluated(
         threshold=manifest.threshold,
         thresholds=manifest.thresholds,
         training_shares=np.array([manifest.data.share_of(name) for name in manifest.classes]),
-        objectives=_known_metrics(_shown(manifest)),
+        objectives=objectives,
         seed=_SEED if run is None else run.search().request.seed,
         model=manifest.name if run is None else manifest.method,
         data=patch_set.source,
@@ -189,7 +192,7 @@ def _evaluated(
         expected=manifest.out_of_fold.metrics,
         shift=found.shift,
         left_out=found.left_out,
-        notes=found.notes,
+        notes=(*found.notes, *unknown),
         unit=manifest.unit,
         operation=manifest.operation,
         triage_rule=manifest.triage,
@@ -206,13 +209,16 @@ def _shown(manifest: Manifest) -> list[str]:
     return [scores.metric, *(name for name in scores.metrics if name not in {scores.metric, *STANDARD})]
 
 
-def _known_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of metrics of predictions that this process knows; a metric of the user's may not be here."""
-    found = []
+def _known_metrics(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Names of metrics of predictions that this process knows, and a sentence on each that it does not.
+
+    A metric of the user's own may not be here.
+    """
+    found, unknown = [], []
     for name in names:
         try:
             if not metric_named(name).is_cost:
                 found.append(name)
-        except UnknownNameError:
-            continue
-    return tuple(found) or ("auc",)
+        except OrchestrateError as error:
+            unknown.append(f"{name} is not computed, since this metric is not known here: {error}")
+    return tuple(found) or ("auc",), unknown

@@ -71,12 +71,13 @@ class Guideline(FrozenModel):
         known = _all_evidence()
         wanted = dict.fromkeys(name for item in self.items for name in item.evidence)
         answers = {name: known[name].find(facts) for name in wanted}
+        missing = {name: known[name].missing_in(facts) for name, answer in answers.items() if answer is None}
         return Checklist(
             self.name,
             self.title,
             self.source,
             self.checked,
-            tuple(_filled(item, answers, known) for item in self.items),
+            tuple(_filled(item, answers, missing) for item in self.items),
         )
 
 
@@ -186,8 +187,9 @@ def checklist_section(checklist: Checklist) -> str:
         for one in checklist.items
     ]
     counts = ", ".join(f"{number} {status}" for status, number in checklist.counts.items())
-    caption = f"{checklist.title}: {counts}. Items are paraphrased from {checklist.source}. "
-    f"{checklist.checked}"
+    caption = (
+        f"{checklist.title}: {counts}. Items are paraphrased from {checklist.source}. {checklist.checked}"
+    )
     head = ("item", "what it asks for", "status", "what the run says (file)", "what is missing")
     return table(caption, head, rows, is_text=True)
 
@@ -203,9 +205,9 @@ def _all_evidence() -> Mapping[str, Evidence]:
     return {one.name: one for one in constants_of(evidence, Evidence)}
 
 
-def _filled(item: Item, answers: Mapping[str, Answer | None], known: Mapping[str, Evidence]) -> FilledItem:
+def _filled(item: Item, answers: Mapping[str, Answer | None], missing_of: Mapping[str, str]) -> FilledItem:
     found = tuple(answer for name in item.evidence if (answer := answers[name]) is not None)
-    left = [known[name].missing for name in item.evidence if answers[name] is None]
+    left = [missing_of[name] for name in item.evidence if answers[name] is None]
     missing = "; ".join([*left, *([item.author] if item.author else [])])
     if not found:
         return FilledItem(item, "you write this", (), missing)

@@ -261,10 +261,12 @@ class RunFacts:
     def _of_ensemble(self, chosen: Ensemble) -> Headline:
         kinds = {BEST_SINGLE: "the best trial", BASELINE: f"the baseline on {BASELINE_TEXT}"}
         kind = kinds.get(chosen.method, f"ensemble {chosen.method}")
+        has_threshold = len(self.search.classes) == 2
+        fitted = "Members, weights, calibration and threshold" if has_threshold else "Members and weights"
         return Headline(
             model=f"{kind} ({trials_text(chosen.trials)})",
-            how="Members, weights, calibration and threshold were chosen anew without each fold before that "
-            f"fold was scored, out of {chosen.said_of_pool}.",
+            how=f"{fitted} were chosen anew without each fold before that fold was scored, out of "
+            f"{chosen.said_of_pool}.",
             is_honest=True,
             predictions=nested_of(self.run, chosen),
             interval=chosen.nested.interval,

@@ -25,10 +25,15 @@ class Evidence:
 
     Attributes:
         name: Name by which items ask for it.
-        missing: What is to be done where there is no answer, as a sentence without a full stop.
+        missing: What is to be done where there is no answer, as a sentence without a full stop; or a function
+            that says it of a run.
         find: Returns the answer; None where the run does not know it.
     """
 
     name: str
-    missing: str
+    missing: str | Callable[[RunFacts], str]
     find: Callable[[RunFacts], Answer | None]
+
+    def missing_in(self, facts: RunFacts) -> str:
+        """Return what is to be done where a run has no answer, as a sentence without a full stop."""
+        return self.missing if isinstance(self.missing, str) else self.missing(facts)

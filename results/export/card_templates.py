@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from results.export.manifest import Manifest
 from results.export.manifest_parts import TestScores
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
-from results.scores.metrics import metric_named
+from results.scores.metrics import shown_metric
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
 from trainables.data.group_names import of_groups
@@ -199,7 +199,7 @@ def _how_to_use(manifest: Manifest) -> str:
 
 def _scores(manifest: Manifest) -> str:
     found = manifest.out_of_fold
-    name = scored(metric_named(found.metric).header, manifest.split)
+    name = scored(shown_metric(found.metric).header, manifest.split)
     said = f"Out of fold, {name} {found.interval.text(3)}."
     if isinstance(manifest.test, TestScores) and found.metric in manifest.test.metrics:
         test = manifest.test

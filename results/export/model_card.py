@@ -10,10 +10,10 @@ from results.export.manifest_parts import Member, ParityCheck, TestScores
 from results.run.audit_record import AuditRecord
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
-from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
+from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS, said_of_decisions
 from results.scores.fixed_model_table import said_of_thresholds
 from results.scores.interval import Interval
-from results.scores.metrics import metric_named
+from results.scores.metrics import shown_metric
 from results.scores.outer_table import sentences
 from trainables.common.text import printable
 from trainables.config.unit_config import PLURALS
@@ -228,7 +228,7 @@ def _said_of_others(manifest: Manifest) -> str:
 def _chosen_for(manifest: Manifest) -> str:
     if manifest.operation.at is not None:
         return f"`{manifest.operation.at}`"
-    return "balanced accuracy" if manifest.best_for == BALANCED else metric_named(manifest.best_for).header
+    return "balanced accuracy" if manifest.best_for == BALANCED else shown_metric(manifest.best_for).header
 
 
 def _evaluation_data(manifest: Manifest) -> str:
@@ -256,9 +256,9 @@ def _training_data(manifest: Manifest) -> str:
     kind = " SYNTHETIC, generated images." if data.is_synthetic else ""
     saw = "The model saw all but the validation part." if data.folds == 1 else _FOLDS_SEEN
     if manifest.is_refitted:
-        is_local = manifest.recalibration is not None
+        has_rule = manifest.threshold is not None and manifest.recalibration is None
         saw = _ALL_SEEN.format(
-            What="Out-of-fold scores" if is_local else "Calibration, threshold and out-of-fold scores"
+            What="Calibration, threshold and out-of-fold scores" if has_rule else "Out-of-fold scores"
         )
     if data.folds > 1 and data.held_out is not None and data.held_out < data.images:
         extra = data.images - data.held_out
@@ -283,7 +283,7 @@ def _analyses(manifest: Manifest) -> str:
     out_of_fold = manifest.out_of_fold
     intervals = {"auc": out_of_fold.auc, out_of_fold.metric: out_of_fold.interval}
     for name in dict.fromkeys((out_of_fold.metric, *out_of_fold.metrics)):
-        metric = metric_named(name)
+        metric = shown_metric(name)
         expected = _long(intervals[name]) if name in intervals else f"{out_of_fold.metrics[name]:.3f}"
         found = str(manifest.test)
         if metric.is_cost:
@@ -307,8 +307,7 @@ def _caveats(manifest: Manifest) -> str:
     return "\n".join(
         [
             "- Not a medical device. It was not validated prospectively, on other sites, or by readers.",
-            "- It knows the patient population of its training data only, and its calibration holds at "
-            f"{_share_of(manifest)} only.",
+            f"- It knows the patient population of its training data only, and {_of_calibration(manifest)}.",
             *_caveats_of_inputs(manifest),
             *_caveats_of_calibration(manifest),
             *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
@@ -320,9 +319,12 @@ def _caveats(manifest: Manifest) -> str:
     )
 
 
+def _of_calibration(manifest: Manifest) -> str:
+    holds = f"its calibration holds at {_share_of(manifest)} only"
+    return said_of_decisions(len(manifest.classes), holds)
+
+
 def _share_of(manifest: Manifest) -> str:
-    if manifest.threshold is None:
-        return "their shares of the classes"
     if manifest.operation.prevalence is not None:
         return f"a share of positives of {manifest.operation.prevalence:.3g}"
     local, share = manifest.recalibration, manifest.calibrated_share

@@ -19,6 +19,7 @@ from trainables.common.types import FloatArray, IntArray
 from trainables.config.tasks import LEFT_OUT, TASKS, Task
 from trainables.data.columns import Columns, take_rows
 from trainables.data.declared_steps import difference
+from trainables.data.extra_rows import without_extra
 from trainables.data.group_names import group_unit, of_groups
 from trainables.data.patches import PatchSet, TaskRows, select_rows
 from trainables.data.units import scored_units, units_of
@@ -58,7 +59,8 @@ def predict_outside(
 ) -> OutsideData:
     """Check and predict the images of another set.
 
-    Patients with an image that the model was trained on, or that is sealed for its test, are left out.
+    Patients with an image that the model was trained on, or that is sealed for its test, are left out, and so
+    are extra images, whose labels may be guessed.
 
     Args:
         bundle: The model.
@@ -67,16 +69,16 @@ def predict_outside(
         reference: What is kept of the model's training images; None where it is not known.
 
     Raises:
-        ExportError: If all images were in the training set or its sealed part, or they are unlike those that
-            the model takes.
+        ExportError: If all images were in the training set or its sealed part or are extra ones, or they are
+            unlike those that the model takes.
         DataError: If labels, baselines, types or units of the images are missing.
-        OneClassError: If fewer than two classes remain.
+        OneClassError: If the set has fewer than two classes.
     """
     _check_alike(bundle, patch_set)
-    rows = select_rows(patch_set, task)
+    rows, notes = _scored_rows(patch_set, task)
     digests, figures = _looked_at(bundle, patch_set, rows.rows)
     kept = np.ones(len(digests), dtype=np.bool_)
-    notes = [] if reference is not None else [_NO_REFERENCE]
+    notes += [] if reference is not None else [_NO_REFERENCE]
     for what, known in (
         ()
         if reference is None
@@ -154,6 +156,26 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
             "same steps and size (orchestrate data prepare), or predict whole mammograms with orchestrate "
             "predict"
         )
+
+
+def _scored_rows(patch_set: PatchSet, task: Task) -> tuple[TaskRows, list[str]]:
+    """Rows of the task without extra ones, and what is to be said of those."""
+    every = select_rows(patch_set, task)
+    rows = without_extra(every)
+    extra = len(every.rows) - len(rows.rows)
+    if not len(rows.rows):
+        raise ExportError(
+            f"all {extra} images of {patch_set.source} that have a part in the task are extra ones, and "
+            "those are never scored; give data with others"
+        )
+    if not extra:
+        return rows, []
+    is_one = extra == 1
+    return rows, [
+        f"{count_text(extra, 'extra image')} of {patch_set.source} {'is' if is_one else 'are'} left out: "
+        f"extra images are never scored, since {'its label' if is_one else 'their labels'} may "
+        "be guessed"
+    ]
 
 
 def _looked_at(

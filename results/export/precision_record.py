@@ -8,6 +8,7 @@ from pydantic import Field, FiniteFloat
 from results.export.allowed_change import PRECISIONS, AllowedChange, PrecisionName
 from results.run.prediction_costs import PredictionTime
 from results.scores.interval import Interval
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.config.unit_config import PLURALS, UnitName
@@ -123,6 +124,8 @@ class Distillation(ModelChange):
         seed: Seed of the teacher's choice and fit.
         teacher_digest: Digest of the ensemble, of the predictions of all trials that its members are chosen
             from, and of how many are chosen; None in files of earlier versions.
+        operation: What was asked of the calls that were compared; nothing in files of earlier versions, which
+            compared others.
     """
 
     teacher: str
@@ -131,6 +134,7 @@ class Distillation(ModelChange):
     weight: FiniteFloat = Field(gt=0, le=1)
     seed: int
     teacher_digest: str | None = None
+    operation: Operation = NOTHING_ASKED
 
     def sentences(self, cost: PredictionTime | None) -> list[str]:
         """Describe what was gained and lost.

@@ -66,6 +66,8 @@ def bounds_text(field: FieldInfo) -> str:
 
     >>> bounds_text(SearchRequest.model_fields["test_share"]), bounds_text(SearchRequest.model_fields["name"])
     ('between 0 and 0.5', '')
+    >>> bounds_text(SearchRequest.model_fields["disk_gb"])
+    'above 0'
     """
     bounds = {
         name: getattr(limit, name)
@@ -76,10 +78,11 @@ def bounds_text(field: FieldInfo) -> str:
     low = bounds.get("ge", bounds.get("gt"))
     if low is None:
         return ""
+    if "gt" in bounds:
+        most = f" and at most {_number(bounds['le'])}" if "le" in bounds else ""
+        return f"above {_number(low)}{most}"
     if "le" not in bounds:
         return f"at least {_number(low)}"
-    if "gt" in bounds:
-        return f"above {_number(low)} and at most {_number(bounds['le'])}"
     return f"between {_number(low)} and {_number(bounds['le'])}"
 
 

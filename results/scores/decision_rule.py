@@ -29,6 +29,7 @@ from trainables.common.types import FloatArray, IntArray
 OWN_THRESHOLD: Final = ("f1", "f2")  # metrics that are always shown at the threshold that is best for them
 BALANCED: Final = "balanced_accuracy"
 OUT_OF_FOLD: Final = "out of fold"  # where thresholds are chosen, unless on local data after an export
+MOST_PROBABLE: Final = "probabilities are not calibrated, and the most probable class is called"
 OUT_OF_FOLD_DECISIONS: Final = "out of fold each fold is decided at thresholds of the others"
 
 
@@ -77,6 +78,19 @@ class CrossFitted:
     decided: MappingProxyType[str, IntArray]
     called: IntArray
     outcomes: IntArray | None = None
+
+
+def said_of_decisions(classes: int, of_two: str) -> str:
+    """Return what is said of calibration or thresholds, which models of two classes alone have.
+
+    Args:
+        classes: Number of classes.
+        of_two: What is said of a model of two classes.
+
+    >>> said_of_decisions(2, "probabilities are calibrated"), said_of_decisions(3, "")
+    ('probabilities are calibrated', 'probabilities are not calibrated, and the most probable ...')
+    """
+    return of_two if classes == 2 else MOST_PROBABLE
 
 
 def deciding_metric(searched: Sequence[str]) -> str:

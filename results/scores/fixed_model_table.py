@@ -6,7 +6,7 @@ from rich.table import Table
 
 from results.run.split_labels import GROUPED, SplitName, scored
 from results.scores.fixed_model import FixedModelScores
-from results.scores.metrics import metric_named
+from results.scores.metrics import metric_named, shown_metric
 from results.tables import result_table
 from trainables.config.unit_config import PLURALS
 from trainables.data.group_names import of_groups
@@ -66,7 +66,7 @@ def said_of_thresholds(thresholds: Mapping[str, float], threshold: float, shown:
     >>> said_of_thresholds({"f1": 0.4, "f2": 0.2}, 0.2, ["auc", "f1", "f2"])
     'F1 at a threshold of its own'
     """
-    own = [metric_named(name).header for name in shown if thresholds.get(name, threshold) != threshold]
+    own = [shown_metric(name).header for name in shown if thresholds.get(name, threshold) != threshold]
     if not own:
         return ""
     names = " and ".join([", ".join(own[:-1]), own[-1]] if len(own) > 1 else own)

@@ -63,6 +63,7 @@ def leaderboard_table(
     limit: int | None = 20,
     objectives: Objectives = BY_AUC,
     unit: UnitName = "image",
+    classes: int = 2,
 ) -> Table:
     """Return a table that fits 80 columns.
 
@@ -72,6 +73,7 @@ def leaderboard_table(
             in its place, and the majority baseline are always shown. None shows all.
         objectives: What the search optimises and requires.
         unit: What was scored.
+        classes: Number of classes; more than two are decided without a threshold.
     """
     table = result_table()
     table.add_column("#", justify="right", no_wrap=True)
@@ -96,7 +98,8 @@ def leaderboard_table(
             *cells, settings = _cells(row, others)
             on_gpu = gpu_cells(row.gpu_ms_per_image, has_gpu=has_gpu)
             table.add_row(*cells, *on_gpu, settings, style="dim" if row.rank is None else None)
-    said = _caption(trials, len(shown) - 1, objectives, [metric.name for metric in others])
+    names = [metric.name for metric in others]
+    said = _caption(trials, len(shown) - 1, objectives, names, has_thresholds=classes == 2)
     if unit != "image":
         said = f"Scores are of {PLURALS[unit]}. {said}"
     if any(row.is_optimistic for row in trials if row.trial in shown):
@@ -123,7 +126,14 @@ def _mark(row: Row) -> str:
     return " " if row.tied is None else ("=" if row.tied else "<")
 
 
-def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: Sequence[str]) -> str:
+def _caption(
+    trials: Sequence[Row],
+    shown: int,
+    objectives: Objectives,
+    others: Sequence[str],
+    *,
+    has_thresholds: bool,
+) -> str:
     if not trials:
         return "No trial has ended yet."
     hidden = f"{count_text(len(trials) - shown, 'more trial')} not shown. " if len(trials) > shown else ""
@@ -131,7 +141,7 @@ def _caption(trials: Sequence[Row], shown: int, objectives: Objectives, others: 
     if first.rank != 1:
         return hidden.strip()
     said = f"{_said_of_ranks(objectives)}{_said_of_missed(trials, objectives)}"
-    if "f2" not in objectives.metrics and "f2" in others:
+    if has_thresholds and "f2" not in objectives.metrics and "f2" in others:
         said += "F2 is at its own best threshold. "
     low, high = first.selected_low, first.selected_high
     if first.selected_value is not None and low is not None and high is not None:

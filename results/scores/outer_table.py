@@ -9,7 +9,7 @@ from results.run.outer_fold import Role
 from results.run.split_labels import interval_header
 from results.scores.interval import Interval
 from results.scores.metric import Metric
-from results.scores.metrics import metric_named
+from results.scores.metrics import metric_named, shown_metric
 from results.scores.outer_result import OuterResult
 from results.tables import csv_text, result_table
 from trainables.common.text import count_text
@@ -53,7 +53,7 @@ def outer_table(result: OuterResult) -> Table:
 
 def sentences(result: OuterResult) -> list[str]:
     """Say what the nested search has found, the score first and what cannot be claimed last."""
-    metric = metric_named(result.metric)
+    metric = shown_metric(result.metric)
     return [
         f"On {result.group_unit}s that no part of it has seen, what this search ships has {metric.header} "
         f"{result.shipped.value.text(metric.digits)} ({_scored_text(result)}).",

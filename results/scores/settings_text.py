@@ -1,5 +1,6 @@
 """The main settings of a configuration as short text, for tables and the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from results.run.records import TrialRecord
@@ -38,6 +39,19 @@ def settings_text(config: dict[str, Any]) -> str:
         *_combined(flat),
     ]
     return " ".join(str(part) for part in parts if part is not None)
+
+
+def backbones_of(config: Mapping[str, Any]) -> set[str]:
+    """Return the names of all backbones whose features a configuration takes.
+
+    Args:
+        config: Dotted setting -> value of a trial.
+
+    >>> sorted(backbones_of({"model.backbone": "vgg16", "model.also": ["texture/top", "vgg16/block4"]}))
+    ['texture', 'vgg16']
+    """
+    also = {str(tap).rpartition("/")[0] for tap in config.get("model.also") or ()}
+    return {str(config.get("model.backbone")), *also}
 
 
 def _classical_text(flat: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.sessions import SessionTime, add_session
 from results.scores.metrics import mean_fold_auc
+from trainables.common.types import Float64Array, IntArray
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
@@ -46,22 +47,28 @@ def make_reported_run(
     trials: int = 12,
     with_ensembles: bool = True,
     raw: RawPatches | None = None,
+    of_task: str = TASK,
+    test_share: float = 0.2,
+    holdout: float | None = None,
     **facts: Any,
 ) -> RunFolder:
     """Write a run of simulated trials on stored patches; later trials are better, and one was stopped."""
     store = folder / "store"
     patch_set = store_patch_set(raw or patches(), store / "data")
-    task = task_named(TASK)
+    task = task_named(of_task)
     split = make_split(
         select_rows(patch_set, task),
         fingerprint=patch_set.fingerprint,
-        task=TASK,
+        task=of_task,
         folds=3,
-        test_share=0.2,
+        test_share=test_share,
         seed=0,
+        holdout=holdout,
     )
-    run = RunFolder(folder / "runs" / TASK / "first")
+    run = RunFolder(folder / "runs" / of_task / "first")
     asked = {
+        "task": of_task,
+        "classes": task.classes,
         "fingerprint": patch_set.fingerprint,
         "store": str(store),
         "folds": 3,
@@ -77,15 +84,8 @@ def make_reported_run(
     scored = training_data_of(patch_set, task, split, "image").scored
     random = np.random.default_rng(1)
     for number in range(trials):
-        score = 0.25 * number * (2 * scored.labels - 1) + random.normal(size=len(scored.rows))
-        positive = 1 / (1 + np.exp(-score))
-        own = OutOfFold(
-            scored.rows,
-            scored.labels,
-            scored.folds,
-            scored.groups,
-            np.stack([1 - positive, positive], axis=1),
-        )
+        probabilities = _simulated(scored.labels, len(task.classes), 0.25 * number, random)
+        own = OutOfFold(scored.rows, scored.labels, scored.folds, scored.groups, probabilities).held_out()
         run.write_out_of_fold(number, own)
         record = trial_record(
             number,
@@ -102,5 +102,15 @@ def make_reported_run(
     )
     run.write_record(stopped)
     if with_ensembles and trials > 1:
-        build_ensembles(run, methods=["average", "stack_logistic"], seed=0)
+        stacked = ["stack_logistic"] if len(task.classes) == 2 else []
+        build_ensembles(run, methods=["average", *stacked], seed=0)
     return run
+
+
+def _simulated(labels: IntArray, classes: int, skill: float, random: np.random.Generator) -> Float64Array:
+    """Probabilities that tell the labels better with more skill, shape (images, classes)."""
+    if classes == 2:
+        positive = 1 / (1 + np.exp(-(skill * (2 * labels - 1) + random.normal(size=len(labels)))))
+        return np.stack([1 - positive, positive], axis=1)
+    scores = np.exp(skill * np.eye(classes)[labels] + random.normal(size=(len(labels), classes)))
+    return scores / scores.sum(axis=1, keepdims=True)

@@ -5,12 +5,17 @@ from typing import Final
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from trainables.common.text import count_text
+from trainables.data.group_names import of_groups
 from trainables.data.mammogram.preparation import Preparation
-from trainables.data.split_record import TEST_PART
+from trainables.data.split_record import EXTRA_PART, TEST, TEST_PART, VALIDATION_PART, Split
 
 SEARCH: Final = "search.yaml"
 SPLIT: Final = "split.json"
 _INPUT: Final = ("input.size_px", "input.scaling", "input.contrast", "input.clahe")
+_FOLD_OF: Final = {TEST_PART: TEST, VALIDATION_PART: 0}
+_NO_AUDIT: Final = (
+    "the data were not audited before this search: quote orchestrate data audit, or search without --no-audit"
+)
 _DEMOGRAPHIC: Final = ("age_years", "density", "sex", "ethnicity", "race")
 
 
@@ -39,14 +44,30 @@ def _partition(facts: RunFacts) -> Answer | None:
     split = facts.split
     if split is None:
         return None
-    how = f"{split.folds} folds" if split.holdout is None else f"a validation part of {split.holdout:.0%}"
-    own = " The test part is the set's own." if split.has_own_test else ""
-    return Answer(
-        f"{how}, stratified by class, and a sealed test part of {split.test_share:.0%} of the "
-        f"{split.unit}s; seed "
-        f"{split.seed}.{own}",
-        SPLIT,
-    )
+    how = f"{split.folds} folds, stratified by class"
+    if split.holdout is not None:
+        how = f"a validation part of {_share_of_part(facts, split, VALIDATION_PART)}, stratified by class"
+    if TEST_PART not in split.counts:
+        sealed = "no part was sealed for a test"
+    else:
+        share = _share_of_part(facts, split, TEST_PART)
+        sealed = f"a sealed test part of {share}, stratified likewise"
+        if split.has_own_test:
+            sealed = f"the sealed test part is the set's own, {share}"
+    return Answer(f"{how}; {sealed}; seed {split.seed}.", SPLIT)
+
+
+def _share_of_part(facts: RunFacts, split: Split, part: str) -> str:
+    """Images of a part, their share of all that are scored or trained on, and their patients."""
+    images = {
+        name: sum(counts.get(one, 0) for one in facts.search.classes)
+        for name, counts in split.counts.items()
+        if name != EXTRA_PART
+    }
+    number, every = images[part], sum(images.values())
+    groups = sum(fold == _FOLD_OF[part] for fold in split.fold_of_group.values())
+    unit = split.unit if split.unit == "patient" or groups < number else "image"
+    return f"{number} of {every} images ({number / every:.0%}){of_groups(groups, unit)}"
 
 
 def _disjoint(facts: RunFacts) -> Answer | None:
@@ -71,6 +92,13 @@ def _confounders(facts: RunFacts) -> Answer | None:
         return None
     found = "; ".join(one.text() for one in audit.shortcuts)
     return Answer(f"How well something that is not the tissue tells the label, as an AUC: {found}.", SEARCH)
+
+
+def _no_confounders(facts: RunFacts) -> str:
+    audit = facts.search.audit
+    if audit is None:
+        return f"{_NO_AUDIT}, both of which score shortcuts"
+    return f"the audit scored no shortcuts, since {audit.unscored or 'there was nothing to score'}"
 
 
 def _label_codes(facts: RunFacts) -> Answer:
@@ -145,8 +173,8 @@ DISJOINT = Evidence(
     "patients are not known in these data, so that nobody can tell whether the parts share some",
     _disjoint,
 )
-AUDIT = Evidence("audit", "audit the data: orchestrate data audit", _audit)
-CONFOUNDERS = Evidence("confounders", "score shortcuts with an audit: orchestrate data audit", _confounders)
+AUDIT = Evidence("audit", _NO_AUDIT, _audit)
+CONFOUNDERS = Evidence("confounders", _no_confounders, _confounders)
 LABEL_CODES = Evidence("label_codes", "say what the labels mean", _label_codes)
 PREPARATION = Evidence("preparation", "say how images were made ready", _preparation)
 ACQUISITION = Evidence("acquisition", "the set has no column on machine, site or view", _acquisition)

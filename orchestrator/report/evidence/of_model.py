@@ -7,10 +7,14 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from results.ensembles.ensemble import Ensemble
 from results.ensembles.weighted_mean import WeightedMean
-from results.scores.settings_text import settings_text
-from trainables.common.text import trials_text
+from results.scores.decision_rule import said_of_decisions
+from results.scores.settings_text import backbones_of, settings_text
+from results.scores.triage import OUTCOMES, TriageRule
+from trainables.common.text import count_text, trials_text
 
 _ENSEMBLE: Final = "ensembles/best.json"
+_TABLE: Final = "table"
+_HAND_CRAFTED: Final = frozenset({"texture", "intensity", _TABLE})
 _TRAINING: Final = (
     *("optimizer.name", "optimizer.lr", "training.epochs", "training.batch_size", "training.augmentation"),
     *("training.checkpoint_metric", "model.head.hidden", "model.head.dropout"),
@@ -27,11 +31,18 @@ def _architecture(facts: RunFacts) -> Answer | None:
 def _technology(facts: RunFacts) -> Answer | None:
     if not facts.member_records:
         return None
-    nets = sorted({str(one.config.get("model.backbone")) for one in facts.member_records})
+    nets = ", ".join(sorted(_backbones(facts)))
+    if nets == _TABLE:
+        return Answer("Classification of rows of a table of measurements.", facts.member_file)
     return Answer(
-        f"Classification of images with {', '.join(nets)} as fixed or trained feature extractors.",
+        f"Classification of images with {nets} as fixed or trained feature extractors.",
         facts.member_file,
     )
+
+
+def _backbones(facts: RunFacts) -> set[str]:
+    """Names of all backbones whose features the members take."""
+    return {name for one in facts.member_records for name in backbones_of(one.config)}
 
 
 def _software(facts: RunFacts) -> Answer | None:
@@ -96,12 +107,26 @@ def _output(facts: RunFacts) -> Answer | None:
         return None
     if len(facts.search.classes) > 2:
         return Answer(f"A probability of each class ({classes}); the most probable one is called.", _ENSEMBLE)
+    triage = "" if chosen.triage is None else f" {_said_of_triage(chosen.triage)}"
     return Answer(
         f"Calibrated probabilities of {classes}; {facts.search.classes[1]} is called at "
-        f"{chosen.threshold:.3f} or "
-        f"more, chosen for {_chosen_for(chosen)} out of fold.",
+        f"{chosen.threshold:.3f} or more, chosen for {_chosen_for(chosen)} out of fold.{triage}",
         _ENSEMBLE,
     )
+
+
+def _said_of_triage(rule: TriageRule) -> str:
+    """What a rule of two thresholds calls, in a sentence."""
+    benign, unsure, recall = OUTCOMES
+    return (
+        f"A rule of two thresholds, for {rule.aim}, says {benign} below {rule.low:.3f}, {recall} from "
+        f"{rule.high:.3f} on, and {unsure} between them."
+    )
+
+
+def _no_output(facts: RunFacts) -> str:
+    fixes = ", which fixes the threshold" if len(facts.search.classes) == 2 else ""
+    return f"build ensembles{fixes}: orchestrate ensemble RUN"
 
 
 def _chosen_for(chosen: Ensemble) -> str:
@@ -113,11 +138,10 @@ def _chosen_for(chosen: Ensemble) -> str:
 def _imbalance(facts: RunFacts) -> Answer | None:
     found = {name: facts.setting(name) for name in ("training.class_weight", "training.sampling")}
     said = ", ".join(f"{name} {value}" for name, value in found.items() if value)
-    return (
-        Answer(f"{said}; probabilities are calibrated out of fold afterwards.", facts.member_file)
-        if said
-        else None
+    decided = said_of_decisions(
+        len(facts.search.classes), "probabilities are calibrated out of fold afterwards"
     )
+    return Answer(f"{said}; {decided}.", facts.member_file) if said else None
 
 
 def _size(facts: RunFacts) -> Answer | None:
@@ -126,8 +150,8 @@ def _size(facts: RunFacts) -> Answer | None:
     if found is None or not known:
         return None
     counts = ", ".join(f"trial {one.number}: {one.trained_parameters:,}" for one in known)
-    patients = len(set(found.predictions.groups.tolist()))
-    return Answer(f"Trained weights of a fold's model, {counts}; patients: {patients}.", facts.member_file)
+    groups = count_text(len(set(found.predictions.groups.tolist())), facts.group_unit)
+    return Answer(f"Trained weights of a fold's model, {counts}; predicted were {groups}.", facts.member_file)
 
 
 def _use(facts: RunFacts) -> Answer | None:
@@ -151,6 +175,9 @@ def _bad_input(facts: RunFacts) -> Answer:
 
 
 def _indeterminate(facts: RunFacts) -> Answer:
+    chosen = facts.chosen
+    if chosen is not None and chosen.triage is not None:
+        return Answer(_said_of_triage(chosen.triage), _ENSEMBLE)
     return Answer("Every image gets a call; there is no indeterminate result.", _model_file(facts))
 
 
@@ -161,8 +188,8 @@ def _no_segmentation(facts: RunFacts) -> Answer:
 
 
 def _no_handcrafted(facts: RunFacts) -> Answer | None:
-    nets = {str(one.config.get("model.backbone")) for one in facts.member_records}
-    if not nets or nets & {"texture", "intensity", "table"}:
+    nets = _backbones(facts)
+    if not nets or nets & _HAND_CRAFTED:
         return None
     return Answer(
         "Not applicable: no hand-crafted features, a network computes them from pixels.", facts.member_file
@@ -194,7 +221,7 @@ TRAINING = Evidence("training", "no trial has run to its end", _training)
 SEARCHED = Evidence("search", "no search was run", _search)
 SELECTION = Evidence("selection", "no trial has run to its end", _selection)
 ENSEMBLE = Evidence("ensemble", "build ensembles: orchestrate ensemble RUN", _ensemble)
-OUTPUT = Evidence("output", "build ensembles, which fixes the threshold: orchestrate ensemble RUN", _output)
+OUTPUT = Evidence("output", _no_output, _output)
 IMBALANCE = Evidence("imbalance", "no trial has run to its end", _imbalance)
 SIZE = Evidence("size", "the records do not count the trained weights", _size)
 USE = Evidence("use", "no trial has run to its end", _use)

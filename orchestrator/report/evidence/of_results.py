@@ -8,8 +8,10 @@ from orchestrator.report.sections.strata import scored_strata
 from results.predictors.test_evaluation import TestEvaluation
 from results.run.split_labels import scored
 from results.scores.calibration_quality import calibration_slope
+from results.scores.decision_rule import said_of_decisions
 from results.scores.decisions import confusion
 from results.scores.metrics import metric_named
+from trainables.data.split_record import TEST_PART
 
 _BOARD: Final = "leaderboard.csv"
 _OPENINGS: Final = "test_openings.jsonl"
@@ -27,10 +29,13 @@ def _score(facts: RunFacts) -> Answer | None:
 def _metrics(facts: RunFacts) -> Answer | None:
     if not facts.rows or facts.rows[0].rank is None:
         return None
+    decided = said_of_decisions(
+        len(facts.search.classes),
+        "decisions are taken at thresholds chosen on the other folds, and probabilities are calibrated there",
+    )
     return Answer(
-        "AUC within folds, decisions at thresholds chosen on the other folds (F1, F2, accuracy, balanced "
-        "accuracy, "
-        "recall, precision), log loss and Brier score of calibrated probabilities.",
+        "AUC within folds; F1, F2, accuracy, balanced accuracy, recall and precision of decisions; log loss "
+        f"and Brier score: {decided}.",
         _BOARD,
     )
 
@@ -59,6 +64,15 @@ def _test(facts: RunFacts) -> Answer | None:
         f"{found.metrics[name].text(3)}.",
         _OPENINGS,
     )
+
+
+def _no_test(facts: RunFacts) -> str:
+    if facts.split is not None and TEST_PART not in facts.split.counts:
+        return (
+            "no part of the data was sealed: score the model on data that it never saw, orchestrate evaluate "
+            "RUN --data PATH"
+        )
+    return "open the sealed test part, once: orchestrate evaluate RUN"
 
 
 def _calibration(facts: RunFacts) -> Answer | None:
@@ -137,7 +151,7 @@ def _external(facts: RunFacts) -> Answer | None:
 SCORE = Evidence("score", "no trial has run to its end", _score)
 METRICS = Evidence("metrics", "no trial has run to its end", _metrics)
 UNCERTAINTY = Evidence("uncertainty", "no trial has run to its end", _uncertainty)
-TEST = Evidence("test", "open the sealed test part, once: orchestrate evaluate RUN", _test)
+TEST = Evidence("test", _no_test, _test)
 CALIBRATION = Evidence("calibration", "calibration is computed for two classes that overlap", _calibration)
 UTILITY = Evidence("utility", "decision curves are drawn for two classes", _utility)
 STRATA = Evidence(

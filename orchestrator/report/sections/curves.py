@@ -13,6 +13,7 @@ from results.scores.auc_interval import fold_inflation
 from results.scores.calibration_quality import calibration_slope, reliability_bins
 from results.scores.curves import Curve, precision_recall_curve_with_band, roc_curve_with_band
 from results.scores.decision_curve import decision_curve
+from results.scores.decision_rule import said_of_decisions
 from trainables.common.errors import OneClassError
 from trainables.common.types import FloatArray, IntArray
 
@@ -86,12 +87,15 @@ def _of_many(facts: RunFacts, own: OutOfFold, fitted: FloatArray, seed: int) -> 
 def _calibration(
     facts: RunFacts, happened: IntArray, predicted: FloatArray, own: OutOfFold, up: str
 ) -> Chart:
+    calibrated = said_of_decisions(
+        len(facts.search.classes), "probabilities were calibrated by what was fitted on the other folds"
+    )
     found = reliability_bins(happened, predicted, own.groups, inflation=fold_inflation(own.varying_parts))
     chart = _square(
         "calibration",
         "Calibration",
-        f"Points are tenths of the {facts.units}, calibrated by what was fitted on the other folds; lines "
-        f"are 95 % intervals over {facts.group_unit}s, and the dashed line is perfect.",
+        f"Points are tenths of the {facts.units}, lines are 95 % intervals over {facts.group_unit}s, and the "
+        f"dashed line is perfect; {calibrated}.",
         across="predicted probability",
         up=up,
     )

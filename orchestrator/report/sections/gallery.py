@@ -9,6 +9,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import as_data_url, table, text, thumbnail
 from results.run.records import OutOfFold
+from results.scores.decision_rule import said_of_decisions
 from results.scores.label_issues import label_issues
 from trainables.common.text import printable
 from trainables.common.types import FloatArray, IntArray
@@ -26,10 +27,11 @@ def _build(facts: RunFacts) -> Content | None:
     if found is None or crossed is None:
         return None
     own, fitted = found.predictions, crossed.probabilities
+    classes = facts.search.classes
+    shown = said_of_decisions(len(classes), f"predicted is the calibrated probability of {classes[-1]}")
     said = paragraph(
-        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it. Predicted "
-        f"is the "
-        f"calibrated probability of {facts.search.classes[-1]}. {found.said_of_calls}".strip()
+        f"Of {found.model}, out of fold: no image was predicted by a model that trained on it; {shown}. "
+        f"{found.said_of_calls}".strip()
     )
     parts = [
         _mistakes(facts, own, fitted, crossed.called),

@@ -7,6 +7,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.scores.cost_columns import COST_COLUMNS, GPU_HEADER, gpu_cells
+from results.scores.decision_rule import said_of_decisions
 from results.scores.leaderboard import Row
 from results.scores.leaderboard_table import OPTIMISTIC, OPTIMISTIC_NOTE, other_columns
 from results.scores.metric import Metric
@@ -48,11 +49,11 @@ def _cells(row: Row, others: Sequence[Metric], *, has_gpu: bool) -> list[str]:
 
 
 def _said(ranked: Sequence[Row], facts: RunFacts) -> str:
-    said = (
-        "= may be the best (model confidence set, 95 %), < worse. AUC is the mean over folds; decisions "
-        "use, in "
-        "each fold, a threshold that was chosen on the other folds."
+    decided = said_of_decisions(
+        len(facts.search.classes),
+        "decisions use, in each fold, a threshold that was chosen on the other folds",
     )
+    said = f"= may be the best (model confidence set, 95 %), < worse. AUC is the mean over folds; {decided}."
     if any(row.missed for row in ranked):
         said += " ! misses what was required."
     if any(row.is_optimistic for row in ranked):

@@ -29,7 +29,7 @@ from results.scores.metrics.roc import (
 )
 from results.scores.metrics.shares import accuracy, precision, recall, specificity
 from trainables.common.discovery import constants_of
-from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
 from trainables.common.imports import object_named
 from trainables.common.registered import register, registered
 from trainables.common.types import FloatArray, IntArray
@@ -58,6 +58,7 @@ __all__ = [
     "recall_at_specificity",
     "register_metric",
     "scores",
+    "shown_metric",
     "specificity",
     "specificity_at_recall",
 ]
@@ -100,6 +101,32 @@ def metric_named(name: str) -> Metric:
     if stem not in known:
         raise UnknownNameError("metric", name, known, own="MODULE:NAME")
     return known[stem].at(_number(name, number))
+
+
+def shown_metric(name: str) -> Metric:
+    """Return a metric by its name, to show values that are known; of one that is not known here its name.
+
+    A bundle may have been searched by a metric of the user's own, and be read where that module is not.
+
+    Args:
+        name: As for `metric_named`.
+
+    Returns:
+        The metric; for one that is not known here a metric whose header is its name, whose direction and
+        range mean nothing, and which raises `ConfigError` where it is computed.
+
+    >>> shown_metric("f2").header, shown_metric("module_of_elsewhere:COST").header
+    ('F2', 'module_of_elsewhere:COST')
+    """
+    try:
+        return metric_named(name)
+    except OrchestrateError as error:
+        reason = str(error)
+
+    def refuse(*_: object) -> float:
+        raise ConfigError(f"metric {name} is not known here: {reason}")
+
+    return Metric(name=name, kind="probabilities", function=refuse, header=name)
 
 
 def register_metric(metric: Metric, *, replace: bool = False) -> None:

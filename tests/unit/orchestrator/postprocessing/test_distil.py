@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from finished_run import make_run
 
+from orchestrator.api.export import export_model
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.main import main
 from orchestrator.postprocessing import distil as distil_module
@@ -16,12 +18,15 @@ from orchestrator.preflight.run_data import open_run_data
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.ensembles.nested import nested_predictions
+from results.ensembles.out_of_fold import nested_again, pool_of
 from results.errors import ExportError, ModelChangedError
-from results.export.allowed_change import AllowedChange
+from results.export.allowed_change import AllowedChange, ExportChanges
 from results.export.onnx_predictor import load_bundle
 from results.run.damage import damaged_trials
 from results.run.run_folder import RunFolder
+from results.scores.decision_rule import cross_fit
 from results.scores.leaderboard import leaderboard
+from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.runtime.devices import available_device
 
 HEAD = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}
@@ -97,8 +102,6 @@ def test_teachers_of_a_fold_know_none_of_its_labels(run):
 
 
 def test_what_it_is_compared_with_are_the_nested_predictions(run, student):
-    from results.ensembles.out_of_fold import pool_of
-
     teacher = read_ensemble(run, "average")
     nested = nested_predictions(pool_of(run, teacher), "average", max_members=3, seed=0)
     own = student.run.out_of_fold(0)
@@ -165,8 +168,75 @@ def test_the_student_has_the_parts_of_what_it_is_compared_with(run, student, mon
     monkeypatch.setattr(distil_module, "nested_again", of_parts)
     monkeypatch.setattr(distil_module, "differences_to", noted)
     teacher = read_ensemble(run, "average")
-    distil_module._compared(run, student.run, teacher, 0, 0.5, ANY_CHANGE)
+    distil_module._compared(run, student.run, teacher, 0, 0.5, ANY_CHANGE, NOTHING_ASKED)
     assert [(one.trained_on, one.chosen_on) for one in compared] == [(1, 3)] * 2
+
+
+def test_calls_are_compared_where_both_decide(run, student):
+    teacher, own = read_ensemble(run, "average"), student.run.out_of_fold(0)
+    nested = nested_again(pool_of(run, teacher), teacher, is_of_choice=False)
+    random = np.random.default_rng(0).random(len(own.labels))
+    of_student = dataclasses.replace(
+        own,
+        probabilities=np.stack([1 - random, random], axis=1),
+        folds=nested.folds,
+        trained_on=nested.trained_on,
+        chosen_on=nested.chosen_on,
+    )
+    found = []
+    for operation in (Operation.of(at="sensitivity=0.99"), Operation.of(at="specificity=0.9"), NOTHING_ASKED):
+        called = [
+            cross_fit(one, searched=("auc",), operation=operation).called for one in (nested, of_student)
+        ]
+        folder = SimpleNamespace(out_of_fold=lambda _: of_student)
+        record = distil_module._compared(run, folder, teacher, 0, 0.5, ANY_CHANGE, operation)
+        assert record.changed_calls == pytest.approx((called[0] != called[1]).mean())
+        assert record.operation == operation
+        found.append(record.changed_calls)
+    assert len(set(found)) == 3
+
+
+def test_a_student_is_compared_again_where_something_else_is_asked_and_not_trained(run, student, monkeypatch):
+    monkeypatch.setattr(distil_module, "_train", None)
+    compared, compare = [], distil_module._compared
+
+    def note(*given):
+        compared.append(given[-1])
+        return compare(*given)
+
+    monkeypatch.setattr(distil_module, "_compared", note)
+    asked = Operation.of(at="sensitivity=0.99")
+    for operation in (asked, asked, NOTHING_ASKED):
+        found = distil(
+            run, ensemble="average", trial=0, weight=0.5, allowed=ANY_CHANGE, operation=operation
+        ).record
+        assert found.operation == operation
+        kept = json.loads((student.run.path / "distillation.json").read_text())
+        assert Operation.model_validate(kept["operation"]) == operation
+    assert compared == [asked, NOTHING_ASKED]
+
+
+def test_an_export_compares_the_calls_of_what_it_ships(run, monkeypatch, tmp_path):
+    asked = []
+
+    def note(*_, operation, **__):
+        asked.append(operation)
+        raise ExportError("noted")
+
+    monkeypatch.setattr(distil_module, "distil", note)
+    built_for, wanted = Operation.of(at="sensitivity=0.95"), Operation.of(at="specificity=0.8")
+    as_built = read_ensemble(run, "average").model_copy(update={"operation": built_for})
+    monkeypatch.setattr("orchestrator.api.export.read_ensemble", lambda *_: as_built)
+    for operation in (NOTHING_ASKED, wanted):
+        with pytest.raises(ExportError, match="noted"):
+            export_model(
+                run,
+                tmp_path / "bundle",
+                ensemble="average",
+                changes=ExportChanges(distil=0),
+                operation=operation,
+            )
+    assert asked == [built_for, wanted]
 
 
 # -- its run folder, and the bundle

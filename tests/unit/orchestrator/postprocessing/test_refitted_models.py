@@ -1,6 +1,8 @@
 """Refitted models are tested, exported and shown in the place of the fold models."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from results.export.bundle import export_bundle
 from results.export.model_card import model_card
 from results.predictors.loading import open_row_predictor
 from results.predictors.selected_model import resolve_model
+from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from trainables.config.tasks import task_named
 from trainables.data.patches import select_rows
-from trainables.data.split_record import TEST, read_split
+from trainables.data.split_record import TEST, read_split, write_split
+from trainables.data.splits import make_split
 
 
 def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_search(refitted):
@@ -56,6 +60,18 @@ def test_a_bundle_of_refitted_models_is_compared_with_torch_alone(refitted, tmp_
     card = model_card(manifest)
     assert "trained on all of them after the search" in card
     assert "Each fold model saw the folds other than its own." not in card
+
+
+def test_a_refit_of_a_run_without_a_sealed_part_is_exported_next(refitted, tmp_path, capsys):
+    copy = RunFolder(Path(shutil.copytree(refitted.path, tmp_path / "copy")))
+    patches = material_of(refitted).patch_set
+    rows = select_rows(patches, task_named(TASK))
+    known = read_split(refitted.split_file)
+    split = make_split(rows, fingerprint=known.fingerprint, task=TASK, folds=2, test_share=0.0, seed=0)
+    write_split(copy.split_file, split)
+    assert not copy.has_sealed_part
+    assert main(["refit", str(copy.path), "--trial", "1"]) == 0
+    assert f"next: orchestrate export {copy.path} --trial 1 --refit --out bundle/" in capsys.readouterr().err
 
 
 def test_the_verbs_refit_and_evaluate_and_log_the_refitted_model(refitted, capsys):

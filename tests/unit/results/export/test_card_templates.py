@@ -197,3 +197,15 @@ def test_the_card_for_programs_has_every_field_with_its_status(manifest: Manifes
 def test_a_name_with_a_bar_stays_in_its_cell(manifest: Manifest) -> None:
     lines = fields_as_markdown([one for one in card_fields(manifest) if one.template == "fda"]).splitlines()
     assert all(line.replace("\\|", "").count("|") == 5 for line in lines)
+
+
+def test_a_card_of_three_classes_claims_no_calibration(manifest: Manifest) -> None:
+    data = manifest.data.model_copy(update={"counts": {"negative": 50, "unclear": 20, "positive": 30}})
+    several = {"classes": ("negative", "unclear", "positive"), "threshold": None, "data": data}
+    of_three = model_card(manifest.model_copy(update={**several, "is_refitted": True}))
+    assert "only, and probabilities are not calibrated, and the most probable class is called." in of_three
+    assert "Out-of-fold scores are those of fold models" in of_three
+    assert "threshold" not in of_three
+    of_two = model_card(manifest.model_copy(update={"is_refitted": True}))
+    assert "its calibration holds at their share of positives only." in of_two
+    assert "Calibration, threshold and out-of-fold scores are those of fold models" in of_two
