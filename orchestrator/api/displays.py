@@ -80,7 +80,7 @@ class TerminalDisplay(Display):
 
     def open_view(self, prepared: "Prepared") -> AbstractContextManager[SearchView]:
         """Open the live view."""
-        record = prepared.record
+        record = prepared.timed
         return SearchProgress(
             task=record.task,
             name=record.name,
@@ -94,6 +94,7 @@ class TerminalDisplay(Display):
             split=record.split_name,
             already=prepared.run.records(),
             worker_time=prepared.worker_time,
+            to_come=lambda: prepared.study.left if prepared.study.has_more else 0,
             console=self.console,
         )
 

@@ -7,6 +7,7 @@ from orchestrator.api.displays import Display, display_of
 from orchestrator.api.surroundings import surroundings_of
 from orchestrator.callbacks import Callback
 from orchestrator.nesting.nested_search import run_nested_search
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions
 from results.run.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def nest_search(
     callbacks: Sequence[Callback] = (),
     progress: bool | Display | None = None,
     by: str = "",
+    options: ResumeOptions = DEFAULT_OPTIONS,
 ) -> "OuterResult | None":
     """Run the search of a run once without each outer fold, and score it on these folds.
 
@@ -31,6 +33,7 @@ def nest_search(
         callbacks: Callbacks for the events of the inner searches.
         progress: What to show, as for `run_search`.
         by: What asks for it, for the log of looks.
+        options: What the user has said of code that is run: space, sampler and pruner.
 
     Returns:
         The result, which is in the run folder, too; None where the user ended it, and calling again goes on.
@@ -40,4 +43,5 @@ def nest_search(
     """
     display = display_of(progress)
     surroundings = surroundings_of(display, address, callbacks, has_curves=False)
-    return run_nested_search(run, surroundings, outer=outer, by=by or "run_search").result
+    found = run_nested_search(run, surroundings, outer=outer, by=by or "run_search", options=options)
+    return found.result

@@ -20,9 +20,10 @@ class RunView:
     Args:
         run: Run folder of the search.
         is_interrupted: The user, a signal or `StopSearch` ended the search before its budget was used; None
-            decides from the number of trials and the time that they took.
+            goes by what its record says of its end, or else by the number and the time of its trials.
         notes: Sentences that the search said while it ran.
         time_shares: What the time of the workers went into, in the session that has just ended.
+        unfinished: Verbs that finish what the search asked for besides its trials, where the user ended that.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class RunView:
         is_interrupted: bool | None = None,
         notes: tuple[str, ...] = (),
         time_shares: TimeShares | None = None,
+        unfinished: tuple[str, ...] = (),
     ) -> None:
         run.search()  # an error about the folder is said at once
         self._run, self._is_interrupted, self._notes = run, is_interrupted, notes
-        self._time_shares = time_shares or TimeShares()
+        self._time_shares, self._unfinished = time_shares or TimeShares(), unfinished
 
     @property
     def run(self) -> RunFolder:
@@ -83,11 +85,16 @@ class RunView:
         return self._time_shares
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """`repeat` and `nest`, where the search asked for them and the user ended them in this session."""
+        return self._unfinished
+
+    @property
     def is_interrupted(self) -> bool:
         """True if the search ended before its budget was used, so that `resume_search` may go on with it."""
         if self._is_interrupted is not None:
             return self._is_interrupted
-        if self.record.terminated is not None:
+        if self.record.terminated is not None or self.record.ended is not None:
             return False
         records, minutes = self.records, self.request.minutes
         is_in_time = minutes is None or busy_seconds(records) < 60.0 * minutes

@@ -22,7 +22,7 @@ from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
 from orchestrator.tuning.elsewhere import SaidPlaces, places_of
-from orchestrator.tuning.reopen import resume_options
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, resume_options
 from results.run.finding import find_run
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
@@ -88,9 +88,10 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
     display = display_of(progress)
-    callbacks = (*callbacks, *_asked_callbacks(request.track, request.results))
+    copies = mirror_callbacks(request.results)
+    callbacks = (*callbacks, *tracking_callbacks(request.track), *copies)
     outcome = session.run_search(request, surroundings_of(display, address, callbacks), command=command)
-    return _nested(_finished(outcome, display, callbacks), display, address, by=command)
+    return _nested(_finished(outcome, display, callbacks), display, address, copies=copies, by=command)
 
 
 def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a search but is no option of it
@@ -115,8 +116,9 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     Args:
         run: A result, a run folder, or its name as `open_run` takes it.
         trials: Number of trials in all; None keeps the number that was asked for.
-        minutes: Time from now on, in minutes; None keeps the search's own.
-        retry: Causes whose trials are tried again; None for `lost_worker` and `environment`.
+        minutes: Time from now on, in minutes, for this session alone; None takes the search's own.
+        retry: Causes whose trials are tried again besides `lost_worker` and `environment`; where it is empty
+            none are. None for those two alone.
         space: The search's own space, said again: its function, where the program that started the search had
             defined it and this is another one.
         sampler: The search's own sampler, said again for a run that was made elsewhere.
@@ -138,15 +140,18 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     display = display_of(progress)
     said = SaidPlaces(study_storage, results, track)
     places = places_of(folder, folder.search(), said)
-    callbacks = (*callbacks, *_asked_callbacks(places.track, places.results))
+    copies = mirror_callbacks(places.results)
+    callbacks = (*callbacks, *tracking_callbacks(places.track), *copies)
+    options = resume_options(retry, name, sampler, pruner, places=said)
     outcome = session.resume_search(
         folder,
         surroundings_of(display, address, callbacks),
         minutes=minutes,
         trials=trials,
-        options=resume_options(retry, name, sampler, pruner, places=said),
+        options=options,
     )
-    return _nested(_finished(outcome, display, callbacks), display, address)
+    ended = _finished(outcome, display, callbacks)
+    return _nested(ended, display, address, copies=copies, options=options.for_inner)
 
 
 def plan_search(
@@ -216,11 +221,6 @@ def folder_of(run: "str | Path | RunFolder | SearchResult", runs: str | Path = "
     return run if isinstance(run, RunFolder) else find_run(str(run), Path(runs))
 
 
-def _asked_callbacks(track: Sequence[str], results: str | None) -> tuple[Callback, ...]:
-    """Callbacks that options of a search ask for."""
-    return (*tracking_callbacks(track), *mirror_callbacks(results))
-
-
 def _finished(
     outcome: session.SearchOutcome, display: Display, callbacks: Sequence[Callback]
 ) -> SearchResult:
@@ -239,6 +239,11 @@ def _finished(
     _measure_best(outcome, display)
     for message in session.write_reports(outcome):
         display.warn(message)
+    _tell_end(ended, callbacks, display)
+    return result()  # with what was said meanwhile
+
+
+def _tell_end(ended: SearchResult, callbacks: Sequence[Callback], display: Display) -> None:
     for callback in callbacks:
         try:
             callback.on_search_end(ended)
@@ -246,18 +251,45 @@ def _finished(
             continue  # it has ended
         except Exception as error:  # a callback is the user's own, and the search has ended well
             display.warn(f"{type(callback).__name__} failed after the search: {error}")
-    return result()  # with what was said meanwhile
 
 
-def _nested(result: SearchResult, display: Display, address: str | None, *, by: str = "") -> SearchResult:
-    """Nest and repeat a search that asked for it, once it has ended with something to ship."""
-    if not result.complete or result.is_interrupted:
+def _nested(
+    result: SearchResult,
+    display: Display,
+    address: str | None,
+    *,
+    copies: Sequence[Callback],
+    by: str = "",
+    options: ResumeOptions = DEFAULT_OPTIONS,
+) -> SearchResult:
+    """Repeat and nest a search that asked for it, once it has ended with something to ship.
+
+    Args:
+        result: The search that has ended.
+        display: What shows it.
+        address: A Ray cluster.
+        copies: Callbacks that copy the run folder, and copy then what has come to it.
+        by: Command that asks for it, for the log of looks.
+        options: What the user has said of code that is run.
+    """
+    asked = result.request
+    left = [verb for verb, number in (("repeat", asked.repeats), ("nest", asked.outer)) if number is not None]
+    if not left or not result.complete or result.is_interrupted:
         return result
-    if result.request.repeats is not None:
-        repeat_search(result.run, address=address, progress=display)
-    if result.request.outer is not None:
-        nest_search(result.run, outer=result.request.outer, address=address, progress=display, by=by)
-    return result
+    said: dict[str, Any] = {"address": address, "progress": display, "options": options}
+    if "repeat" in left and repeat_search(result.run, replaces=True, **said) is not None:
+        left.remove("repeat")
+    # The user who has ended the repeats has ended the whole, and wants no further search.
+    if left == ["nest"] and nest_search(result.run, outer=asked.outer, by=by, **said) is not None:
+        left.remove("nest")
+    _tell_end(result, copies, display)
+    return SearchResult(
+        result.run,
+        is_interrupted=False,
+        notes=tuple(display.notes),
+        time_shares=result.time_shares,
+        unfinished=tuple(left),
+    )
 
 
 def _measure_best(outcome: session.SearchOutcome, display: Display) -> None:

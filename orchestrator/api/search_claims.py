@@ -35,6 +35,9 @@ class SearchClaims(RunView):
         repeats: int | None = None,
         *,
         finalists: int | None = None,
+        space: str | None = None,
+        sampler: str | None = None,
+        pruner: str | None = None,
         address: str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> "Repeats | None":
@@ -43,8 +46,11 @@ class SearchClaims(RunView):
         Nothing is printed, and the test part stays sealed. What is finished is kept in the run folder.
 
         Args:
-            repeats: Number of repeats; None takes what the search asked for, or 3.
-            finalists: Number of best trials; None takes 3.
+            repeats: Number of repeats; None takes what an earlier call asked for, then the search, then 3.
+            finalists: Number of best trials; None takes that of an earlier call, then 3.
+            space: The search's own space, `MODULE:FUNCTION`, said again for a run that was made elsewhere.
+            sampler: Its own sampler, likewise.
+            pruner: Its own pruner, likewise.
             address: A Ray cluster, as for `run_search`.
             callbacks: Callbacks for the events of the repeats.
 
@@ -55,9 +61,15 @@ class SearchClaims(RunView):
             OrchestrateError: If the run has no result or repeats of other finalists, or the machine fails.
         """
         from orchestrator.nesting.repeats import repeat_finalists
+        from orchestrator.tuning.reopen import ResumeOptions
 
-        surroundings = _unseen(address, callbacks)
-        return repeat_finalists(self._run, surroundings, repeats=repeats, finalists=finalists)
+        return repeat_finalists(
+            self._run,
+            _unseen(address, callbacks),
+            repeats=repeats,
+            finalists=finalists,
+            options=ResumeOptions(space=space, sampler=sampler, pruner=pruner),
+        )
 
     def overtuning(self) -> "Overtuning":
         """Tell luck from gain: the best trial over time, and what choosing it is worth on other patients.
@@ -79,6 +91,9 @@ class SearchClaims(RunView):
         self,
         outer: int | None = None,
         *,
+        space: str | None = None,
+        sampler: str | None = None,
+        pruner: str | None = None,
         address: str | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> "OuterResult | None":
@@ -89,6 +104,9 @@ class SearchClaims(RunView):
 
         Args:
             outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
+            space: The search's own space, `MODULE:FUNCTION`, said again for a run that was made elsewhere.
+            sampler: Its own sampler, likewise.
+            pruner: Its own pruner, likewise.
             address: A Ray cluster, as for `run_search`.
             callbacks: Callbacks for the events of the inner searches.
 
@@ -100,9 +118,15 @@ class SearchClaims(RunView):
             OrchestrateError: If patients, classes or protocol allow no outer folds, or the machine fails.
         """
         from orchestrator.nesting.nested_search import run_nested_search
+        from orchestrator.tuning.reopen import ResumeOptions
 
-        call = f"open_run({str(self._run.path)!r}).nest()"
-        return run_nested_search(self._run, _unseen(address, callbacks), outer=outer, by=call).result
+        return run_nested_search(
+            self._run,
+            _unseen(address, callbacks),
+            outer=outer,
+            by=f"open_run({str(self._run.path)!r}).nest()",
+            options=ResumeOptions(space=space, sampler=sampler, pruner=pruner),
+        ).result
 
 
 def _unseen(address: str | None, callbacks: Sequence[Callback]) -> "Surroundings":

@@ -90,13 +90,12 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
                 rows=lambda: outer_as_json(nested),
                 csv=lambda: outer_as_csv(nested),
             )
-    if repeats is None and result.request.repeats is not None:
-        print_next(console, "orchestrate", "repeat", short_path(run.path))
-        return INTERRUPTED
-    if nested is None and result.request.outer is not None:
-        print_next(console, "orchestrate", "nest", short_path(run.path))
-        return INTERRUPTED
-    return 0
+    asked = (("repeat", repeats, result.request.repeats), ("nest", nested, result.request.outer))
+    missing = [verb for verb, found, number in asked if found is None and number is not None]
+    left = result.unfinished or missing
+    for verb in left:
+        print_next(console, "orchestrate", verb, short_path(run.path))
+    return INTERRUPTED if left else 0
 
 
 def show_recipes(result: SearchResult, console: Console, output: Sections) -> None:
@@ -194,12 +193,17 @@ def _saved(result: SearchResult) -> str:
 def _left(result: SearchResult) -> str:
     """Say how many trials the time limit left out, and how to have them; nothing of another end."""
     search, ended = result.record, len(result.records)
-    if search.request.minutes is None or result.is_interrupted or search.terminated is not None:
+    is_late = search.request.minutes is not None  # all that runs of earlier versions say
+    if search.ended is not None:
+        is_late = search.ended == "time"
+    if not is_late or result.is_interrupted or search.terminated is not None:
         return ""
     left = search.request.trials - ended
     if left <= 0:
         return ""
     again = command_text("orchestrate", "resume", short_path(result.path), "--minutes", "N")
+    if search.driver:  # others have run some of them
+        return f"the time was up before all {search.request.trials} trials of the study had begun; {again}"
     return f"{count_text(left, 'trial')} of {search.request.trials} not run in the time; {again}"
 
 

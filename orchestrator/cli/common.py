@@ -25,6 +25,23 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
 
 
+def add_code(parser: argparse.ArgumentParser) -> None:
+    """Add --space, --sampler and --pruner, by which the user names code that a run from elsewhere names."""
+    parser.add_argument(
+        "--space",
+        metavar="MODULE:FUNCTION",
+        help="the search's own space, said again for a run that was made elsewhere",
+    )
+    parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
+    parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
+
+
+def given_again(arguments: argparse.Namespace, *names: str) -> list[str]:
+    """Return those of the options that were typed, word by word, for the command that goes on."""
+    given = [(f"--{name}", getattr(arguments, name)) for name in names]
+    return [word for option, value in given if value is not None for word in (option, str(value))]
+
+
 def at_least_one(text: str) -> int:
     """Return a number that an option takes.
 
@@ -34,6 +51,15 @@ def at_least_one(text: str) -> int:
     if not text.isascii() or not text.lstrip("+-").isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of 1 or more is needed, found {text}")
     return int(text)
+
+
+def add_finish(parser: argparse.ArgumentParser) -> None:
+    """Add --finish."""
+    parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="then print the leaderboard, build ensembles and export the best",
+    )
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,9 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         if run.has_sealed_part:
             print_next(console, "orchestrate", "evaluate", short_path(run.path))
         return
+    earlier = run.set_bundle_aside()
+    if earlier is not None:
+        print_message(console, f"the earlier bundle is kept as {earlier.name}")
     report = result.export_report(run.bundle, say=say)
     for message in report.messages():
         print_message(console, message)

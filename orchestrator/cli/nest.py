@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from orchestrator.cli.common import add_format, add_run
+from orchestrator.cli.common import add_code, add_format, add_run
 from orchestrator.reporting.console import print_next, show, warn_if_synthetic
 
 HELP = "score a whole search on patients that no part of it has seen"
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of outer folds (default: those that the search asked for, or that are there, else 5)",
     )
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
+    add_code(parser)
     add_format(parser)
 
 
@@ -44,8 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_run(arguments)  # before what takes seconds to import
     from orchestrator.api.nesting import nest_search
     from orchestrator.cli.closing import CommandDisplay
-    from orchestrator.cli.common import short_path
+    from orchestrator.cli.common import given_again, short_path
     from orchestrator.request import typed_command
+    from orchestrator.tuning.reopen import ResumeOptions
     from results.scores.outer_table import outer_as_csv, outer_as_json, outer_table
     from trainables.common.errors import INTERRUPTED
 
@@ -56,9 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         address=arguments.address,
         progress=display,
         by=typed_command(sys.argv[1:]),
+        options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
     )
     if result is None:
-        print_next(display.console, "orchestrate", "nest", short_path(folder.path))
+        again = given_again(arguments, "outer", "space", "sampler", "pruner")
+        print_next(display.console, "orchestrate", "nest", short_path(folder.path), *again)
         return INTERRUPTED
     warn_if_synthetic(folder)
     show(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run, at_least_one
+from orchestrator.cli.common import add_code, add_format, add_run, at_least_one
 from orchestrator.reporting.console import print_next, show, warn_if_synthetic
 
 HELP = "train the best trials again with other seeds and folds"
@@ -30,12 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats",
         type=at_least_one,
         metavar="N",
-        help="number of repeats (default: what the search asked for, else 3)",
+        help="number of repeats (default: that of the repeats that are there, else what the search asked "
+        "for, else 3)",
     )
     parser.add_argument(
-        "--finalists", type=at_least_one, metavar="N", help="number of best trials (default: 3)"
+        "--finalists",
+        type=at_least_one,
+        metavar="N",
+        help="number of best trials (default: that of the repeats that are there, else 3)",
     )
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
+    add_code(parser)
     add_format(parser)
 
 
@@ -46,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = open_run(arguments)  # before what takes seconds to import
     from orchestrator.api.repeating import repeat_search
     from orchestrator.cli.closing import CommandDisplay
-    from orchestrator.cli.common import short_path
+    from orchestrator.cli.common import given_again, short_path
+    from orchestrator.tuning.reopen import ResumeOptions
     from results.scores.repeats_table import repeats_as_csv, repeats_as_json, repeats_table
     from trainables.common.errors import INTERRUPTED
 
@@ -57,9 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         finalists=arguments.finalists,
         address=arguments.address,
         progress=display,
+        options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
     )
     if found is None:
-        print_next(display.console, "orchestrate", "repeat", short_path(folder.path))
+        again = given_again(arguments, "repeats", "finalists", "space", "sampler", "pruner")
+        print_next(display.console, "orchestrate", "repeat", short_path(folder.path), *again)
         return INTERRUPTED
     warn_if_synthetic(folder)
     show(

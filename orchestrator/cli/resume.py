@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_format, add_run
+from orchestrator.cli.common import add_code, add_finish, add_format, add_run
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
@@ -10,7 +10,7 @@ Finished trials stay as they are; those that were running are run again under
 their own numbers, from their last checkpoint where they had one. So are
 trials whose files are damaged, and those whose worker died or for which the
 machine was not ready: a full disk, a missing file. Others that failed are
-tried again if --retry names their cause.
+tried again if --retry names their cause, too.
 
 examples:
   orchestrate resume latest
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
     parser.add_argument(
-        "--minutes", type=float, help="stop after this time (default: the search's own budget)"
+        "--minutes",
+        type=float,
+        help="stop this session after this time, which is not kept (default: the search's own budget)",
     )
     parser.add_argument(
         "--trials", type=int, help="number of trials in all (default: as the search was asked)"
@@ -33,15 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry",
         nargs="*",
         metavar="CAUSE",
-        help="try trials again that ended for one of these causes (default: lost_worker environment)",
+        help="try trials again that ended for one of these causes, besides lost_worker and environment, "
+        "which are tried again anyway; without a cause none are",
     )
-    parser.add_argument(
-        "--space",
-        metavar="MODULE:FUNCTION",
-        help="the search's own space, said again for a run that was made elsewhere",
-    )
-    parser.add_argument("--sampler", metavar="MODULE:FUNCTION", help="its own sampler, likewise")
-    parser.add_argument("--pruner", metavar="MODULE:FUNCTION", help="its own pruner, likewise")
+    add_code(parser)
     parser.add_argument("--study-storage", metavar="URL", help="the storage of its own study, likewise")
     parser.add_argument(
         "--results", metavar="URI", help="its own copy of the run folder, likewise; none goes on without"
@@ -49,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", action="append", metavar="NAME", help="its own trackers, likewise; none goes on without"
     )
+    add_finish(parser)
     add_format(parser)
 
 
@@ -75,4 +73,4 @@ def run(arguments: argparse.Namespace) -> int:
         track=arguments.track,
         progress=display,
     )
-    return close_search(result, display.console, finish=False, form=arguments.format)
+    return close_search(result, display.console, finish=arguments.finish, form=arguments.format)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.common import add_format
+from orchestrator.cli.common import add_finish, add_format
 from orchestrator.cli.options import add_options, given_options
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_request(parser)
     parser.add_argument("--address", help="a Ray cluster: HOST:PORT, auto, or local to start one here")
-    parser.add_argument(
-        "--finish",
-        action="store_true",
-        help="then print the leaderboard, build ensembles and export the best",
-    )
+    add_finish(parser)
     add_format(parser)
 
 

@@ -190,5 +190,6 @@ def _what_is_left(text: str, folder: Path | None) -> str:
         return f"{text} has ended before its first trial; nothing is left of it"
     run = RunFolder(folder)
     ended = sum(run.record_file(number).is_file() for number in run.trial_numbers())
-    asked = run.search().request.trials
-    return f"{text} has ended; {ended} of {asked} trials are kept; go on: {run.resume_command}"
+    search = run.search()
+    kept = f"{text} has ended; {ended} of {search.request.trials} trials are kept"
+    return f"{kept}; {'no other is left' if search.has_no_more else f'go on: {run.resume_command}'}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
 from orchestrator.preflight.preflight import slots_for
-from orchestrator.tuning.reopen import reopen_search
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.session import Begin
 from orchestrator.tuning.setup import Prepared, write_run
 from results.errors import RunError
@@ -36,6 +36,7 @@ class InnerSearch:
         split: Its split; the test part is what it may not see.
         points: Points to try first.
         space: Search space.
+        options: What the user has said of code that is run, for one that goes on.
     """
 
     outer: RunFolder
@@ -46,6 +47,7 @@ class InnerSearch:
     split: Split
     points: Sequence[InitialPoint]
     space: Space
+    options: ResumeOptions = DEFAULT_OPTIONS
 
     @property
     def run(self) -> RunFolder:
@@ -83,7 +85,7 @@ class InnerSearch:
         changed = known.with_options(trials=trials, keep_weights=max(trials, known.request.keep_weights))
 
         def go_on(connect: Connector) -> Prepared:
-            return reopen_search(self.run, connect, notify, record=changed)
+            return reopen_search(self.run, connect, notify, self.options, record=changed)
 
         return Begin(go_on, self.run)
 

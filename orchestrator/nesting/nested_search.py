@@ -13,7 +13,7 @@ from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import scored_part
 from orchestrator.reporting.outer_events import write_outer_events
 from orchestrator.tuning.rebuild import read_points
-from orchestrator.tuning.reopen import checked_space
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, checked_space
 from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.build import build_ensembles
@@ -70,7 +70,12 @@ class _Ground:
 
 
 def run_nested_search(
-    run: RunFolder, surroundings: Surroundings, *, outer: int | None = None, by: str = ""
+    run: RunFolder,
+    surroundings: Surroundings,
+    *,
+    outer: int | None = None,
+    by: str = "",
+    options: ResumeOptions = DEFAULT_OPTIONS,
 ) -> NestedOutcome:
     """Run the search of a run once without each outer fold, and score it on these folds.
 
@@ -82,8 +87,11 @@ def run_nested_search(
         surroundings: What the inner searches run on, and who follows them.
         outer: Number of outer folds; None takes those that are there, or asked for by the search, or 5.
         by: Command that asks for it, for the log of looks.
+        options: What the user has said of code that is run: space, sampler and pruner.
 
     Raises:
+        RunError: If the search has no result, lies within another one, builds on a trial that has seen the
+            outer folds, or shares its study with other searches.
         SplitError: If patients, classes or protocol of the search allow no outer folds.
         OrchestrateError: If the run, its data, weights or space are not as they must be.
     """
@@ -98,7 +106,7 @@ def run_nested_search(
     if known is not None and (known.folds, known.asked) == (folds, trials):
         return NestedOutcome(known, is_interrupted=False)
     with run.exclusive():
-        space = checked_space(run, search, surroundings.notify)
+        space = checked_space(run, search, surroundings.notify, options)
         ground = _ground(run, search, folds, trials)
         points, task = read_points(run, search, surroundings.notify), search.task_definition
         inner = [
@@ -111,6 +119,7 @@ def run_nested_search(
                 inner_split(ground.rows, ground.split, task, ground.outer, fold),
                 points,
                 space,
+                options.for_inner,
             )
             for fold in range(folds)
         ]
@@ -134,6 +143,16 @@ def _check(run: RunFolder, search: SearchRecord) -> None:
         raise RunError(
             f"{run.path} is itself a search inside outer fold {search.outer.fold}; name the outer search: "
             f"{search.outer.run}"
+        )
+    if search.repeat is not None:
+        raise RunError(
+            f"{run.path} trains finalists of another search again, and chooses nothing by itself; name the "
+            f"search that chose them: {search.repeat.run}"
+        )
+    if search.driver:
+        raise RunError(
+            f"{run.path} shares the study {search.study_name} with other searches, and has run a part of its "
+            "trials only, while nesting repeats a whole search: nest a search without --study"
         )
     if search.start_from is not None or search.type_from is not None:
         option = "--start-from" if search.start_from is not None else "--type-from"

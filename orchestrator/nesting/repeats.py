@@ -7,14 +7,14 @@ the features of all images lie in the store already.
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
 from orchestrator.preflight.preflight import slots_for
-from orchestrator.tuning.reopen import RETRIED, checked_space, reopen_search
+from orchestrator.tuning.reopen import DEFAULT_OPTIONS, RETRIED, ResumeOptions, checked_space, reopen_search
 from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.setup import Prepared, write_run
 from orchestrator.tuning.surroundings import Surroundings
@@ -47,6 +47,7 @@ class _Repeat:
         split: Its split.
         points: The finalists.
         space: Search space.
+        options: What the user has said of code that is run, for one that goes on.
     """
 
     run: RunFolder
@@ -54,6 +55,7 @@ class _Repeat:
     split: Split
     points: tuple[InitialPoint, ...]
     space: Space
+    options: ResumeOptions = DEFAULT_OPTIONS
 
     @property
     def is_there(self) -> bool:
@@ -71,7 +73,7 @@ class _Repeat:
             return Begin(self._prepare)
 
         def go_on(connect: Connector) -> Prepared:
-            return reopen_search(self.run, connect, surroundings.notify)
+            return reopen_search(self.run, connect, surroundings.notify, self.options)
 
         return Begin(go_on, self.run)
 
@@ -81,8 +83,22 @@ class _Repeat:
         return Prepared(self.run, self.record, study, slots)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How many repeats of how many finalists are asked for."""
+
+    repeats: int
+    finalists: int
+
+
 def repeat_finalists(
-    run: RunFolder, surroundings: Surroundings, *, repeats: int | None = None, finalists: int | None = None
+    run: RunFolder,
+    surroundings: Surroundings,
+    *,
+    repeats: int | None = None,
+    finalists: int | None = None,
+    options: ResumeOptions = DEFAULT_OPTIONS,
+    replaces: bool = False,
 ) -> Repeats | None:
     """Train the best trials of a search again, with other seeds and folds of the same patients.
 
@@ -92,8 +108,11 @@ def repeat_finalists(
     Args:
         run: Run folder of the search.
         surroundings: What the repeats run on, and who follows them.
-        repeats: Number of repeats, at least 1; None takes what the search asked for, or 3.
-        finalists: Number of best trials, at least 1; None takes 3.
+        repeats: Number of repeats, at least 1; None takes what an earlier call asked for whose repeats are
+            there, then what the search asked for, then 3.
+        finalists: Number of best trials, at least 1; None takes that of an earlier call likewise, then 3.
+        options: What the user has said of code that is run: space, sampler and pruner.
+        replaces: Repeats of finalists that are none any more are set aside, and not refused.
 
     Returns:
         Their scores, which are in the run folder, too; None where the user ended it.
@@ -105,28 +124,26 @@ def repeat_finalists(
         OrchestrateError: If the run, its data, weights or space are not as they must be.
     """
     search = run.search()
-    number = repeats
-    if number is None:
-        number = search.request.repeats or DEFAULT_REPEATS
-    best = DEFAULT_FINALISTS if finalists is None else finalists
-    for given, what in ((number, "repeat"), (best, "finalist")):
-        if given < 1:
-            raise ConfigError(f"repeats need at least 1 {what}, found {given}")
-    chosen = _finalists(run, search, best)
+    asked = _asked(run, search, repeats, finalists)
+    chosen = _finalists(run, search, asked.finalists)
     numbers = tuple(record.number for record in chosen)
     known = readable_repeats(run)
-    if known is not None and (known.repeats, known.numbers) == (number, numbers) and _is_final(run, known):
+    is_asked = known is not None and (known.repeats, known.numbers) == (asked.repeats, numbers)
+    if known is not None and is_asked and _is_final(run, known):
         return known
     with run.exclusive():
         digests = _digests(run, numbers)
-        ends = list(_repeats(run, search, chosen, number, surroundings))
-        for one in ends:
-            _check_is_of(one, numbers, digests)
+        ends = list(_repeats(run, search, chosen, asked, surroundings, options))
+        faults = [fault for one in ends if (fault := _fault(one, numbers, digests)) is not None]
+        if faults and not replaces:
+            raise RunError(f"{faults[0]}; move {run.repeat_run(1).path.parent} away to repeat these")
+        if faults:
+            surroundings.notify(f"{faults[0]}; {_set_outdated_aside(run)}")
         if not _ran(ends, surroundings, search):
             return None
         result = Repeats(
             metric=search.metric,
-            repeats=number,
+            repeats=asked.repeats,
             trials=tuple(_scored(run, record, place, ends) for place, record in enumerate(chosen)),
             split=search.split_name,
             finished_at=datetime.now(UTC),
@@ -135,6 +152,32 @@ def repeat_finalists(
             set_aside(run.repeats_file, "damaged")
         run.write_json(run.repeats_file, result.model_dump(mode="json"))
     return result
+
+
+def _asked(run: RunFolder, search: SearchRecord, repeats: int | None, finalists: int | None) -> _Asked:
+    """What the user asks for now; then what the repeats that are there were asked for, and the search."""
+    begun = _begun(run)
+    before = begun[-1].search().repeat if begun and None in (repeats, finalists) else None
+    usual = search.request.repeats or DEFAULT_REPEATS
+    asked = _Asked(usual, DEFAULT_FINALISTS)
+    if before is not None:  # a run of an earlier version says neither
+        asked = _Asked(before.repeats or usual, before.finalists or len(before.trials))
+    if repeats is not None:
+        asked = replace(asked, repeats=repeats)
+    if finalists is not None:
+        asked = replace(asked, finalists=finalists)
+    for given, what in ((asked.repeats, "repeat"), (asked.finalists, "finalist")):
+        if given < 1:
+            raise ConfigError(f"repeats need at least 1 {what}, found {given}")
+    return asked
+
+
+def _begun(run: RunFolder) -> list[RunFolder]:
+    """Run folders of the repeats that have begun, in order of their numbers."""
+    found: list[RunFolder] = []
+    while (one := run.repeat_run(len(found) + 1)).search_file.is_file():
+        found.append(one)
+    return found
 
 
 def _finalists(run: RunFolder, search: SearchRecord, number: int) -> list[TrialRecord]:
@@ -155,17 +198,25 @@ def _repeats(
     run: RunFolder,
     search: SearchRecord,
     chosen: list[TrialRecord],
-    number: int,
+    asked: _Asked,
     surroundings: Surroundings,
+    options: ResumeOptions,
 ) -> Iterator[_Repeat]:
-    space = checked_space(run, search, surroundings.notify)
+    space = checked_space(run, search, surroundings.notify, options)
     task, split = search.task_definition, read_split(run.split_file)
     patch_set = run.patch_set()
     rows = with_units(patch_set, select_rows(patch_set, task), search.request.unit, task)
     points = tuple(InitialPoint(f"trial {record.number}", record.config) for record in chosen)
     numbers = tuple(record.number for record in chosen)
-    place = RepeatPlace(run=str(run.path.resolve()), repeat=1, trials=numbers, digests=_digests(run, numbers))
-    for repeat in range(1, number + 1):
+    place = RepeatPlace(
+        run=str(run.path.resolve()),
+        repeat=1,
+        trials=numbers,
+        digests=_digests(run, numbers),
+        repeats=asked.repeats,
+        finalists=asked.finalists,
+    )
+    for repeat in range(1, asked.repeats + 1):
         cut = repeated_split(rows, split, task, repeat=repeat)
         record = record_within(
             search,
@@ -183,7 +234,7 @@ def _repeats(
             split_digest=cut.digest,
             repeat=place.model_copy(update={"repeat": repeat}),
         )
-        yield _Repeat(run.repeat_run(repeat), record, cut, points, space)
+        yield _Repeat(run.repeat_run(repeat), record, cut, points, space, options.for_inner)
 
 
 def _digests(run: RunFolder, numbers: tuple[int, ...]) -> tuple[str, ...]:
@@ -192,21 +243,33 @@ def _digests(run: RunFolder, numbers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(found) if len(found) == len(numbers) else ()
 
 
-def _check_is_of(one: _Repeat, trials: tuple[int, ...], digests: tuple[str, ...]) -> None:
+def _fault(one: _Repeat, trials: tuple[int, ...], digests: tuple[str, ...]) -> str | None:
+    """Say what lies in the place of a repeat that is of other finalists; None if nothing does."""
     if not one.is_there:
-        return
+        return None
     place = one.run.search().repeat
     if place is None or place.trials != trials:
         found = "another search" if place is None else trials_text(place.trials)
-        raise RunError(
-            f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now; move "
-            f"{one.run.path.parent} away to repeat these"
-        )
+        return f"{one.run.path} holds {found}, and the finalists are {', '.join(map(str, trials))} now"
     if place.digests and digests and place.digests != digests:
-        raise RunError(
-            f"{one.run.path} holds the finalists {', '.join(map(str, trials))} before one of them was run "
-            f"again; move {one.run.path.parent} away to repeat them as they are now"
-        )
+        finalists = ", ".join(map(str, trials))
+        return f"{one.run.path} holds the finalists {finalists} before one of them was run again"
+    return None
+
+
+def _set_outdated_aside(run: RunFolder) -> str:
+    """Set the repeats of finalists that are none any more aside; returns a phrase that says where they are.
+
+    Raises:
+        RunError: If another process runs one of them.
+    """
+    for one in _begun(run):
+        with one.exclusive():
+            pass
+    if run.repeats_file.exists():
+        set_aside(run.repeats_file, "outdated")
+    kept = set_aside(run.repeat_run(1).path.parent, "outdated")
+    return f"what is there is kept as {kept.name}, and these are repeated"
 
 
 def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) -> bool:

@@ -34,6 +34,7 @@ def record_within(
         "versions": package_versions(),
         "started_at": datetime.now(UTC),
         "terminated": None,
+        "ended": None,
         "audit": None,
         "driver": "",
         **changes,

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from results.predictors.start_weights import read_start, with_type_probabilities
 from results.run.records import SearchRecord
@@ -22,9 +23,24 @@ from trainables.models.weights import Inventory, take_inventory
 from trainables.runtime.devices import Device, choose_device
 from trainables.runtime.trial_runtime import TrialRuntime
 
+_Version: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+def _version(*files: Path) -> _Version:
+    """Inode, time of the last change and size of files: another run may lie at the path of an earlier one."""
+    found: list[tuple[int, ...]] = []
+    for file in files:
+        try:
+            state = file.stat()
+        except FileNotFoundError:  # whoever reads it says so
+            found.append(())
+        else:
+            found.append((state.st_ino, state.st_mtime_ns, state.st_size))
+    return tuple(found)
+
 
 @functools.lru_cache(maxsize=2)
-def _training_data(run: RunFolder, fingerprint: str, store: str) -> TrainingData:
+def _training_data(run: RunFolder, fingerprint: str, store: str, version: _Version) -> TrainingData:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
     search = run.search()
     training_data = training_data_of(
@@ -34,7 +50,7 @@ def _training_data(run: RunFolder, fingerprint: str, store: str) -> TrainingData
 
 
 @functools.lru_cache(maxsize=2)
-def _runtime(run: RunFolder, device: Device) -> TrialRuntime:
+def _runtime(run: RunFolder, device: Device, version: _Version) -> TrialRuntime:
     search = run.search()
     context = SpaceContext.model_validate(search.space_context)
     inventory = _inventory(search)
@@ -94,10 +110,13 @@ def check_run_data(run: RunFolder, search: SearchRecord) -> None:
 
 
 def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
-    """Open the training data and the runtime of a run; both are kept for the next trial of this process."""
+    """Open the training data and the runtime of a run; both are kept for the next trial of this process.
+
+    They are opened anew once split or record are other files than before.
+    """
     require_registered(search, kinds=("backbone", "metric"))
-    runtime = dataclasses.replace(_runtime(run, device), store_gb=_store_gb(run, search))
-    return _training_data(run, search.fingerprint, search.store), runtime
+    opened = _runtime(run, device, _version(run.search_file))
+    return _opened_training_data(run, search), dataclasses.replace(opened, store_gb=_store_gb(run, search))
 
 
 def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingData, TrialRuntime]:
@@ -113,7 +132,12 @@ def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingDa
         store_gb=_store_gb(run, search),
         shared_store=search.request.shared_store,
     )
-    return _training_data(run, search.fingerprint, search.store), runtime
+    return _opened_training_data(run, search), runtime
+
+
+def _opened_training_data(run: RunFolder, search: SearchRecord) -> TrainingData:
+    version = _version(run.search_file, run.split_file)
+    return _training_data(run, search.fingerprint, search.store, version)
 
 
 def _store_gb(run: RunFolder, search: SearchRecord) -> float | None:

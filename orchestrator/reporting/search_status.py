@@ -42,6 +42,7 @@ class SearchStatus:
         started_at: Time of the start, with time zone, as ISO text.
         minutes: Time limit of the search; None for none.
         job: Job of Ray that it runs as, or ran as last: id, status and message; None if it was not submitted.
+        has_no_more: It has ended with fewer trials than it was asked for, and there is no other to run.
     """
 
     run: str
@@ -56,6 +57,7 @@ class SearchStatus:
     started_at: str
     minutes: float | None
     job: Mapping[str, Any] | None = field(default=None)
+    has_no_more: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -78,7 +80,9 @@ class SearchStatus:
         Raises:
             KeyError: If a value is missing.
         """
-        return cls(**{name: values[name] for name in cls.__slots__})
+        # A machine with an earlier version does not say whether there is more.
+        known = {"has_no_more": False, **values}
+        return cls(**{name: known[name] for name in cls.__slots__})
 
 
 def searches_below(runs: Path, jobs: Sequence[Mapping[str, Any]] = ()) -> list[SearchStatus]:
@@ -129,6 +133,7 @@ def status_of(
         started_at=_iso(search.started_at),
         minutes=search.request.minutes,
         job=None if job is None else {name: job[name] for name in ("id", "status", "message", "exit_code")},
+        has_no_more=search.has_no_more,
     )
 
 
@@ -262,7 +267,7 @@ def state_text(search: SearchStatus) -> str:
         return "running"
     job = search.job
     if job is None or job["status"] == "SUCCEEDED":
-        return "ended" if search.ended >= search.asked else "ended early"
+        return "ended" if search.ended >= search.asked or search.has_no_more else "ended early"
     if job["status"] in RUNNING:
         return "starting"
     if job["status"] == "STOPPED":

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from orchestrator.callbacks import SearchView
 from orchestrator.reporting.console import messages
+from orchestrator.reporting.time_left import seconds_left
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
@@ -31,38 +32,10 @@ from trainables.common.text import clock_text, count_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
-TRIALS_FOR_AN_ESTIMATE: Final = 2
 _WAKE_SECONDS: Final = 5.0
 _MOST_RUNNING_LINES: Final = 6
 _FRAME: Final = 4  # columns that the panel's border and padding take
 _STATES: Final = ("complete", "pruned", "failed")
-
-
-def seconds_left(
-    *, finished: int, remaining: int, elapsed_seconds: float, budget_seconds: float | None
-) -> float | None:
-    """Estimate the time until the search ends, from its own pace and its time budget.
-
-    Args:
-        finished: Number of trials that ended since this session began.
-        remaining: Number of trials that have not ended.
-        elapsed_seconds: Seconds since this session began.
-        budget_seconds: Time budget of this session; None without one.
-
-    Returns:
-        Seconds, at least 0; None while fewer than two trials have ended, too few to measure a pace.
-
-    >>> seconds_left(finished=4, remaining=6, elapsed_seconds=60.0, budget_seconds=None)
-    90.0
-    >>> seconds_left(finished=4, remaining=6, elapsed_seconds=60.0, budget_seconds=100.0)
-    40.0
-    """
-    if not remaining:
-        return 0.0
-    if finished < TRIALS_FOR_AN_ESTIMATE:
-        return None
-    pace = elapsed_seconds / finished * remaining
-    return pace if budget_seconds is None else max(0.0, min(pace, budget_seconds - elapsed_seconds))
 
 
 def fitted(text: str, width: int) -> str:
@@ -101,6 +74,8 @@ class SearchProgress(SearchView):
         split: Name of the kind of split; a naive one is stated in the title and with every score.
         already: Records of trials that ended in earlier sessions of the search.
         worker_time: Time of the workers, whose shares are shown; None to leave them out.
+        to_come: Returns the number of trials that are yet to be handed out here, which is asked for when a
+            trial starts or ends; None takes all that were asked for and have neither begun nor ended.
         console: Console to write to; standard error by default, so that standard output stays for results.
         clock: Function that returns seconds, for the elapsed time; injected for tests.
     """
@@ -117,12 +92,14 @@ class SearchProgress(SearchView):
     split: SplitName = GROUPED
     already: Sequence[TrialRecord] = ()
     worker_time: WorkerTime | None = None
+    to_come: Callable[[], int] | None = None
     console: Console = field(default_factory=messages)
     clock: Callable[[], float] = time.monotonic
     _running: dict[int, _Running] = field(default_factory=dict, init=False)
     _ended: Counter[str] = field(default_factory=Counter, init=False)
     _causes: Counter[str] = field(default_factory=Counter, init=False)
     _ended_here: int = field(default=0, init=False)
+    _to_come: int | None = field(default=None, init=False)
     _best: tuple[int, float, str] | None = field(default=None, init=False)
     _best_misses: float = field(default=math.inf, init=False)
     _is_interrupted: bool = field(default=False, init=False)
@@ -164,7 +141,9 @@ class SearchProgress(SearchView):
 
     def started(self, number: int, text: str) -> None:
         """Show a trial that starts; `text` is its configuration on one line."""
+        to_come = None if self.to_come is None else self.to_come()
         with self._lock:
+            self._to_come = to_come
             self._running[number] = _Running(text)
             self._beat()
 
@@ -202,7 +181,9 @@ class SearchProgress(SearchView):
             text: Configuration of the trial on one line.
             missed: By how much it misses what the search requires; 0 if it keeps all of it.
         """
+        to_come = None if self.to_come is None else self.to_come()
         with self._lock:
+            self._to_come = to_come
             self._running.pop(number, None)
             self._count(number, state, cause, value, text, missed)
             self._ended_here += 1
@@ -306,12 +287,18 @@ class SearchProgress(SearchView):
         elapsed = self.clock() - self._begun
         left = seconds_left(
             finished=self._ended_here,
-            remaining=max(0, self.trials - self._ended.total()),
+            remaining=self._remaining(),
             elapsed_seconds=elapsed,
             budget_seconds=None if self.minutes is None else 60.0 * self.minutes,
         )
         budget = "" if self.minutes is None else f" of {clock_text(60.0 * self.minutes)}"
         return f"elapsed {clock_text(elapsed)}{budget}, left {'?' if left is None else clock_text(left)}"
+
+    def _remaining(self) -> int:
+        """Number of trials that have not ended: a grid has an end, and other searches run some of a study."""
+        if self._to_come is not None:
+            return self._to_come + len(self._running)
+        return max(0, self.trials - self._ended.total())
 
     def _panel(self) -> RenderableType:
         with self._lock:

@@ -35,6 +35,7 @@ def keep_reference(
     notify: Notify,
     *,
     has_begun: bool = False,
+    is_last: bool = False,
     records: Sequence[TrialRecord] | None = None,
 ) -> None:
     """Score a closed-form head on colour and intensity only, where no trial of the search is one.
@@ -44,10 +45,11 @@ def keep_reference(
 
     Args:
         run: Folder of the search, which nobody else writes to.
-        search: Request and facts of the search.
+        search: Request and facts of the search, with the time limit of this session.
         notify: Function called with messages for the user.
         has_begun: The trials have run; before, one that takes long is left for later, and so is one that a
             trial is expected to be. After a search with a time limit it has half a minute.
+        is_last: No trial is left to run, so that it is all that this session does: it has no limit.
         records: Records of the trials that have ended; None reads them.
     """
     known = read_baseline(run)
@@ -56,12 +58,13 @@ def keep_reference(
     ended = run.records() if records is None else records
     if any(record.state == "complete" and is_baseline(record.config) for record in ended):
         return
-    if not has_begun and _will_be_tried(run, search, notify):
+    if not (has_begun or is_last) and _will_be_tried(run, search, notify):
         return
     began, config, error = time.monotonic(), _config(), None
     predictions: OutOfFold | None = None
     try:
-        predictions = _predictions(run, search, config, limit=_limit(search, has_begun=has_begun))
+        limit = None if is_last else _limit(search, has_begun=has_begun)
+        predictions = _predictions(run, search, config, limit=limit)
     except OutOfTimeError:
         return  # it comes after the last trial, or with a resume
     except Exception as found:  # it is worth the end of no search, and its record says why it has no score

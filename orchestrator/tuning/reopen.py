@@ -16,7 +16,7 @@ from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.elsewhere import NOTHING_SAID, SaidPlaces, check_study_storage
 from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.room import members_of_ensembles, trials_of_ensembles
-from orchestrator.tuning.setup import Prepared, allowance_of, study_place
+from orchestrator.tuning.setup import Prepared, allowance_of, in_time, study_place
 from orchestrator.tuning.shared_store import check_shared_store
 from results.run.damage import damaged_trials, damaged_weights
 from results.run.origin import is_where_it_was_made
@@ -56,6 +56,11 @@ class ResumeOptions:
     pruner: str | None = None
     places: SaidPlaces = NOTHING_SAID
 
+    @property
+    def for_inner(self) -> "ResumeOptions":
+        """What is said of code, for the searches within this one: they are copied and followed nowhere."""
+        return ResumeOptions(space=self.space, sampler=self.sampler, pruner=self.pruner)
+
 
 DEFAULT_OPTIONS: Final = ResumeOptions()
 
@@ -71,7 +76,8 @@ def resume_options(
     """Return the choices of a user, checked.
 
     Args:
-        retry: Causes of trials to try again, separated by commas or one by one; None for the default.
+        retry: Causes of trials to try again besides `lost_worker` and `environment`, separated by commas or
+            one by one; where there are none, no trial is tried again. None for those two alone.
         space: Name of the search space; None if it was not said.
         sampler: Name of the sampler; None if it was not said.
         pruner: Name of the pruner; None if it was not said.
@@ -86,7 +92,7 @@ def resume_options(
     for cause in causes:
         if cause not in get_args(Cause):
             raise UnknownNameError("cause", cause, get_args(Cause))
-    return ResumeOptions(frozenset(causes), space, sampler, pruner, places)
+    return ResumeOptions(frozenset(causes) | set(RETRIED) if causes else (), space, sampler, pruner, places)
 
 
 def reopen_search(
@@ -96,6 +102,7 @@ def reopen_search(
     options: ResumeOptions = DEFAULT_OPTIONS,
     *,
     record: SearchRecord | None = None,
+    minutes: float | None = None,
 ) -> Prepared:
     """Open an interrupted search to go on with it.
 
@@ -106,19 +113,21 @@ def reopen_search(
         notify: Function called with messages for the user.
         options: Choices of the user.
         record: Request and facts with another budget, to be kept; None for those in the run folder.
+        minutes: Time limit of this session in minutes, which is not kept; None for that of the record.
 
     Raises:
         OrchestrateError: If the run folder, its data, split, weights, space or study are not as they must be.
     """
     before = run.search()
-    record = before if record is None else record
+    record = (before if record is None else record).model_copy(update={"ended": None})
+    timed = in_time(record, minutes)
     check_study_storage(run, record, options.places)
     for message in (*_other_versions(record), *_other_experience(record)):
         notify(message)
     space = checked_space(run, record, notify, options)
     method = method_of(record)  # which raises before anything is changed
     again = _set_aside(run, options, notify)
-    study, run_again = _reopened_study(run, record, space, method, notify)
+    study, run_again = _reopened_study(run, timed, space, method, notify)
     again["whose record is gone"] = run_again - again.total()
     records = {trial.number: trial for trial in run.records()}
     for number, trial in records.items():
@@ -132,7 +141,7 @@ def reopen_search(
         check_shared_store(record.request, connect)
     if record != before:
         run.write_search(record)
-    return Prepared(run, record, study, slots)
+    return Prepared(run, record, study, slots, session_minutes=minutes)
 
 
 def _set_aside(run: RunFolder, options: ResumeOptions, notify: Notify) -> Counter[str]:

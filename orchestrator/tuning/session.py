@@ -12,7 +12,7 @@ from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
 from orchestrator.tuning.reference import keep_reference
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
-from orchestrator.tuning.session_trials import run_prepared
+from orchestrator.tuning.session_trials import note_end, run_prepared
 from orchestrator.tuning.setup import Prepared, prepare_search
 from orchestrator.tuning.surroundings import Surroundings
 from results.run.records import SearchRecord, TrialRecord
@@ -105,16 +105,14 @@ def resume_search(
     Args:
         run: Run folder of the search.
         surroundings: What it runs on, and who follows it.
-        minutes: Time budget from now on; None keeps the search's own.
+        minutes: Time limit of this session in minutes, which is not kept; None takes the search's own.
         trials: Number of trials in all; None keeps the search's own.
         options: Trials to try again, and the search space where it must be named.
 
     Raises:
         OrchestrateError: If the run folder, its data or its study cannot be read.
     """
-    changes: dict[str, Any] = {
-        name: value for name, value in (("minutes", minutes), ("trials", trials)) if value is not None
-    }
+    changes: dict[str, Any] = {} if trials is None else {"trials": trials}
     changed = run.search()
     if changed.terminated is not None:
         surroundings.notify(
@@ -125,7 +123,7 @@ def resume_search(
     changed = changed.with_options(**changes)
 
     def prepare(connect: Connector) -> Prepared:
-        return reopen_search(run, connect, surroundings.notify, options, record=changed)
+        return reopen_search(run, connect, surroundings.notify, options, record=changed, minutes=minutes)
 
     return _run(prepare, surroundings, resumed=run, request=changed.request)
 
@@ -151,12 +149,16 @@ def run_each(
                 prepared = begin.prepare(connect)
                 if begin.resumed is None:
                     lease = stack.enter_context(prepared.run.exclusive())
-                begun, is_interrupted = time.monotonic(), _is_interrupted_at_first(prepared, surroundings)
+                # A resume that runs nothing else leaves the reference all the time that it takes.
+                is_last = begin.resumed is not None and not prepared.has_more
+                begun = time.monotonic()
+                is_interrupted = _is_interrupted_at_first(prepared, surroundings, is_last=is_last)
                 if prepared.has_more and not is_interrupted:
                     spent = time.monotonic() - begun
                     is_interrupted = run_prepared(prepared, surroundings, connect(), lease, spent=spent)
                 records = tuple(prepared.run.records())
                 if not is_interrupted:
+                    note_end(prepared, surroundings.notify)
                     _keep_last_reference(prepared, records, surroundings)
             yield SearchOutcome(
                 prepared.run,
@@ -167,10 +169,10 @@ def run_each(
             )
 
 
-def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings) -> bool:
-    """Score the reference before the first trial; returns True if the user interrupts it."""
+def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings, *, is_last: bool) -> bool:
+    """Score the reference before the first trial, or instead of it; returns True if interrupted."""
     try:
-        keep_reference(prepared.run, prepared.record, surroundings.notify)
+        keep_reference(prepared.run, prepared.timed, surroundings.notify, is_last=is_last)
     except KeyboardInterrupt:
         surroundings.notify(f"interrupted before the first trial; go on with: {prepared.run.resume_command}")
         return True
@@ -182,7 +184,7 @@ def _keep_last_reference(
 ) -> None:
     """Score the reference after the last trial; an interrupt ends nothing else, as all trials have ended."""
     try:
-        keep_reference(prepared.run, prepared.record, surroundings.notify, has_begun=True, records=records)
+        keep_reference(prepared.run, prepared.timed, surroundings.notify, has_begun=True, records=records)
     except KeyboardInterrupt:
         surroundings.notify("the reference on colour and intensity is left to `orchestrate resume`")
 

@@ -13,7 +13,7 @@ from orchestrator.tuning.surroundings import Surroundings
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.trial_resources import trial_resources
 from results.run.lease import Lease
-from results.run.records import SearchRecord
+from results.run.records import Ending, SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.sessions import SessionTime, add_session
 from results.scores.ranking import objectives_of
@@ -63,6 +63,33 @@ def run_prepared(
     return False
 
 
+def note_end(prepared: Prepared, notify: Notify) -> None:
+    """Keep why a search ended that neither the user nor the terminator has ended.
+
+    Args:
+        prepared: The search, whose trials of this session have ended.
+        notify: Function called with a message where it cannot be written, which ends no search.
+    """
+    record = prepared.run.search()  # with what the terminator has left in it
+    ended = None if record.terminated is not None else _ending(prepared)
+    if ended == record.ended:
+        return
+    try:
+        prepared.run.write_search(record.model_copy(update={"ended": ended}))
+    except OSError as error:
+        notify(f"why the search ended could not be written: {error}")
+
+
+def _ending(prepared: Prepared) -> Ending | None:
+    """Why fewer trials have ended than were asked for; None where as many have."""
+    study = prepared.study
+    if len(prepared.run.records()) >= prepared.record.request.trials:
+        return None
+    if not study.left:
+        return None if study.shared is None else "study"
+    return "exhausted" if study.is_exhausted else "time"
+
+
 def _manager(
     prepared: Prepared, callbacks: tuple[Callback, ...], notify: Notify, *, spent: float
 ) -> TrialManager:
@@ -79,7 +106,7 @@ def _manager(
         prepared.record,
         prepared.study,
         callbacks,
-        deadline=deadline_of(prepared.record, time.monotonic() - spent),
+        deadline=deadline_of(prepared.timed, time.monotonic() - spent),
         clock=time.monotonic,  # the wall clock may be set back meanwhile
         say=notify,
     )

@@ -48,6 +48,8 @@ class Prepared:
         record: Request and facts of the search.
         study: Optuna study of the search.
         slots: Number of trials at once; 0 where no trial is left to run.
+        session_minutes: Time limit of this session in minutes, where the user has said another one than that
+            of the search; None where not.
         worker_time: Time of the workers of this session; it counts while trials run.
     """
 
@@ -55,12 +57,18 @@ class Prepared:
     record: SearchRecord
     study: OptunaStudy
     slots: int
+    session_minutes: float | None = None
     worker_time: WorkerTime = field(default_factory=WorkerTime)
 
     @property
     def has_more(self) -> bool:
         """True if a trial is left to run."""
         return self.study.has_more
+
+    @property
+    def timed(self) -> SearchRecord:
+        """Record with the time limit of this session, which is not kept, in the place of the search's own."""
+        return in_time(self.record, self.session_minutes)
 
 
 def prepare_search(
@@ -254,6 +262,19 @@ def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None
     """Write the points to try first, for a study that is lost before they ran."""
     plain = [{"recipe": point.recipe, "settings": flatten(point.settings)} for point in points]
     run.write_json(run.initial_points_file, plain)
+
+
+def in_time(record: SearchRecord, minutes: float | None) -> SearchRecord:
+    """Return a record with another time limit.
+
+    Args:
+        record: Request and facts of the search.
+        minutes: The limit in minutes; None keeps that of the record.
+
+    Raises:
+        ConfigError: If the limit is not allowed.
+    """
+    return record if minutes is None else record.with_options(minutes=minutes)
 
 
 def allowance_of(record: SearchRecord, split: Split) -> Allowance:

@@ -39,6 +39,11 @@ Cause = Literal[
     "lost_worker",  # its process died, or hung, several times
     "environment",  # a file, disk or folder that every trial needs was not as it should be
 ]
+Ending = Literal[
+    "exhausted",  # its space or sampler holds nothing else to try
+    "study",  # all trials of the study that it shares with other searches have been handed out
+    "time",  # the time of its last session was up
+]
 
 
 class SourceTrial(FrozenModel):
@@ -76,12 +81,16 @@ class RepeatPlace(FrozenModel):
         trials: Their trial numbers in that search, in the order of the trials here.
         digests: SHA-256 of their out-of-fold predictions in that search, in the same order; empty in runs of
             earlier versions, and where one could not be read.
+        repeats: Number of repeats that were asked for when this one began; None in runs of earlier versions.
+        finalists: Number of finalists that were asked for, of which there may be fewer; None likewise.
     """
 
     run: str
     repeat: int = Field(ge=1)
     trials: tuple[int, ...]
     digests: tuple[str, ...] = ()
+    repeats: int | None = Field(default=None, ge=1)
+    finalists: int | None = Field(default=None, ge=1)
 
 
 class Termination(FrozenModel):
@@ -150,6 +159,9 @@ class SearchRecord(FrozenModel):
         versions: Package -> version.
         started_at: Time of the start, with time zone.
         terminated: Why the terminator ended the search; None if it did not.
+        ended: Why the search ended by itself with fewer trials than were asked for: `exhausted`, `study` or
+            `time`; None while it runs, where the user or the terminator ended it, and in runs of earlier
+            versions.
         audit: What the audit of the data found, without names of images and patients; None in runs of
             earlier versions, and where it was left out.
         outer: Place of the search in a nested one; None for a search of its own.
@@ -193,6 +205,7 @@ class SearchRecord(FrozenModel):
     versions: dict[str, str]
     started_at: datetime.datetime
     terminated: Termination | None = None
+    ended: Ending | None = None
     audit: AuditRecord | None = None
     outer: OuterPlace | None = None
     repeat: RepeatPlace | None = None
@@ -239,6 +252,11 @@ class SearchRecord(FrozenModel):
         """
         request = parse_request(self.request.model_dump() | changes)
         return self.model_copy(update={"request": request})
+
+    @property
+    def has_no_more(self) -> bool:
+        """True if it ended since no trial was left to run, although it has fewer than were asked for."""
+        return self.ended in ("exhausted", "study")
 
     @property
     def data_location(self) -> tuple[Path, str]:

@@ -18,7 +18,7 @@ from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_paths import RunPaths
 from results.run.trial_checks import predictions_fault, record_fault
 from trainables.common.errors import ConfigError
-from trainables.common.files import is_disk_full, read_plain, write_atomically, write_new
+from trainables.common.files import is_disk_full, read_plain, set_aside, write_atomically, write_new
 from trainables.common.plain_yaml import PlainYamlError, dump_yaml, load_yaml
 from trainables.common.text import first_line
 from trainables.data.patches import PatchSet, open_patch_set
@@ -319,6 +319,19 @@ class RunFolder(RunPaths):
     def write_json(self, path: Path, value: Any) -> None:
         """Write a value as readable JSON; NaN is refused."""
         write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def set_bundle_aside(self) -> Path | None:
+        """Set the bundle of an earlier session aside, which may be of another model; returns its new place.
+
+        Returns:
+            The folder as it is called now; None where there was none.
+
+        Raises:
+            OSError: If it cannot be renamed.
+        """
+        if not self.bundle.is_dir() or not any(self.bundle.iterdir()):
+            return None
+        return set_aside(self.bundle, "outdated")
 
     def trial_numbers(self) -> list[int]:
         """Numbers of all trials that have a folder, in order; other names are not ours."""

@@ -293,7 +293,7 @@ def _reference_rows(
     if found is None and not is_needed:
         return []
     if found is None:
-        text = f"{BASELINE_TEXT}: not scored yet; orchestrate resume does it"
+        text = f"{BASELINE_TEXT}: not scored yet; orchestrate resume does it, at the latest after all trials"
     elif found[1] is None:
         text = f"{BASELINE_TEXT}: {found[0].error}"
     else:

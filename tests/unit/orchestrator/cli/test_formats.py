@@ -160,6 +160,31 @@ def test_a_search_ends_with_one_json_object(
     assert (Path(found["run"]) / "bundle").is_dir()
 
 
+def test_a_search_that_is_finished_again_keeps_the_earlier_bundle(places: dict[str, str]) -> None:
+    text, run = io.StringIO(), RunFolder(Path(places["run"]))
+    (run.bundle / "earlier").mkdir(parents=True)
+    assert close_search(result_of(run), Console(file=text, width=200), finish=True, form="json") == 0
+    assert "the earlier bundle is kept as bundle.outdated" in text.getvalue()
+    assert (run.path / "bundle.outdated" / "earlier").is_dir()
+    assert (run.bundle / "manifest.json").is_file()
+
+
+def test_a_search_that_goes_on_is_finished_if_that_is_asked_for(
+    places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, finished = RunFolder(Path(places["run"])), []
+
+    def close(result: SearchResult, console: Console, *, finish: bool, form: str) -> int:
+        finished.append(finish)
+        return 0
+
+    monkeypatch.setattr("orchestrator.api.search.resume_search", lambda run, **_: result_of(run))
+    monkeypatch.setattr("orchestrator.cli.closing.close_search", close)
+    assert main(["resume", str(run.path), "--finish"]) == 0
+    assert main(["resume", str(run.path)]) == 0
+    assert finished == [True, False]
+
+
 def test_a_search_that_is_finished_prints_csv_tables_one_after_another(
     places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

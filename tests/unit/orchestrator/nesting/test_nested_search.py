@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,14 +17,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator import SearchRequest, open_run
+from orchestrator.cli.common import short_path
 from orchestrator.cli.main import main
-from orchestrator.nesting import nested_search
+from orchestrator.nesting import nested_search, repeats
 from orchestrator.nesting.nested_search import run_nested_search
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
 from orchestrator.request import check_request
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
+from orchestrator.tuning import session
 from orchestrator.tuning.session import SearchOutcome
 from orchestrator.tuning.setup import Prepared, study_place
 from orchestrator.tuning.surroundings import Surroundings
@@ -31,13 +34,14 @@ from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import open_row_predictor
 from results.run.outer_fold import read_outer_fold
+from results.run.records import RepeatPlace
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.outer_result import OuterResult, read_outer
 from results.scores.outer_table import sentences, short_sentence
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import space_for
-from trainables.common.errors import ConfigError, SplitError
+from trainables.common.errors import INTERRUPTED, ConfigError, SplitError
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import select_rows
 from trainables.data.split_record import TEST, read_split
@@ -332,6 +336,19 @@ def test_a_naive_split_cannot_be_nested(tmp_path: Path) -> None:
         run_nested_search(run, SURROUNDINGS)
 
 
+def test_a_repeat_and_a_search_of_a_shared_study_are_not_nested(tmp_path: Path) -> None:
+    run = simulated_run.make_run(tmp_path, simulate(trials=2))
+    search = run.search()
+    place = RepeatPlace(run="/runs/idc/first", repeat=1, trials=(0, 1))
+    run.write_search(search.model_copy(update={"repeat": place}))
+    with pytest.raises(RunError, match=r"trains finalists of another search again, .* them: /runs/idc/first"):
+        run_nested_search(run, SURROUNDINGS)
+    asked = search.request.model_copy(update={"study": "many"})
+    run.write_search(search.model_copy(update={"driver": "abc", "request": asked}))
+    with pytest.raises(RunError, match="shares the study benign_malignant/many with other searches, and has"):
+        run_nested_search(run, SURROUNDINGS)
+
+
 def test_too_few_patients_for_the_outer_folds_name_the_most_that_there_can_be(nested) -> None:
     run, _ = nested
     rows, split, _ = parts(run)
@@ -360,3 +377,75 @@ def test_a_search_of_pruned_trials_only_has_nothing_to_nest(tmp_path: Path) -> N
     run = simulated_run.make_run(tmp_path, simulate(trials=2), state="pruned")
     with pytest.raises(RunError, match="repeats a search that has a result"):
         run_nested_search(run, SURROUNDINGS)
+
+
+SPACE = """
+def space(trial, context):
+    trial.suggest_float("optimizer.lr", 0.1, 0.2)
+    return {"model.backbone": "intensity", "classical.name": "logistic"}
+"""
+
+
+def with_context(run: RunFolder, **changes) -> None:
+    context = space_context.context(backbones=("intensity", "texture"))
+    facts = {"space_context": context.model_dump(mode="json")}
+    run.write_search(run.search().with_options(trials=3, **changes).model_copy(update=facts))
+
+
+def test_the_space_of_a_moved_run_is_said_again_to_nest_and_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "space_of_a_moved_run.py").write_text(SPACE)
+    name = "space_of_a_moved_run:space"
+    run = make_outer(tmp_path)
+    with_context(run, space=name, runs=tmp_path / "elsewhere")
+    inner = inner_searches(run, FOLDS)[0]
+    finish_inner(inner, {1: CONFIGS[1]})  # one that goes on, of which the same is asked
+    begun = []
+
+    def run_each(searches, surroundings, *, request):
+        for begin in searches:
+            begun.append(begin.prepare(KnownConnection(Connection("", True, 1.0, 0.0, 1, ""))))
+            yield SearchOutcome(begun[-1].run, begun[-1].record, (), is_interrupted=len(begun) == 2)
+
+    monkeypatch.setattr(nested_search, "run_each", run_each)
+    monkeypatch.setattr(nested_search, "predict_outer_fold", lambda *_, **__: fold_that_was_predicted())
+    monkeypatch.setattr(repeats, "run_each", run_each)
+    for verb in ("nest", "repeat"):
+        assert main([verb, str(run.path)]) == 2
+        assert f"add --space {name}" in " ".join(capsys.readouterr().err.split())
+    assert begun == []
+    assert main(["nest", str(run.path), "--outer", "2", "--space", name]) == INTERRUPTED
+    assert [one.run for one in begun] == [run.outer_run(1), run.outer_run(2)]
+    assert f"next: orchestrate nest {short_path(run.path)} --outer 2 --space {name}" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    begun.clear()
+    assert main(["repeat", str(run.path), "--repeats", "2", "--space", name]) == INTERRUPTED
+    assert [one.run for one in begun] == [run.repeat_run(1), run.repeat_run(2)]
+    begun.clear()
+    assert main(["repeat", str(run.path), "--space", name]) == INTERRUPTED  # both go on
+    assert len(begun) == 2
+
+
+def fold_that_was_predicted() -> SimpleNamespace:
+    return SimpleNamespace(models={"shipped": SimpleNamespace(name="best", inner_value=0.5)}, complete=1)
+
+
+def test_inner_searches_have_the_time_of_the_search_and_not_that_of_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_outer(tmp_path)
+    with_context(run, minutes=60.0)
+    references = []
+    monkeypatch.setattr(session, "keep_reference", lambda *own, **options: references.append((own, options)))
+    outcome = session.resume_search(run, SURROUNDINGS, minutes=10.0)
+    assert not outcome.is_interrupted
+    assert run.search().request.minutes == 60.0
+    assert inner_searches(run, FOLDS)[0].search_record().request.minutes == 60.0
+    (first, is_last), (_, has_begun) = references
+    assert first[1].request.minutes == 10.0
+    assert is_last == {"is_last": True}  # no trial is left to run
+    assert "is_last" not in has_begun

@@ -1,6 +1,8 @@
 """Finalists that are trained again: their splits, their scores, what goes on, and what is refused."""
 
 import json
+import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.scores.fold_scores import fold_areas
 from results.scores.repeats import Repeats, read_repeats
-from trainables.common.errors import ConfigError
+from trainables.common.errors import INTERRUPTED, ConfigError
 from trainables.data.patches import select_rows
 from trainables.data.split_record import TEST, read_split
 from trainables.data.training_data import training_data_of
@@ -281,3 +283,117 @@ def test_repeats_and_a_trial_that_has_seen_other_folds_exclude_each_other(tmp_pa
     )
     with pytest.raises(ConfigError, match="--repeats 2 cuts the patients into other folds"):
         check_request(request)
+
+
+@pytest.fixture
+def unrepeated(repeated, tmp_path: Path) -> RunFolder:
+    """A copy of the run without its repeats."""
+    run = RunFolder(tmp_path / "benign_malignant" / "copy")
+    shutil.copytree(repeated[0].path, run.path, ignore=shutil.ignore_patterns("repeats", "repeats.json"))
+    return run
+
+
+def interrupted_in(repeat: int):
+    """Train repeats as `trained_here` does, and let the user interrupt the one of this number."""
+
+    def run_each(searches, surroundings, *, request):
+        for number, outcome in enumerate(trained_here(searches, surroundings, request=request), 1):
+            yield replace(outcome, is_interrupted=number == repeat)
+
+    return run_each
+
+
+def words_after_next(said: str) -> list[str]:
+    (line,) = [line for line in said.splitlines() if "next:" in line]
+    program, *words = shlex.split(line.partition("next:")[2])
+    assert program == "orchestrate"
+    return words
+
+
+def test_the_command_that_is_printed_after_an_interrupt_goes_on_with_what_was_asked(
+    unrepeated: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["repeat", str(unrepeated.path), "--repeats", "5", "--finalists", "2"]
+    monkeypatch.setattr(repeats, "run_each", interrupted_in(2))
+    assert main(asked) == INTERRUPTED
+    words = words_after_next(capsys.readouterr().err)
+    assert words == asked
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    assert main(words) == 0
+    found = read_repeats(unrepeated)
+    assert found is not None
+    assert (found.repeats, len(found.trials)) == (5, 2)
+
+
+def test_repeats_that_were_interrupted_know_how_many_were_asked_for(
+    unrepeated: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeats, "run_each", interrupted_in(1))
+    assert repeat_finalists(unrepeated, SURROUNDINGS, repeats=4, finalists=2) is None
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    found = repeat_finalists(unrepeated, SURROUNDINGS)  # as `unrepeated.repeat_run(1).resume_command` says
+    assert found is not None
+    assert (found.repeats, len(found.trials)) == (4, 2)
+    assert repeat_finalists(unrepeated, SURROUNDINGS, repeats=2) is not None  # what is typed wins
+    assert repeat_finalists(unrepeated, SURROUNDINGS) == replace_time(found, read_repeats(unrepeated))
+
+
+def replace_time(found: Repeats, now: Repeats | None) -> Repeats:
+    assert now is not None
+    return found.model_copy(update={"finished_at": now.finished_at})
+
+
+def test_repeats_of_an_earlier_version_say_how_many_finalists_they_have(
+    unrepeated: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeats, "run_each", interrupted_in(1))
+    assert repeat_finalists(unrepeated, SURROUNDINGS, repeats=2, finalists=2) is None
+    one = unrepeated.repeat_run(1)
+    place = one.search().repeat
+    assert place is not None
+    earlier = place.model_copy(update={"repeats": None, "finalists": None})
+    one.write_search(one.search().model_copy(update={"repeat": earlier}))
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    found = repeat_finalists(unrepeated, SURROUNDINGS)
+    assert found is not None
+    assert (found.repeats, len(found.trials)) == (repeats.DEFAULT_REPEATS, 2)
+
+
+def test_repeats_of_finalists_that_are_none_any_more_are_set_aside_where_the_search_goes_on(
+    unrepeated: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    first = repeat_finalists(unrepeated, SURROUNDINGS, repeats=1, finalists=2)
+    assert first is not None
+    (third,) = {0, 1, 2} - set(first.numbers)
+    record = unrepeated.record(third)
+    assert record is not None
+    unrepeated.write_record(record.model_copy(update={"value": 0.999}))
+    with pytest.raises(
+        RunError, match=r"and the finalists are \d, \d now; move .*repeats away to repeat these"
+    ):
+        repeat_finalists(unrepeated, SURROUNDINGS)
+    said = list[str]()
+    surroundings = replace(SURROUNDINGS, notify=said.append)
+    second = repeat_finalists(unrepeated, surroundings, replaces=True)
+    assert second is not None
+    assert (second.repeats, second.numbers) == (1, (third, first.numbers[0]))
+    assert any("what is there is kept as repeats.outdated, and these are repeated" in line for line in said)
+    kept = RunFolder(unrepeated.path / "repeats.outdated" / "1").search().repeat
+    assert kept is not None
+    assert kept.trials == first.numbers
+    earlier = json.loads((unrepeated.path / "repeats.json.outdated").read_text())
+    assert [one["trial"] for one in earlier["trials"]] == list(first.numbers)
+
+
+def test_outdated_repeats_that_another_process_runs_stay(
+    unrepeated: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    assert repeat_finalists(unrepeated, SURROUNDINGS, repeats=1, finalists=2) is not None
+    with (
+        unrepeated.repeat_run(1).exclusive(),
+        pytest.raises(RunError, match="is being searched by another process"),
+    ):
+        repeat_finalists(unrepeated, SURROUNDINGS, finalists=1, replaces=True)
+    assert read_repeats(unrepeated) is not None

@@ -12,8 +12,8 @@ from orchestrator.reporting.terminal import (
     clock_text,
     closing_summary,
     fitted,
-    seconds_left,
 )
+from orchestrator.reporting.time_left import seconds_left
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import TrialRecord
 from trainables.features.feature_use import FeatureUse
@@ -205,6 +205,21 @@ def test_trials_of_an_earlier_session_count_as_ended_but_set_no_pace():
 
     assert "4 of 10 trials   elapsed 0:40 of 10:00, left ?" in text
     assert "best: trial 0  auc 0.900  vgg16" in text
+
+
+def test_trials_that_others_run_or_a_grid_does_not_hold_take_no_time():
+    to_come = [40]
+    progress, clock = make_progress(trials=100, to_come=lambda: to_come[0])
+    with progress:
+        for number in range(2):
+            progress.started(number, "vgg16")
+            clock.seconds += 10
+            progress.finished(number, "complete", None, 0.7, "vgg16")
+        assert "left 6:40" in panel(progress)[1]  # 40 at 10 s each, and not 98
+        progress.started(2, "vgg16")
+        to_come[0] = 0
+        progress.started(3, "vgg16")
+        assert "left 0:20" in panel(progress)[1]
 
 
 def test_a_line_of_a_trial_says_which_recipe_or_experience_it_is_of():

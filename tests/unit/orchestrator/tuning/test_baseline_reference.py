@@ -224,3 +224,4 @@ def test_after_the_time_of_a_search_it_has_no_more_than_half_a_minute(
     monkeypatch.setattr(reference, "_SECONDS", 0.0)
     assert kept(run, said, has_begun=True) is None
     assert said == []
+    assert len(scored(kept(run, said, is_last=True)).rows) > 0  # a resume that has no trial left to run

@@ -69,7 +69,8 @@ def test_a_run_from_elsewhere_is_copied_and_logged_nowhere_unless_the_user_says_
     def never(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("a storage or a tracker is opened")
 
-    monkeypatch.setattr(search, "_asked_callbacks", never)
+    monkeypatch.setattr(search, "mirror_callbacks", never)
+    monkeypatch.setattr(search, "tracking_callbacks", never)
     with pytest.raises(ConfigError, match=rf"made elsewhere, and names {RESULTS}.* add --results {RESULTS}$"):
         search.resume_search(moved)
     with pytest.raises(ConfigError, match=r"elsewhere.* add --track mlflow --track wandb$"):

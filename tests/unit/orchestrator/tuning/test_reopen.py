@@ -18,7 +18,7 @@ from cluster.resources import Machine
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.reopen import ResumeOptions, reopen_search, resume_options
-from orchestrator.tuning.setup import study_place, write_initial_points
+from orchestrator.tuning.setup import deadline_of, study_place, write_initial_points
 from results.run.records import OutOfFold, TrialRecord
 from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
@@ -140,9 +140,15 @@ def test_trials_whose_worker_died_are_tried_again_and_others_stay(run: RunFolder
 
 @pytest.mark.parametrize(
     ("retry", "numbers"),
-    [(["exception"], [2, 3]), (["exception,lost_worker"], [1, 2, 3]), ([], [3]), (None, [1, 3])],
+    [
+        (["exception"], [1, 2, 3]),
+        (["nan"], [1, 3]),
+        (["exception,nan"], [1, 2, 3]),
+        ([], [3]),
+        (None, [1, 3]),
+    ],
 )
-def test_the_user_says_which_causes_are_tried_again(
+def test_causes_that_the_user_names_are_tried_again_besides_those_that_always_are(
     run: RunFolder, retry: list[str] | None, numbers: list[int]
 ) -> None:
     assert reopened(run, retry=resume_options(retry, None).retry)[0] == numbers
@@ -158,6 +164,19 @@ def test_a_complete_trial_is_never_tried_again(run: RunFolder) -> None:
     assert record is not None
     run.write_record(record.model_copy(update={"cause": "time_budget"}))
     assert 0 not in reopened(run, retry={"time_budget"})[0]
+
+
+def test_the_time_of_a_session_is_not_that_of_the_search(run: RunFolder) -> None:
+    run.write_search(run.search().with_options(minutes=60.0).model_copy(update={"ended": "time"}))
+    prepared = reopen_search(run, connect, lambda message: None, minutes=10.0)
+    assert deadline_of(prepared.timed, 0.0) == 600.0
+    assert (prepared.record.request.minutes, run.search().request.minutes) == (60.0, 60.0)
+    assert run.search().ended is None  # it runs again
+    assert reopen_search(run, connect, lambda message: None).timed.request.minutes == 60.0
+    before = run.search_file.read_bytes()
+    with pytest.raises(ConfigError, match="--minutes"):
+        reopen_search(run, never, lambda message: None, minutes=-1.0)
+    assert run.search_file.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"number": 0}'])
