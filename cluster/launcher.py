@@ -16,12 +16,13 @@ from cluster.errors import ClusterError, ClusterInUseError, RemoteError, RenderE
 from cluster.probe import MachineFacts, Process, probe
 from cluster.ssh import Login, logins
 from cluster.tokens import check_tokens
-from cluster.verbs import MODULE, SEARCHES, typed_part
+from cluster.verbs import MODULE, SEARCHES, STOP_SECONDS, typed_part
 from trainables.common.notify import Notify
 from trainables.common.text import command_text
 
 _FIRST_AUTOSCALER: Final = "RAY_UP_enable_autoscaler_v2"
-_STOP_SECONDS: Final = 90.0  # for searches to close their files, and for Ray to end
+_STOP_SECONDS: Final = float(STOP_SECONDS)  # for searches to end
+_RAY_SECONDS: Final = 90.0  # for Ray to end
 _POLL_SECONDS: Final = 0.5
 
 
@@ -184,7 +185,9 @@ def down(file: ClusterFile, *, say: Notify) -> None:
 
 
 def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Notify) -> None:
-    """End the searches of all machines as Ctrl-C does, and wait until they have closed their files.
+    """End the searches of all machines as Ctrl-C does, and wait until they have ended.
+
+    A search that has not within ten minutes is told, with its machine, and waited for no longer.
 
     Raises:
         RemoteError: If the head cannot be asked; another machine that cannot is told.
@@ -202,7 +205,14 @@ def end_searches(file: ClusterFile, machines: Sequence[Login], *, say: Notify) -
         except RemoteError as error:
             say(f"the search on {login.host} could not be ended: {error}")
     deadline = time.monotonic() + _STOP_SECONDS
-    while time.monotonic() < deadline and _searches(file, searched, say=lambda message: None):
+    while left := _searches(file, searched, say=lambda message: None):
+        if time.monotonic() > deadline:
+            named = ", ".join(
+                f"{typed_part(process.command)[:60]} (process {process.pid} on {host})"
+                for host, process in left
+            )
+            say(f"not ended within {_STOP_SECONDS:g} s, and ended with Ray now: {named}; {later}")
+            return
         time.sleep(_POLL_SECONDS)
 
 
@@ -284,7 +294,7 @@ def _running(running: Sequence[Process]) -> tuple[str, str]:
 
 def _wait_until_ended(file: ClusterFile, machines: Sequence[Login]) -> list[tuple[str, Process]]:
     """Ray's processes that are left on the machines after a while."""
-    deadline = time.monotonic() + _STOP_SECONDS
+    deadline = time.monotonic() + _RAY_SECONDS
     while True:
         left = [(login.host, process) for login in machines for process in _facts(file, login).ray]
         if not left or time.monotonic() > deadline:

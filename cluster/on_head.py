@@ -19,11 +19,9 @@ from cluster.connect import QUIET_ENVIRONMENT, connect, disconnect
 from cluster.errors import ClusterError
 from cluster.own_ray import token_file
 from cluster.target import recorded_address
-from cluster.verbs import MODULE
+from cluster.verbs import MODULE, STOP_SECONDS
 from trainables.common.errors import OrchestrateError
 
-# Ray ends a stopped job with SIGKILL after three seconds; a search closes its files first.
-STOP_SECONDS: Final = 600
 # A cluster that has just started takes jobs some seconds later.
 _NOT_READY: Final = "try again later"
 _READY_SECONDS: Final = 90.0
@@ -114,6 +112,7 @@ def submit(words: Sequence[str], *, folder: str, identity: str, metadata: Mappin
                     entrypoint=entrypoint,
                     submission_id=identity,
                     metadata=dict(metadata),
+                    # Ray ends a stopped job with SIGKILL after three seconds, unless it is told otherwise.
                     runtime_env={"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}},
                 )
             )
@@ -144,11 +143,13 @@ def follow(identity: str) -> Iterator[str]:
     """
     client = _client()
     try:
+        # In this order: what a job says after the question how it is, is in what is asked for then.
+        has_ended = str(client.get_job_status(identity).value) in _ENDED
         said = client.get_job_logs(identity)
     except RuntimeError as error:
         raise ClusterError(f"job {identity} has no output: {_last_line(error)}") from error
     yield said[-_LAST_CHARACTERS:].partition("\n")[2] if len(said) > _LAST_CHARACTERS else said
-    if str(client.get_job_status(identity).value) in _ENDED:
+    if has_ended:
         return
     seen, passed = len(said), 0
     loop = asyncio.new_event_loop()

@@ -57,24 +57,21 @@ address=$(srun --nodes=1 --ntasks=1 --nodelist="$first" hostname -I | awk '{prin
 # Below Ray's own range for workers, which begins at 10002, and another one for each job.
 port=$((6400 + SLURM_JOB_ID % 3000))
 
-# Go on where an earlier start of this job was. The program itself says where: task, name and folder of runs may
+# Go on where an earlier start of this job was. The program itself says how: task, name and folder of runs may
 # stand in the command line in any order, or in a file of --config. What it cannot read, the search refuses below.
 words=("$@")
 if [ "$1" = search ]; then
-    run=$("$VENV/bin/python" - "$@" 2> /dev/null <<'END'
-import sys
-from orchestrator.cli.main import build_parser
-from orchestrator.cli.search import request_of
-request = request_of(build_parser().parse_args(sys.argv[1:]))
-print(request.runs / request.task / request.name if request.name else "")
-END
-    ) || run=''
-    if [ -n "$run" ] && [ -f "$run/search.yaml" ]; then
-        words=(resume "$run")
+    again=()
+    while IFS= read -r -d '' word; do
+        again+=("$word")
+    done < <("$VENV/bin/python" -m orchestrator.cli.requeued "$@" 2> /dev/null)
+    if [ "${#again[@]}" -gt 0 ]; then
+        words=("${again[@]}")
     fi
 fi
 
 mkdir -p "$RAY_TMPDIR"
+rm -f "$RAY_TMPDIR/search.pid" # of an earlier start of this job, whose number it keeps
 ulimit -n 65536 2> /dev/null || true
 # No dashboard: the job is Slurm's. The search leaves its number where the signal of the time limit finds it.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \

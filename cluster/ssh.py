@@ -18,6 +18,8 @@ from cluster.errors import RemoteError
 
 _CONNECT_SECONDS: Final = 10
 _SSH_FAILED: Final = 255  # ssh's own exit code; any other is the command's
+_VANISHED: Final = 24  # rsync's: files were removed over there meanwhile, as checkpoints of a search are
+_PARTS: Final = ".rsync-partial"  # folder of files whose copy was interrupted, beside their place
 _HOST_KEY_CHANGED: Final = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 _ADVICE: Final = (
     ("Permission denied", "is ssh_user right, and does ssh_private_key log in there without a password?"),
@@ -146,20 +148,33 @@ class Login:
             finally:
                 running.kill()
 
-    def fetch(self, source: str, target: Path, *, leave_out: Sequence[str] = ()) -> None:
+    def fetch(
+        self,
+        source: str,
+        target: Path,
+        *,
+        leave_out: Sequence[str] = (),
+        only: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
         """Copy the content of a folder over there into a folder here, with rsync.
+
+        A file has its name once it is whole.
 
         Args:
             source: Folder over there.
             target: Folder here; what it holds already is not sent again.
-            leave_out: Names that are not copied.
+            leave_out: Names that are not copied, as patterns of rsync.
+            only: Names that are copied, with the folders on the way to them, likewise; empty for all.
+            options: Further options of rsync.
 
         Raises:
             RemoteError: If the copy fails.
         """
         target.mkdir(parents=True, exist_ok=True)
-        excluded = [f"--exclude={name}" for name in leave_out]
-        words = ["rsync", "-a", "--partial", "--protect-args", *excluded, f"--rsh={shlex.join(self.shell)}"]
+        chosen = [f"--exclude={name}" for name in leave_out] + [f"--include={name}" for name in only]
+        words = ["rsync", "-a", f"--partial-dir={_PARTS}", "--protect-args", *options, *chosen]
+        words += [*(["--exclude=*"] if only else []), f"--rsh={shlex.join(self.shell)}"]
         try:
             done = subprocess.run(
                 [*words, f"{self.target}:{source}/", f"{target}/"],
@@ -171,7 +186,7 @@ class Login:
             )
         except FileNotFoundError as error:
             raise RemoteError("rsync is needed on this machine, none was found; install it") from error
-        if done.returncode != 0:
+        if done.returncode not in (0, _VANISHED):
             said = done.stderr.strip().splitlines() or ["nothing"]
             raise RemoteError(f"rsync from {self.host} failed: {said[-1]}")
 

@@ -8,10 +8,11 @@ from orchestrator.reporting.console import messages, print_message
 HELP = "end the searches of a cluster, then Ray on all of its machines"
 EPILOG = """\
 Searches that run there are ended as Ctrl-C ends them, so that they can be
-resumed. Then `ray down -y FILE` is run, which ends Ray on the first machine
-only, and `ray stop` on each of the others; at last every machine is asked
-whether something of Ray is left. Files stay: environment, project, runs and
-data. Rented machines are given back, with what is on them, and not asked.
+resumed; they have ten minutes, and those that take longer are named. Then
+`ray down -y FILE` is run, which ends Ray on the first machine only, and
+`ray stop` on each of the others; at last every machine is asked whether
+something of Ray is left. Files stay: environment, project, runs and data.
+Rented machines are given back, with what is on them, and not asked.
 
 examples:
   orchestrate cluster down cluster/dgx.yaml

@@ -3,7 +3,7 @@
 import argparse
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.common import add_runs, short_path
 from orchestrator.cli.remote import open_cluster
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 HELP = "copy a run from a cluster or a storage to this machine"
 EPILOG = """\
 From a cluster the run folder is copied with rsync; what is here already is not
-sent again. From a storage comes what search --results URI has copied there,
-such as after the loss of the machine that ran it: resume goes on with it. Of a
-search that still runs, what has been written so far: its files are written
-whole or not at all. A storage that a package of fsspec reaches, such as
-webhdfs://, cannot replace a file in one move: one that is copied again, as
-search.yaml is when a search is resumed, is not there for a moment, and a fetch
-then ends with an error or goes without it. Say it again. A run folder holds
-pseudonyms of patients and, in its pictures, images: keep it where such data
-may be kept.
+sent again. What is newer here stays, all of it where the run here has trials
+that the cluster lacks, and so does every opening of the test part; where each
+has trials that the other lacks, nothing is copied. From a storage comes what
+search --results URI has copied there, such as after the loss of the machine
+that ran it: resume goes on with it. Of a search that still runs, what has been
+written so far: its files are written whole or not at all. A storage that a
+package of fsspec reaches, such as webhdfs://, cannot replace a file in one
+move: one that is copied again, as search.yaml is when a search is resumed, is
+not there for a moment, and a fetch then ends with an error or goes without it.
+Say it again. A run folder holds pseudonyms of patients and, in its pictures,
+images: keep it where such data may be kept.
 
 examples:
   orchestrate fetch cluster/dgx.yaml first
   orchestrate fetch cluster/dgx.yaml benign_malignant/first --runs fetched
   orchestrate fetch s3://bucket/path first
 """
-_LEFT_OUT: Final = (".lock", ".ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _from_cluster(arguments: argparse.Namespace) -> Path:
     from orchestrator.cli.status import searches_on_head
+    from orchestrator.reporting.fetched_run import fetch_from_head
 
     file, login = open_cluster(Path(arguments.file))
     every = 1_000_000
@@ -80,8 +82,9 @@ def _from_cluster(arguments: argparse.Namespace) -> Path:
     )
     target: Path = arguments.runs / found.task / found.name
     refuse_another(target, found.started_at)
-    print_message(messages(), f"copies {login.host}:{found.run} to {short_path(target)}")
-    login.fetch(found.run, target, leave_out=_LEFT_OUT)
+    console = messages()
+    print_message(console, f"copies {login.host}:{found.run} to {short_path(target)}")
+    fetch_from_head(login, found.run, target, say=lambda text: print_message(console, text))
     return target
 
 

@@ -11,6 +11,7 @@ from orchestrator.reporting.console import messages, print_message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.reporting.processes import RunningProcess
     from orchestrator.reporting.search_status import SearchStatus
 
 HELP = "end a search, or another verb that was submitted, as Ctrl-C does"
@@ -74,33 +75,30 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
     Raises:
         RunError: If nothing of the kind runs here, several have the bare name, or it has not ended in time.
     """
-    import os
-    import signal
     import time
 
     from cluster.on_head import stop
-    from cluster.verbs import SEARCHES
     from orchestrator.reporting.submitted import RUNNING
     from results.errors import RunError
 
     search = _search_meant(text, runs)
-    job, pid, verb = _what_runs(text, search)
+    job, process, verb = _what_runs(text, search)
     if job is not None and job["status"] in RUNNING:
         stop(str(job["id"]))
-    elif pid is not None:
-        os.kill(pid, signal.SIGTERM)  # which a verb takes as Ctrl-C, also one that was started with nohup
+    elif process is not None:
+        _end(process)
     else:
         raise RunError(f"no search {text!r} runs on this machine; `orchestrate status` lists those that do")
     folder = Path(search.run) if search is not None and search.run else None
     deadline = time.monotonic() + wait_seconds
-    while _still_runs(job, folder):
+    while _still_runs(job, process, folder):
         if time.monotonic() > deadline:
             raise RunError(
                 f"{text} was told to end, but has not within {wait_seconds:g} s; say --wait, or ask again"
             )
         time.sleep(_POLL_SECONDS)
-    if verb not in SEARCHES:
-        return f"{text}: {verb} has ended"
+    if verb not in ("search", "resume"):
+        return _what_is_left_of(verb, text, folder)
     if folder is None and search is not None:  # it may have begun meanwhile
         folder = _folder_of(search, runs)
     return _what_is_left(text, folder)
@@ -109,7 +107,8 @@ def stop_here(text: str, runs: Path, *, wait_seconds: float) -> str:
 def _search_meant(text: str, runs: Path) -> "SearchStatus | None":
     """The search with that name, folder or job; for `latest` the latest that runs. None without one."""
     from orchestrator.cli.status import jobs_here, searches_here
-    from orchestrator.reporting.search_status import lock_holders, search_named, status_of
+    from orchestrator.reporting.processes import lock_holders
+    from orchestrator.reporting.search_status import search_named, status_of
     from orchestrator.reporting.submitted import RUNNING
     from results.run.run_folder import RunFolder
 
@@ -124,9 +123,10 @@ def _search_meant(text: str, runs: Path) -> "SearchStatus | None":
 
 def _what_runs(
     text: str, search: "SearchStatus | None"
-) -> "tuple[Mapping[str, Any] | None, int | None, str]":
+) -> "tuple[Mapping[str, Any] | None, RunningProcess | None, str]":
     """Job and process of a search, or the running job of another verb about its run; and the verb."""
     from orchestrator.cli.status import jobs_here
+    from orchestrator.reporting.processes import running_process
     from orchestrator.reporting.submitted import RUNNING, other_job_of_run, verb_of
 
     if search is None:
@@ -138,7 +138,7 @@ def _what_runs(
         other = other_job_of_run(Path(search.run), jobs_here())
         if other is not None:
             return other, None, verb_of(other)
-    return search.job, search.pid, "search"
+    return search.job, None if search.pid is None else running_process(search.pid), search.verb
 
 
 def _job_meant(text: str) -> "Mapping[str, Any] | None":
@@ -153,10 +153,22 @@ def _job_meant(text: str) -> "Mapping[str, Any] | None":
         return None
 
 
-def _still_runs(job: "Mapping[str, Any] | None", folder: Path | None) -> bool:
+def _end(process: "RunningProcess") -> None:
+    import contextlib
+    import os
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(process.pid, signal.SIGTERM)  # which a verb takes as Ctrl-C, also one started with nohup
+
+
+def _still_runs(
+    job: "Mapping[str, Any] | None", process: "RunningProcess | None", folder: Path | None
+) -> bool:
     from cluster.errors import ClusterError
     from cluster.on_head import jobs
-    from orchestrator.reporting.search_status import lock_holders
+    from cluster.verbs import SEARCHES
+    from orchestrator.reporting.processes import lock_holders
     from orchestrator.reporting.submitted import RUNNING
 
     if job is not None and job["status"] in RUNNING:
@@ -166,6 +178,9 @@ def _still_runs(job: "Mapping[str, Any] | None", folder: Path | None) -> bool:
             return True
         if any(status in RUNNING for status in now):
             return True
+    # Reports, trackers and copies follow when the folder is free. A program of the user's own may go on.
+    if process is not None and process.verb in SEARCHES and process.lives:
+        return True
     return folder is not None and folder in lock_holders()
 
 
@@ -181,6 +196,16 @@ def _folder_of(search: "SearchStatus", runs: Path) -> Path | None:
     submitted = datetime.fromisoformat(search.started_at)
     begun = [path for path in found if RunFolder(path).search().started_at >= submitted]
     return begun[0] if len(begun) == 1 else None
+
+
+def _what_is_left_of(verb: str, text: str, folder: Path | None) -> str:
+    """What is left of another verb than those of the search itself."""
+    from cluster.verbs import WITHIN
+    from results.run.run_folder import RunFolder
+
+    if folder is None or verb not in WITHIN:
+        return f"{text}: {verb} has ended"
+    return f"{text}: {verb} has ended; what it finished is kept; go on: {RunFolder(folder).command(verb)}"
 
 
 def _what_is_left(text: str, folder: Path | None) -> str:

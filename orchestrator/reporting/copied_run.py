@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from orchestrator.reporting.place import PART, Place, explained
 from results.errors import RunError
 from results.run.run_folder import RunFolder
+from trainables.common.appending import append_line
 from trainables.common.errors import MachineError, OrchestrateError
 from trainables.common.files import make_private
 from trainables.common.text import is_folder_name
@@ -102,15 +103,17 @@ def fetch_copy(place: Place, prefix: str, target: Path) -> None:
             for name in names:
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                half = path.with_name(f".{path.name}{_HALF}")
+                half = half_of(path)
                 place.read(f"{prefix}/{name}", half)
                 if path == run.openings_file and path.is_file():
-                    _add_own_openings(path, half)
-                half.replace(_draft(path) if path == run.search_file else path)
+                    add_openings(path, half)
+                    half.unlink()
+                else:
+                    half.replace(draft_of(path) if path == run.search_file else path)
             if run.search_file.name in names:
-                _draft(run.search_file).replace(run.search_file)
+                draft_of(run.search_file).replace(run.search_file)
             else:
-                _draft(run.search_file).unlink(missing_ok=True)  # of an earlier copy that was interrupted
+                draft_of(run.search_file).unlink(missing_ok=True)  # of an earlier copy that was interrupted
     except OrchestrateError:
         raise
     except Exception as error:  # each storage has errors of its own
@@ -130,7 +133,7 @@ def interrupted_copy(target: Path) -> datetime.datetime | None:
     Raises:
         RunError: If its search.yaml cannot be read.
     """
-    draft = _draft(RunFolder(target).search_file)
+    draft = draft_of(RunFolder(target).search_file)
     if not draft.is_file():
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -139,15 +142,40 @@ def interrupted_copy(target: Path) -> datetime.datetime | None:
         return copy.search().started_at
 
 
-def _draft(path: Path) -> Path:
+def half_of(path: Path) -> Path:
+    """Return the name that a file has while it is being copied."""
+    return path.with_name(f".{path.name}{_HALF}")
+
+
+def draft_of(path: Path) -> Path:
+    """Return the name that a search.yaml has until all else is copied."""
     return path.with_name(f".{path.name}.part")
 
 
-def _add_own_openings(own: Path, copied: Path) -> None:
-    """Add to a copied log of test openings those that are noted here alone; none is ever lost."""
-    there = copied.read_text().splitlines()
-    lines = [line for line in own.read_text().splitlines() if line not in there]
-    copied.write_text("".join(f"{line}\n" for line in (*there, *lines)))
+def add_openings(own: Path, copied: Path) -> None:
+    """Add to the log of test openings of a run those that its copy has alone; none is ever lost.
+
+    Lines are added to the file, so that an opening that is noted meanwhile stays, too.
+
+    Args:
+        own: The log of the run here.
+        copied: That of its copy.
+
+    Raises:
+        OSError: If the log cannot be written.
+    """
+    known = set(own.read_text().splitlines())
+    for line in copied.read_text().splitlines():
+        if line not in known:
+            append_line(own, line)
+
+
+def gone_on_apart(folder: Path) -> RunError:
+    """Return the error that a run and its copy cannot be brought together."""
+    return RunError(
+        f"{folder} and its copy have gone on apart: each has trials that the other lacks; fetch it to "
+        "another folder, by --runs"
+    )
 
 
 def _lacking(run: RunFolder, names: list[str]) -> list[str]:
@@ -155,15 +183,15 @@ def _lacking(run: RunFolder, names: list[str]) -> list[str]:
     numbers = [number for number in run.trial_numbers() if run.has_record(number)]
     kept = {f"{run.trial(number).relative_to(run.path).as_posix()}/" for number in numbers}
     ended = {name.removesuffix("record.json") for name in names if _RECORD.fullmatch(name)}
-    is_behind = bool(ended - kept)
-    if is_behind and kept - ended:
-        raise RunError(
-            f"{run.path} and its copy have gone on apart: each has trials that the other lacks; fetch it to "
-            "another folder, by --runs"
-        )
-    own = tuple(kept)
+    has_more, own = bool(ended - kept), tuple(kept)
+    if has_more and kept - ended:
+        raise gone_on_apart(run.path)
     return [
-        name for name in names if (is_behind and not name.startswith(own)) or not (run.path / name).exists()
+        name
+        for name in names
+        if (has_more and not name.startswith(own))
+        or not (run.path / name).exists()
+        or name == run.openings_file.name
     ]
 
 

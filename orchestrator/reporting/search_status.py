@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from cluster.verbs import SEARCHES, WITHIN
+from orchestrator.reporting.processes import lock_holders, running_process
 from orchestrator.reporting.submitted import RUNNING, is_of_any_task, job_of_run, name_of, task_of, verb_of
 from results.errors import RunError
 from results.run.records import SearchRecord
@@ -19,7 +20,6 @@ from results.tables import result_table
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import clock_text, printable
 
-_LOCK: Final = ".lock"
 _NAME_WIDTH: Final = 22  # of 80 columns
 _STATES: Final = ("complete", "pruned", "failed")
 
@@ -43,6 +43,7 @@ class SearchStatus:
         minutes: Time limit of the search; None for none.
         job: Job of Ray that it runs as, or ran as last: id, status and message; None if it was not submitted.
         has_no_more: It has ended with fewer trials than it was asked for, and there is no other to run.
+        verb: Verb that its process or its job runs, or ran last: `nest` and `repeat` run searches within it.
     """
 
     run: str
@@ -58,6 +59,7 @@ class SearchStatus:
     minutes: float | None
     job: Mapping[str, Any] | None = field(default=None)
     has_no_more: bool = False
+    verb: str = "search"
 
     @property
     def is_running(self) -> bool:
@@ -80,8 +82,8 @@ class SearchStatus:
         Raises:
             KeyError: If a value is missing.
         """
-        # A machine with an earlier version does not say whether there is more.
-        known = {"has_no_more": False, **values}
+        # A machine with an earlier version does not say whether there is more, nor which verb runs.
+        known = {"has_no_more": False, "verb": "search", **values}
         return cls(**{name: known[name] for name in cls.__slots__})
 
 
@@ -120,11 +122,12 @@ def status_of(
     best = _best(search, [one for one in outcomes if one.state == "complete" and one.value is not None])
     path = folder.path.absolute()
     job = job_of_run(path, jobs, started=search.started_at.timestamp())
+    pid = holders.get(path.resolve())
     return SearchStatus(
         run=str(path.resolve()),
         task=path.parent.name,
         name=path.name,
-        pid=holders.get(path.resolve()),
+        pid=pid,
         asked=search.request.trials,
         trials=dict(Counter(one.state for one in outcomes)),
         metric=search.metric,
@@ -134,7 +137,16 @@ def status_of(
         minutes=search.request.minutes,
         job=None if job is None else {name: job[name] for name in ("id", "status", "message", "exit_code")},
         has_no_more=search.has_no_more,
+        verb=_verb(pid, job),
     )
+
+
+def _verb(pid: int | None, job: Mapping[str, Any] | None) -> str:
+    """What the process that holds a run runs, else its job; a program of the user's own runs the search."""
+    process = None if pid is None else running_process(pid)
+    if process is not None:
+        return process.verb if process.verb in SEARCHES else "search"
+    return "search" if job is None else verb_of(job)
 
 
 def waiting_jobs(jobs: Iterable[Mapping[str, Any]], known: Iterable[SearchStatus]) -> list[SearchStatus]:
@@ -195,25 +207,6 @@ def search_named(text: str, searches: Iterable[SearchStatus]) -> SearchStatus | 
     return found[0] if found else None
 
 
-def lock_holders(processes: Path = Path("/proc")) -> dict[Path, int]:
-    """Return run folder -> process of this user that holds its lock; empty where there is no /proc.
-
-    Args:
-        processes: Folder in which the kernel shows them.
-    """
-    found: dict[Path, int] = {}
-    for entry in sorted(_numbered(processes), key=lambda path: int(path.name), reverse=True):
-        try:
-            if entry.stat().st_uid != os.geteuid():
-                continue
-            opened = [path for link in (entry / "fd").iterdir() if (path := _target(link)) is not None]
-        except OSError:  # it ended meanwhile
-            continue
-        # A child that was forked later has the same file open; the lowest number is the search itself.
-        found |= {path.parent: int(entry.name) for path in opened if path.name == _LOCK}
-    return found
-
-
 def status_table(searches: Iterable[SearchStatus], *, now: datetime) -> Any:
     """Return searches as a table of 80 columns.
 
@@ -262,14 +255,21 @@ def state_text(search: SearchStatus) -> str:
     'ended early'
     >>> state_text(SearchStatus(**nothing, **late, pid=None, job={"status": "FAILED", "exit_code": 2}))
     'ended, code 2'
+    >>> whole = nothing | dict(run="/runs/idc/first", trials={"complete": 2})
+    >>> state_text(SearchStatus(**whole, **late, pid=7, verb="nest"))
+    'running nest'
+    >>> state_text(SearchStatus(**whole, **late, pid=None, verb="nest", job={"status": "STOPPED"}))
+    'ended'
     """
+    is_of_search = search.verb not in WITHIN
     if search.is_running:
-        return "running"
-    job = search.job
-    if job is None or job["status"] == "SUCCEEDED":
-        return "ended" if search.ended >= search.asked or search.has_no_more else "ended early"
-    if job["status"] in RUNNING:
+        return "running" if is_of_search else f"running {search.verb}"
+    job, has_all = search.job, search.ended >= search.asked or search.has_no_more
+    if job is not None and job["status"] in RUNNING:
         return "starting"
+    # How a job ended is that of a search which lacks trials, or has no folder yet.
+    if job is None or job["status"] == "SUCCEEDED" or (search.run and (has_all or not is_of_search)):
+        return "ended" if has_all else "ended early"
     if job["status"] == "STOPPED":
         return "stopped"
     return "ended" if job.get("exit_code") is None else f"ended, code {job['exit_code']}"
@@ -313,20 +313,6 @@ def _best(search: SearchRecord, complete: Sequence[_Outcome]) -> _Outcome | None
     except (OrchestrateError, TypeError):  # a metric that is not known here, or a damaged value
         return None
     return complete[order[0]] if order else None
-
-
-def _target(link: Path) -> Path | None:
-    try:
-        return link.readlink()
-    except OSError:  # closed meanwhile
-        return None
-
-
-def _numbered(folder: Path) -> Iterator[Path]:
-    try:
-        yield from (entry for entry in folder.iterdir() if entry.name.isdigit())
-    except OSError:
-        return
 
 
 def _iso(moment: Any) -> str:

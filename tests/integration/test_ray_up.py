@@ -100,6 +100,16 @@ def test_the_cluster_asks_for_its_token(cluster: Cluster) -> None:
     assert "JOINED" in cluster.ray("exec", _attempt("RAY_ADDRESS=auto"))
 
 
+def test_data_are_sent_to_the_folder_that_paths_are_below(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("patches.npz", "images/a.png"):
+        (tmp_path / name).write_text(name)
+    cluster.ray("rsync-up", f"{tmp_path}/patches.npz", "~/orchestrate/patches.npz")
+    cluster.ray("rsync-up", f"{tmp_path}/images/", "~/orchestrate/images/")
+    for name in ("patches.npz", "images/a.png"):
+        assert (cluster.machine.home / "orchestrate" / name).read_text() == name
+
+
 def test_a_trial_has_as_many_threads_as_cpus(cluster: Cluster) -> None:
     # `ray up` exports OMP_NUM_THREADS=1, which Ray would hand down to every trial.
     script = cluster.machine.folder / "threads.py"

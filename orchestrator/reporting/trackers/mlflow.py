@@ -13,7 +13,8 @@ from results.run.run_folder import RunFolder
 # MLflow tells its makers how it is used, unless it is told not to before it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-_RUN: Final = "orchestrate.run"  # tag that ties a run of MLflow to the run folder
+_RUN: Final = "orchestrate.run"  # tag that ties a run of MLflow to the run folder,
+_STARTED: Final = "orchestrate.started"  # and to the search there: another one may have the folder later
 _LONGEST: Final = 500  # letters of a parameter that every server takes
 # A call to a server that is gone fails after two minutes; MLflow's own limits let it take up to 16.
 _LIMITS: Final = MappingProxyType(
@@ -70,14 +71,13 @@ def _open(run: RunFolder, record: SearchRecord) -> TrackedSearch:
     client = MlflowClient(tracking_uri=place)
     known = client.get_experiment_by_name(record.task)
     experiment = known.experiment_id if known is not None else client.create_experiment(record.task)
-    wanted = f"tags.`{_RUN}` = '{_quoted(run)}'"
-    earlier = client.search_runs([experiment], filter_string=wanted, max_results=1)
-    if earlier:
-        parent = earlier[0].info.run_id
-        client.update_run(parent, status="RUNNING")
-        return _MlflowSearch(client, experiment, parent, record.name)
+    earlier = _earlier(client, experiment, run, record)
+    if earlier is not None:
+        client.update_run(earlier, status="RUNNING")
+        return _MlflowSearch(client, experiment, earlier, record.name)
     tags = {
         _RUN: _quoted(run),
+        _STARTED: record.started_at.isoformat(),
         "mlflow.runName": record.name,
         "mlflow.source.name": record.command or "orchestrator",
         "data": record.source,
@@ -90,6 +90,17 @@ def _open(run: RunFolder, record: SearchRecord) -> TrackedSearch:
     for name, value in {**options, "folds": record.folds, "seed": record.request.seed}.items():
         client.log_param(parent, name, value)
     return _MlflowSearch(client, experiment, parent, record.name)
+
+
+def _earlier(client: Any, experiment: str, run: RunFolder, record: SearchRecord) -> str | None:
+    """Id of the run of MLflow that an earlier session of this search has made; None without one."""
+    for one in client.search_runs([experiment], filter_string=f"tags.`{_RUN}` = '{_quoted(run)}'"):
+        started = one.data.tags.get(_STARTED)
+        # One of an earlier version has no such tag, but it was made after its search had begun.
+        is_untold = started is None and one.info.start_time >= int(record.started_at.timestamp() * 1000)
+        if started == record.started_at.isoformat() or is_untold:
+            return str(one.info.run_id)
+    return None
 
 
 def _quoted(run: RunFolder) -> str:

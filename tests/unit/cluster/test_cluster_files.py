@@ -316,6 +316,10 @@ def test_a_job_of_slurm_runs_the_search_on_the_first_node_with_ray_on_all(
         (("--config", "my.yaml"), "mine/idc/first"),
         (("--config", "my.yaml", "--name", "second"), None),
         (("idc", "--runs", "mine"), None),
+        (
+            ("idc", "--name", "first", "--runs", "mine", "-q", "--trials", "3", "--format=json"),
+            "mine/idc/first --format json --quiet",
+        ),
         (("idc", "--runs", "mine", "--name", "first", "--trails", "3"), None),
     ],
 )
@@ -331,6 +335,21 @@ def test_a_search_that_is_started_again_goes_on(
     assert run_slurm(slurm, "search", *words).returncode == 0
     expected = f"resume {run}" if run else " ".join(("search", *words))
     assert f"orchestrate {expected}" in (tmp_path / "log").read_text().splitlines()
+
+
+def test_the_number_of_an_earlier_start_is_gone_before_the_search_leaves_its_own(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    folder = Path(f"/tmp/ray-{slurm['SLURM_JOB_ID']}")
+    folder.mkdir()
+    (folder / "search.pid").write_text(f"{os.getpid()}\n")  # whoever has it now would be ended in its place
+    ray = tmp_path / "venv/bin/ray"
+    look = '[ "$1" != symmetric-run ] || [ ! -e "$RAY_TMPDIR/search.pid" ] || echo stale >> "$LOG"'
+    ray.write_text(ray.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{look}\n"))
+    assert run_slurm(slurm, "doctor").returncode == 0
+    log = (tmp_path / "log").read_text().splitlines()
+    assert "orchestrate doctor" in log
+    assert "stale" not in log
 
 
 def test_the_exit_code_of_a_job_is_that_of_the_search(slurm: dict[str, str]) -> None:

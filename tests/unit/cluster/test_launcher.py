@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_ssh import FakeMachine, make_fake_machine
@@ -111,6 +112,7 @@ def answers_by_host(monkeypatch: pytest.MonkeyPatch, **texts: str | RemoteError)
     monkeypatch.setattr(launcher, "probe", probe)
     monkeypatch.setattr(launcher, "_POLL_SECONDS", 0.0)
     monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(launcher, "_RAY_SECONDS", 0.0)
     return asked
 
 
@@ -234,9 +236,35 @@ def test_down_ends_searches_on_every_machine_and_goes_on_past_one_that_is_off(
     assert said[-1] == "nothing of Ray is left on 10.0.0.1, 10.0.0.3"
 
 
+def test_down_waits_for_searches_as_long_as_a_job_may_take_and_names_those_that_have_not_ended(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "/v/python -m orchestrator.cli.main nest first"
+    answers(monkeypatch, *[running(command)] * 400, QUIET)  # 200 s of a look every half a second
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 0.5
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=sleep)
+    monkeypatch.setattr(launcher, "time", clock)
+    said: list[str] = []
+    launcher.down(file_of(machine), say=said.append)
+    assert now == pytest.approx(199.5)
+    assert not any("not ended" in text for text in said)
+    answers(monkeypatch, running(command))
+    said.clear()
+    now = 0.0
+    launcher.down(file_of(machine), say=said.append)
+    assert 600 <= now < 602
+    left = "nest first (process 7 on 10.0.0.1)"
+    assert said[1] == f"not ended within 600 s, and ended with Ray now: {left}; it can be resumed"
+
+
 def test_down_names_what_is_left(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(monkeypatch, QUIET, QUIET + "ray\t99 raylet --a\n")
-    monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(launcher, "_RAY_SECONDS", 0.0)
     with pytest.raises(ClusterError, match=r"1 of Ray's processes are left: 10\.0\.0\.1: 99 raylet --a\. On"):
         launcher.down(file_of(machine), say=print)
 

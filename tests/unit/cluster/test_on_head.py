@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,6 +183,25 @@ def test_of_long_output_only_the_last_whole_lines_come_first(server: type[Client
     assert len(said) < 4_000
     assert said.startswith("line ")
     assert said.endswith("line 1999\n")
+
+
+def test_what_a_job_says_at_its_end_is_followed_though_it_ends_between_two_questions(
+    server: type[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.logs, server.tail = "one\n", ("one\n", "last\n")
+    logs, state = server.get_job_logs, server.get_job_status
+
+    def answered(ask: Callable[[Client, str], object]) -> Callable[[Client, str], object]:
+        def answer(known: Client, identity: str) -> object:
+            said = ask(known, identity)
+            server.logs, server.status = "one\nlast\n", Status.SUCCEEDED  # it ends after the first answer
+            return said
+
+        return answer
+
+    monkeypatch.setattr(server, "get_job_logs", answered(logs))
+    monkeypatch.setattr(server, "get_job_status", answered(state))
+    assert "".join(on_head.follow("new")) == "one\nlast\n"
 
 
 def test_a_job_that_is_not_there_is_an_error(server: type[Client]) -> None:

@@ -4,23 +4,18 @@ import argparse
 import csv
 import io
 import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_jobs import JOBS, job
 from fake_ssh import FakeMachine, make_fake_machine
 from simulated_run import make_run
 from simulated_trials import simulate
 
 from cluster.verbs import SEARCHES, STAY_HERE
-from orchestrator.cli import attach, status, stop
+from orchestrator.cli import attach
 from orchestrator.cli.attach import exit_code_of
 from orchestrator.cli.cluster_status import node_rows
 from orchestrator.cli.fetch import named_search, refuse_another
@@ -33,24 +28,6 @@ from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, UnknownNameError
 
 NOW = datetime(2026, 11, 28, 1, 2, 3)
-JOBS: list[dict[str, Any]] = [
-    {
-        "id": "search-second-2",
-        "status": "RUNNING",
-        "exit_code": None,
-        "message": "",
-        "started": 2.0,
-        "metadata": {"name": "second", "task": "idc", "verb": "search"},
-    },
-    {
-        "id": "search-first-1",
-        "status": "FAILED",
-        "exit_code": 2,
-        "message": "no data at x",
-        "started": 1.0,
-        "metadata": {"name": "first", "task": "idc", "verb": "search"},
-    },
-]
 NODES = {
     "address": "10.0.0.1:6379",
     "free_cpus": 3.0,
@@ -89,25 +66,6 @@ def answer_as_head(machine: FakeMachine, **answers: Any) -> None:
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\ncat > "{folder}/input" < /dev/stdin\ncat "{folder}/$3"\n')
     python.chmod(0o755)
-
-
-@contextmanager
-def held(run: RunFolder) -> Iterator[int]:
-    """A process that holds a run as a search does, and ends at SIGTERM."""
-    code = (
-        "import sys; from pathlib import Path; from results.run.run_folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])).exclusive():\n    print('held', flush=True); sys.stdin.read()\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield holder.pid
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_status_lists_the_searches_of_this_machine_in_three_formats(
@@ -375,11 +333,6 @@ def test_a_job_is_named_by_id_run_or_task_and_run() -> None:
         job_named("latest", [])
 
 
-def job(task: str, name: str = "first", state: str = "RUNNING", verb: str = "search") -> dict[str, Any]:
-    about = {"name": name, "task": task, "verb": verb}
-    return {**JOBS[0], "id": f"{verb}-{task}-{name}", "status": state, "metadata": about}
-
-
 def test_a_name_that_runs_of_several_tasks_have_names_no_job() -> None:
     jobs = [job("", verb="resume"), job("b"), job("a")]
     with pytest.raises(RunError, match="'first' names several runs: a/first, b/first; name one by TASK/NAME"):
@@ -413,153 +366,6 @@ def test_the_job_of_a_run_is_of_its_task_and_runs_its_search(tmp_path: Path) -> 
 )
 def test_the_exit_code_of_a_job(job_status: str, code: int | None, expected: int) -> None:
     assert exit_code_of({"status": job_status, "exit_code": code}) == expected
-
-
-def test_stop_ends_the_process_of_a_search_and_says_what_is_kept(
-    run: RunFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(stop, "_POLL_SECONDS", 0.01)
-    with held(run) as pid:
-        assert main(["stop", run.path.name, "--runs", str(tmp_path / "runs")]) == 0
-        assert os.waitpid(pid, 0)[1] != 0
-    printed = capsys.readouterr().out
-    asked = run.search().request.trials
-    assert f"{run.path.name} has ended; {len(run.records())} of {asked} trials are kept" in printed
-    assert "orchestrate resume" in printed
-
-
-def test_stop_asks_rays_job_server_to_end_a_job(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-
-    name, stopped = run.path.name, []
-    running = [{**JOBS[0], "metadata": {"name": name, "task": run.path.parent.name, "verb": "search"}}]
-    monkeypatch.setattr(status, "jobs_here", lambda: running)
-    monkeypatch.setattr(on_head, "stop", stopped.append)
-    monkeypatch.setattr(on_head, "jobs", lambda: [{**running[0], "status": "STOPPED"}])
-    assert "trials are kept" in stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
-    assert "trials are kept" in stop.stop_here("latest", tmp_path / "runs", wait_seconds=1.0)
-    assert stopped == ["search-second-2", "search-second-2"]
-
-
-@pytest.mark.parametrize("job_of_other_task", ["other", ""])
-def test_stop_leaves_the_search_of_another_task_alone(
-    job_of_other_task: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-
-    task, name = run.path.parent.name, run.path.name
-    other = tmp_path / "runs/other" / name
-    shutil.copytree(run.path, other)
-    jobs = [job(job_of_other_task, name)]
-    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
-    monkeypatch.setattr(on_head, "jobs", lambda: jobs)
-    monkeypatch.setattr(on_head, "stop", lambda identity: pytest.fail("it is the job of the other task"))
-    monkeypatch.setattr(stop, "_POLL_SECONDS", 0.01)
-    with pytest.raises(RunError, match=rf"'{name}' names several runs: .*; name one by TASK/NAME"):
-        stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
-    for text in (f"{task}/{name}", str(run.path)):
-        with pytest.raises(RunError, match=r"no search .* runs on this machine"):
-            stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
-        with held(run) as pid:
-            assert "trials are kept" in stop.stop_here(text, tmp_path / "runs", wait_seconds=9.0)
-            assert os.waitpid(pid, 0)[1] != 0
-
-
-def test_the_latest_search_to_stop_is_one_that_runs(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status, "jobs_here", list)
-    monkeypatch.setattr(stop, "_POLL_SECONDS", 0.01)
-    later = tmp_path / "runs/other/later"
-    shutil.copytree(run.path, later)
-    with held(run) as pid:
-        said = stop.stop_here("latest", tmp_path / "runs", wait_seconds=9.0)
-        assert os.waitpid(pid, 0)[1] != 0
-    assert str(run.path.name) in said
-
-
-def test_stop_ends_what_was_submitted_and_is_no_search(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-
-    task, name, stopped = run.path.parent.name, run.path.name, list[str]()
-    jobs = [job(task, name, verb="export"), job(task, name, state="SUCCEEDED")]
-    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
-    monkeypatch.setattr(on_head, "stop", stopped.append)
-    monkeypatch.setattr(on_head, "jobs", list)
-    for text in (jobs[0]["id"], name, f"{task}/{name}", str(run.path), "latest"):
-        said = stop.stop_here(text, tmp_path / "runs", wait_seconds=1.0)
-        assert said == f"{text}: export has ended"
-    with pytest.raises(
-        RunError, match=r"no search .* runs on this machine"
-    ):  # the job that is named has ended
-        stop.stop_here(jobs[1]["id"], tmp_path / "runs", wait_seconds=1.0)
-    assert stopped == [jobs[0]["id"]] * 5
-    jobs[1]["status"] = "RUNNING"
-    assert "trials are kept" in stop.stop_here(name, tmp_path / "runs", wait_seconds=1.0)
-    assert stopped[-1] == jobs[1]["id"], "the search goes before other verbs"
-
-
-def test_a_search_of_a_task_in_a_file_leaves_the_folder_of_another_task_alone(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-
-    name, began = run.path.name, run.search().started_at.timestamp()
-    later = {**job("", name), "started": began + 60}
-    jobs, stopped = [later], list[str]()
-    monkeypatch.setattr(status, "jobs_here", lambda: jobs)
-    monkeypatch.setattr(on_head, "stop", stopped.append)
-    monkeypatch.setattr(on_head, "jobs", list)
-    assert job_of_run(run.path, jobs, started=began) is None
-    with pytest.raises(RunError, match=r"no search .* runs on this machine"):
-        stop.stop_here(f"{run.path.parent.name}/{name}", tmp_path / "runs", wait_seconds=1.0)
-    assert stopped == []
-    said = stop.stop_here(f"?/{name}", tmp_path / "runs", wait_seconds=1.0)
-    assert (stopped, said) == (
-        [later["id"]],
-        f"?/{name} has ended before its first trial; nothing is left of it",
-    )
-    jobs[:] = [{**later, "started": began - 60}]
-    assert job_of_run(run.path, jobs, started=began) is jobs[0]
-    jobs[:] = [{**job("", name, verb="resume"), "started": began + 60}]
-    assert job_of_run(run.path, jobs, started=began) is jobs[0]
-
-
-def test_a_job_that_ends_before_its_first_trial_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-
-    monkeypatch.setattr(status, "jobs_here", lambda: JOBS)
-    monkeypatch.setattr(on_head, "stop", lambda identity: None)
-    monkeypatch.setattr(on_head, "jobs", lambda: [])
-    said = stop.stop_here("second", tmp_path, wait_seconds=1.0)
-    assert said == "second has ended before its first trial; nothing is left of it"
-
-
-def test_a_search_that_does_not_run_or_does_not_end_is_said(
-    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from cluster import on_head
-    from cluster.errors import ClusterError
-
-    monkeypatch.setattr(status, "jobs_here", list)
-    with pytest.raises(RunError, match=r"no search 'first' runs on this machine; `orchestrate status` lists"):
-        stop.stop_here("first", tmp_path / "runs", wait_seconds=1.0)
-
-    def busy() -> list[dict[str, Any]]:
-        raise ClusterError("does not answer")
-
-    monkeypatch.setattr(status, "jobs_here", lambda: JOBS)
-    monkeypatch.setattr(on_head, "stop", lambda identity: None)
-    monkeypatch.setattr(on_head, "jobs", busy)
-    with pytest.raises(RunError, match=r"second was told to end, but has not within 0 s; say --wait"):
-        stop.stop_here("second", tmp_path / "runs", wait_seconds=0.0)
 
 
 def test_stop_of_a_cluster_is_run_there(machine: FakeMachine, capsys: pytest.CaptureFixture[str]) -> None:

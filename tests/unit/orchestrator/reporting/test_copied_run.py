@@ -108,7 +108,12 @@ def test_no_opening_of_the_test_part_is_lost(run: RunFolder, place: Place, tmp_p
     end_trial(behind, 0)
     behind.openings_file.write_text("first\nhere\n")
     fetch_copy(place, prefix(run), behind.path)
-    assert behind.openings_file.read_text().splitlines() == ["first", "over there", "here"]
+    assert behind.openings_file.read_text().splitlines() == ["first", "here", "over there"]
+    end_trial(behind, 2)  # it has gone on, and nothing but a look is new over there
+    later = tmp_path / "there" / prefix(run) / "test_openings.jsonl"
+    later.write_text("first\nover there\nlater\n")
+    fetch_copy(place, prefix(run), behind.path)
+    assert behind.openings_file.read_text().splitlines() == ["first", "here", "over there", "later"]
 
 
 def test_a_copy_that_was_interrupted_in_its_first_file_can_be_said_again(

@@ -1,5 +1,6 @@
 """Searches below a folder of runs: how far they are, and who runs them."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_jobs import held
 from rich.console import Console
 from simulated_run import make_run
 from simulated_trials import simulate
 
+from orchestrator.reporting.processes import lock_holders, running_process
 from orchestrator.reporting.search_status import (
     SearchStatus,
-    lock_holders,
     searches_below,
     state_text,
     status_table,
@@ -129,25 +131,50 @@ def test_the_process_that_holds_a_run_runs_its_search(run: RunFolder) -> None:
 
 
 def test_a_search_in_another_process_is_found_and_gone_with_it(run: RunFolder) -> None:
-    code = (
-        "import sys; from pathlib import Path; from results.run.run_folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])).exclusive():\n    print('held', flush=True); sys.stdin.read()\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert searches_below(runs_of(run))[0].pid == holder.pid
-    finally:
-        holder.kill()
-        holder.communicate()
+    with held(run) as pid:
+        assert searches_below(runs_of(run))[0].pid == pid
     assert searches_below(runs_of(run))[0].pid is None
+
+
+@pytest.mark.parametrize(
+    ("words", "verb", "state"),
+    [
+        (("orchestrate", "nest", "first"), "nest", "running nest"),
+        (("-m", "orchestrator.cli.main", "resume", "first"), "resume", "running"),
+        (("mine.py",), "search", "running"),
+        (("orchestrate", "fetch", "there", "first"), "search", "ended"),  # it runs nothing
+    ],
+)
+def test_what_the_process_of_a_run_runs_is_read_from_its_command_line(
+    words: tuple[str, ...], verb: str, state: str, run: RunFolder
+) -> None:
+    run.write_search(run.search().with_options(trials=len(run.records())))
+    stopped = job(status="STOPPED", metadata={"name": run.path.name, "verb": "repeat"})
+    with held(run, *words):
+        (found,) = searches_below(runs_of(run), [stopped])
+        assert found.is_running == state.startswith("running")
+        assert state_text(found) == state
+        assert found.verb == (verb if found.is_running else "repeat")
+    (found,) = searches_below(runs_of(run), [stopped])
+    assert (state_text(found), found.verb) == ("ended", "repeat")
+
+
+def test_a_process_lives_until_it_has_ended_and_a_later_one_of_its_number_is_another() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        found = running_process(child.pid)
+        assert found is not None
+        assert (found.pid, found.verb, found.lives) == (child.pid, "", True)
+        assert not dataclasses.replace(found, started=found.started - 1).lives
+        assert child.stdin is not None
+        child.stdin.close()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # its number is not free yet
+        assert not found.lives
+    assert running_process(found.pid) is None
 
 
 def test_where_processes_are_not_shown_nobody_is_found(tmp_path: Path) -> None:
     assert lock_holders(tmp_path / "no-proc") == {}
+    assert running_process(os.getpid(), tmp_path / "no-proc") is None
 
 
 def test_a_run_knows_the_latest_job_of_its_name(run: RunFolder) -> None:
@@ -160,6 +187,8 @@ def test_a_run_knows_the_latest_job_of_its_name(run: RunFolder) -> None:
 def test_what_another_machine_printed_is_read_again(run: RunFolder) -> None:
     (found,) = searches_below(runs_of(run), [job(metadata={"name": run.path.name})])
     assert SearchStatus.of_json(json.loads(json.dumps(found.as_json()))) == found
+    earlier = {name: value for name, value in found.as_json().items() if name != "verb"}
+    assert SearchStatus.of_json(earlier) == found
     with pytest.raises(KeyError):
         SearchStatus.of_json({"run": "a"})
 
@@ -202,6 +231,11 @@ def test_jobs_without_a_run_folder_wait_or_have_failed() -> None:
         ({"job": job(status="SUCCEEDED"), "trials": {"complete": 24}}, "ended"),
         ({"job": job(status="PENDING")}, "starting"),
         ({"job": job(status="STOPPED")}, "stopped"),
+        ({"job": job(status="STOPPED"), "trials": {"complete": 24}}, "ended"),
+        ({"job": job(status="FAILED", exit_code=1), "trials": {"complete": 24}}, "ended"),
+        ({"job": job(status="FAILED"), "verb": "nest", "trials": {"complete": 9}}, "ended early"),
+        ({"job": job(), "verb": "nest", "trials": {"complete": 24}}, "starting"),
+        ({"pid": 3, "verb": "repeat", "trials": {"complete": 24}}, "running repeat"),
         ({"job": job(status="FAILED", exit_code=1)}, "ended, code 1"),
         ({"job": job(status="FAILED")}, "ended"),
     ],

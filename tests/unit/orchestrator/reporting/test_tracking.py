@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,34 @@ def test_a_search_that_goes_on_goes_on_with_its_run_of_mlflow(
     client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
     experiment = client.get_experiment_by_name("benign_malignant")
     assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+@pytest.mark.long
+def test_a_new_search_in_the_folder_of_another_has_a_run_of_mlflow_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = make_reported_run(tmp_path, trials=1, with_ensembles=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # as it is set where a search is logged
+    client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
+
+    def parents() -> list[str]:
+        (callback,) = tracking_callbacks(["mlflow"])
+        callback.on_search_start(run, run.search())
+        callback.on_search_end(SearchResult(run, is_interrupted=False))
+        experiment = client.get_experiment_by_name("benign_malignant")
+        return [one.info.run_id for one in client.search_runs([experiment.experiment_id])]
+
+    (first,) = parents()
+    client.delete_tag(first, "orchestrate.started")  # as earlier versions have made it
+    assert parents() == [first], "its search has begun before"
+    later = datetime.now(UTC)
+    run.write_search(run.search().model_copy(update={"started_at": later}))
+    second, _ = parents()
+    assert second != first
+    assert client.get_run(second).data.tags["orchestrate.started"] == later.isoformat()
+    assert len(parents()) == 2, "it goes on with its own"
 
 
 def told(path: Path) -> bytes:
