@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from orchestrator.audit.examined_set import ExaminedSet, is_known
 from results.run.audit_record import Finding
 from trainables.common.text import printable
+from trainables.data.columns import names_of
 
 CATEGORIES: Final = ("source", "vendor", "machine", "site", "view", "laterality")
 SIZE: Final = "size"
@@ -19,7 +20,7 @@ _LEAST_PATIENTS: Final = 5  # of a class and of a value; fewer say nothing
 
 def categories_of(examined: ExaminedSet) -> dict[str, NDArray[np.str_]]:
     """Return what is known about where images come from: name -> value of each row, empty where unknown."""
-    found = {name: np.asarray(values).astype(str) for name in CATEGORIES
+    found = {name: names_of(np.asarray(values)) for name in CATEGORIES
              if (values := examined.column(name)) is not None}  # fmt: skip
     height, width = examined.column("height_px"), examined.column("width_px")
     if height is not None and width is not None:

@@ -22,6 +22,7 @@ from results.scores.fold_scores import fold_areas
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.classical_config import ClassicalConfig
 from trainables.config.trial_config import ModelConfig, TrialConfig
+from trainables.data.columns import names_of
 from trainables.data.stratified_cut import grouped_cut
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Affine
@@ -206,7 +207,7 @@ def _within_sites(predictions: OutOfFold, examined: ExaminedSet, places: IntArra
     sites: NDArray[Any] | None = examined.column("site")
     if sites is None:
         return None
-    own = sites[places].astype(str)
+    own = names_of(sites[places])
     found = []
     for site in np.unique(own[own != ""]):
         at = own == site

@@ -14,6 +14,7 @@ from results.relevance.frame import Frame
 from results.relevance.place_in_file import PlaceInFile
 from trainables.common.errors import DataError
 from trainables.data.declared_whites import in_words
+from trainables.data.dicom.reading import ForProcessingError, read_dicom
 from trainables.data.image_files import DecodedImage, check_one_frame, decode_image, is_grey
 from trainables.data.mammogram.preparation import Preparation, PreparationError, Prepared, prepare
 from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
@@ -75,7 +76,7 @@ def read_image(
         path: DICOM, PNG, JPEG, TIFF, PGM, PPM or BMP file, 8 or 16 bit; for a model of floats also TIFF
             of floats.
         wanted: Channels, type and range of the model's input.
-        preparation: Steps by which whole mammograms are made ready for the model; None for none.
+        preparation: Steps by which images are made ready for the model; None for none.
         stated: View and side of a mammogram; what it leaves open is read from the file.
 
     Raises:
@@ -86,7 +87,9 @@ def read_image(
     changes = list[str]()
     try:
         decoded = (
-            decode_image(path) if preparation is None else _made_ready(path, preparation, changes, stated)
+            _as_it_is(path, preparation)
+            if preparation is None or _leaves_pixels(preparation)
+            else _made_ready(path, preparation, changes, stated)
         )
     except DataError as error:
         raise ExportError(str(error)) from error
@@ -103,6 +106,24 @@ def read_image(
         pixels = np.rint(pixels)
     place = decoded.place if isinstance(decoded, _MadeReady) else None
     return ReadImage(pixels.astype(wanted.dtype), tuple(changes), place)
+
+
+def _leaves_pixels(preparation: Preparation) -> bool:
+    """True for steps that say no more than that the films may be raw ones."""
+    scales = preparation.mm_per_px is not None or preparation.size is not None
+    return not (preparation.needs_breast or scales)
+
+
+def _as_it_is(path: Path, preparation: Preparation | None) -> DecodedImage:
+    """The pixels of a file; those of a raw film (FOR PROCESSING) for a model of such."""
+    try:
+        return decode_image(path)
+    except ForProcessingError:
+        if preparation is None or not preparation.allows_for_processing:
+            raise
+    image = read_dicom(path, allow_for_processing=True)
+    check_one_frame(path, image.frames)
+    return DecodedImage(image.pixels, image.stated_max)
 
 
 def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated: Stated) -> DecodedImage:

@@ -36,8 +36,8 @@ _INTENDED_USE: Final = (
     "device: not for diagnosis, screening, triage or any decision about a patient."
 )
 _MADE_READY: Final = (
-    f". The images are whole mammograms that were made ready by `prepare` of {PREPARATION_CODE} with the "
-    f"values of {PREPARATION_FILE}; do the same before"
+    f". The images were made ready by `prepare` of {PREPARATION_CODE} with the values of "
+    f"{PREPARATION_FILE}; do the same before"
 )
 
 

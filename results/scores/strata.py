@@ -18,7 +18,7 @@ from results.scores.strata_columns import SITES, BoolArray, Part, parts_of_colum
 from results.scores.strata_differences import differences_of_parts, number_of_tests
 from results.scores.strata_records import LEAST_PATIENTS, StrataScores, Stratum, WithinSites
 from trainables.common.text import count_text
-from trainables.data.columns import Columns
+from trainables.data.columns import Columns, names_of
 from trainables.data.group_names import GroupUnit, group_unit
 
 
@@ -139,9 +139,9 @@ def _reason(patients: Sequence[int], unit: GroupUnit, class_names: Sequence[str]
 def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, ...]:
     found = []
     for column in SITES:
-        values = columns.get(column)
-        if values is None or values.dtype.kind != "U":
+        if column not in columns:
             continue
+        values = names_of(columns[column])
         known = values != ""
         sites = np.unique(values, return_inverse=True)[1].reshape(-1)
         blocks = judged.blocks * (int(sites.max()) + 1) + sites

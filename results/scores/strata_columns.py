@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.text import printable
-from trainables.data.columns import Columns
+from trainables.data.columns import Columns, names_of
 
 BoolArray = NDArray[np.bool_]
 
@@ -54,6 +54,8 @@ class Part:
 def parts_of_columns(columns: Columns) -> list[Part]:
     """Return the strata of every column that has at least two; images of unknown value are in none.
 
+    Sites that are numbers, such as 1 and 2, are names, and each is a stratum.
+
     Args:
         columns: Column -> text, "" where unknown, or numbers, NaN where unknown, shape (images,).
 
@@ -66,8 +68,8 @@ def parts_of_columns(columns: Columns) -> list[Part]:
     for name, values in sorted(_with_sizes(columns).items()):
         if name in _NOT_STRATA:
             continue
-        is_text = values.dtype.kind == "U"
-        parts = list(_of_text(values) if is_text else _of_numbers(name, values))
+        is_text = values.dtype.kind == "U" or name in SITES
+        parts = list(_of_text(names_of(values)) if is_text else _of_numbers(name, values))
         if len(parts) > 1:
             found += [Part(name, value, images) for value, images in parts]
     return found

@@ -1,6 +1,7 @@
 """Every closed-form head predicts what scikit-learn or its own fit predicts, in torch and in ONNX Runtime."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from trainables.common.errors import ConfigError
 from trainables.config.classical_config import ClassicalConfig
 from trainables.config.trial_config import decode
 from trainables.estimators.estimator import Rows
@@ -59,6 +61,23 @@ def test_probabilities_are_probabilities_of_all_classes(name: str, classes: int,
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-9)
     if name not in ("majority", "stratified"):
         assert (found.argmax(axis=1) == rows.labels).mean() > 1.3 / classes
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_rows_of_one_class_are_refused_or_predict_that_class(name: str, label: int) -> None:
+    rows = replace(some_rows(2), labels=np.full(90, label))
+    if not ESTIMATORS[name].learns_one_class:
+        unit = {"unit.combine": "attention"} if ESTIMATORS[name].weighs_units else {}
+        config = decode({"model.backbone": "vgg16", "classical.name": name, **unit})
+        with pytest.raises(ConfigError, match=f"classical.name={name} tells classes apart, and a fold's"):
+            fit_estimator(config, rows, seed=0)
+        return
+    module = module_of(name, rows)
+    with torch.inference_mode():
+        found = probabilities(module(torch.from_numpy(rows.inputs))).numpy()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-9)
+    assert found[:, label].min() > 0.9
 
 
 @pytest.mark.parametrize("name", NAMES)

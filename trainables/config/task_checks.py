@@ -71,10 +71,35 @@ def with_positive_last(
 def codes_in_listed_order(classes: tuple[str, ...]) -> dict[str, str]:
     """Codes of classes that are listed with the positive one first: numbers count as listed, and names do.
 
+    Classes that are called 1, 2, ... are their own numbers; counting from 0 would mean something else.
+
     >>> codes_in_listed_order(("malignant", "benign"))
     {'0': 'malignant', '1': 'benign', 'malignant': 'malignant', 'benign': 'benign'}
+    >>> codes_in_listed_order(("2", "1"))
+    {'2': '2', '1': '1'}
     """
-    return {str(number): one for number, one in enumerate(classes)} | {one: one for one in classes}
+    names = {one: one for one in classes}
+    if any(plain_name(one).isdigit() for one in classes):
+        return names
+    return {str(number): one for number, one in enumerate(classes)} | names
+
+
+def are_names_and_numbers(codes: Mapping[Any, str], classes: tuple[str, ...]) -> bool:
+    """Tell whether codes are those of `codes_in_listed_order`, so that labels are names and not codes.
+
+    Args:
+        codes: Code -> class, as a task keeps them.
+        classes: Classes of the task, the positive one last.
+
+    >>> are_names_and_numbers({"0": "b", "1": "a", "b": "b", "a": "a"}, ("a", "b"))
+    True
+    >>> are_names_and_numbers({"B": "b", "A": "a"}, ("a", "b"))
+    False
+    """
+    listed = codes_in_listed_order(classes[::-1])
+    return {str(code): one for code, one in codes.items()} == {
+        code_text(code): one for code, one in listed.items()
+    }
 
 
 def named_classes(

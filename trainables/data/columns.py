@@ -95,6 +95,20 @@ def known_text(values: NDArray[Any], where: str) -> NDArray[np.str_]:
     return np.where(np.isin(np.char.lower(text), UNKNOWN_WORDS), "", text)
 
 
+def names_of(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Return values that name something, such as a site, as text, "" where they are unknown.
+
+    Args:
+        values: Text, or numbers, which may be names of sites as well as words are, shape (n,).
+
+    >>> names_of(np.array([2.0, np.nan, 10.5])).tolist(), names_of(np.array(["a", ""])).tolist()
+    (['2', '', '10.5'], ['a', ''])
+    """
+    if values.dtype.kind == "U":
+        return values
+    return np.array([f"{value:.15g}" if np.isfinite(value) else "" for value in values], dtype=np.str_)
+
+
 def take_rows(columns: Columns | None, rows: IntArray) -> Columns | None:
     """Return the columns of some rows; None for a set without columns."""
     if columns is None:

@@ -59,4 +59,5 @@ def without_extra(rows: TaskRows) -> TaskRows:
         is_test=None if rows.is_test is None else rows.is_test[kept],
         is_extra=None,
         units=None if rows.units is None else rows.units[kept],
+        patients=None if rows.patients is None else rows.patients[kept],
     )

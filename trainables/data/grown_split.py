@@ -30,7 +30,8 @@ def known_parts(
 ) -> dict[str, int]:
     """Return the part of an earlier split in which each known group of grown data was.
 
-    A group is known by its name, where groups are patients on both sides, and by its images.
+    A group is known by the names of its patients, where they are known on both sides, and by its images.
+    Patients who share a picture are one group, whose own name is that of one of them alone.
 
     Args:
         rows: Rows of the grown data that have a part in the task.
@@ -46,14 +47,15 @@ def known_parts(
         SplitError: If a group was in several parts, so that it fits into none.
     """
     part_of_row: dict[int, int] = {}
+    part_of_name = dict(earlier.fold_of_group) if rows.is_grouped and earlier.is_grouped else {}
     if earlier_rows is not None:
         parts = earlier.folds_of(earlier_rows).tolist()
         part_of_row = dict(zip(earlier_rows.rows.tolist(), parts, strict=True))
+        if part_of_name:
+            part_of_name |= dict(zip(_patients(earlier_rows), parts, strict=True))
     found = defaultdict[str, set[int]](set)
-    is_by_name = rows.is_grouped and earlier.is_grouped
-    for row, group in zip(rows.rows.tolist(), rows.groups.tolist(), strict=True):
-        if is_by_name and group in earlier.fold_of_group:
-            found[group].add(earlier.fold_of_group[group])
+    for row, group, patient in zip(rows.rows.tolist(), rows.groups.tolist(), _patients(rows), strict=True):
+        found[group] |= {part_of_name[name] for name in (group, patient) if name in part_of_name}
         if same[row] != NOT_SHARED and int(same[row]) in part_of_row:
             found[group].add(part_of_row[int(same[row])])
     torn = sorted(group for group, held in found.items() if len(held) > 1)
@@ -63,7 +65,13 @@ def known_parts(
             f"earlier split: {some_of(torn)}. No part is left in which no model has seen them: name patients "
             "as in the earlier data, leave those out, or search without starting from that run"
         )
-    return {group: held.pop() for group, held in found.items()}
+    return {group: held.pop() for group, held in found.items() if held}
+
+
+def _patients(rows: TaskRows) -> list[str]:
+    """Patient of each row by itself, whether or not the split ties it to others."""
+    names: list[str] = (rows.groups if rows.patients is None else rows.patients).tolist()
+    return names
 
 
 def grow_split(

@@ -76,12 +76,11 @@ class _Seen:
         return self._first_of_pixels[pixels]
 
     def _first_turned(self, image: NDArray[Any], row: int) -> tuple[int, bool]:
-        flat = image.ravel()
-        counts = _digest(np.sort(flat) if image.dtype.kind == "f" else np.bincount(flat))
+        counts = counts_digest(image)
         if counts not in self._counts:
             self._counts.add(counts)
             return row, False
-        found = (self._first_of_pixels.get(_digest(turned)) for turned in _turns(image))
+        found = (self._first_of_pixels.get(_digest(turned)) for turned in turns(image))
         return next(((first[0], True) for first in found if first is not None), (row, False))
 
 
@@ -89,8 +88,18 @@ def _digest(array: NDArray[Any]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
 
 
-def _turns(image: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """The seven other symmetries of an image, shape (H, W) or (H, W, 3)."""
+def counts_digest(image: NDArray[Any]) -> bytes:
+    """Return a digest of how often each value occurs in an image, which no turn changes."""
+    flat = image.ravel()
+    return _digest(np.sort(flat) if image.dtype.kind == "f" else np.bincount(flat))
+
+
+def turns(image: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the seven other symmetries of an image, shape (H, W) or (H, W, 3).
+
+    >>> len({turned.tobytes() for turned in turns(np.array([[1, 2], [3, 4]]))})
+    7
+    """
     for quarter in range(4):
         turned = np.rot90(image, quarter)
         if quarter:

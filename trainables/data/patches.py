@@ -179,6 +179,8 @@ class TaskRows:
         is_extra: True for rows that train in every fold and are never scored, shape (n,), or None.
         units: Unit that each row is scored in, any whole numbers, shape (n,), see `trainables.data.units`;
             None for single images, and where a split need not know.
+        patients: Patient of each row, shape (n,), where some share a picture, so that a group may be of
+            several; None where the groups are the patients, or these are not known.
     """
 
     rows: IntArray
@@ -188,6 +190,7 @@ class TaskRows:
     is_grouped: bool
     is_extra: BoolArray | None = None
     units: IntArray | None = None
+    patients: TextArray | None = None
 
 
 def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
@@ -206,6 +209,9 @@ def select_rows(patch_set: PatchSet, task: Task) -> TaskRows:
         is_test=None if patch_set.is_test is None else patch_set.is_test[rows],
         is_grouped=patch_set.patients is not None,
         is_extra=None if patch_set.is_extra is None else patch_set.is_extra[rows],
+        patients=None
+        if patch_set.patients is None or patch_set.duplicate_of is None
+        else patch_set.patients[rows],
     )
 
 

@@ -82,6 +82,7 @@ class Estimator:
         is_random: True if it guesses at random, so that its predictions are no function of the image.
         weighs_units: True if it weighs the images of a unit; it is for units and two classes alone.
         weighs_rows: True if it follows the weight of each row, so that it can learn shares of classes.
+        learns_one_class: True if rows of a single class say what it predicts, as shares of classes do.
     """
 
     name: str
@@ -92,3 +93,4 @@ class Estimator:
     is_random: bool = False
     weighs_units: bool = False
     weighs_rows: bool = False
+    learns_one_class: bool = False

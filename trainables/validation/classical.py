@@ -181,7 +181,7 @@ class ClassicalValidation:
         """Fit and evaluate all folds.
 
         Raises:
-            ConfigError: If a fold has too few rows or patients for the estimator.
+            ConfigError: If a fold has too few rows or patients for the estimator, or a single class.
             NanLossError: If weights or predictions are not finite.
             OutOfTimeError: If the time of the search was up before a further fold.
         """
@@ -275,16 +275,23 @@ def fit_estimator(config: TrialConfig, rows: Rows, *, seed: int) -> FittedEstima
         seed: Seed of everything that the estimator draws, at least 0.
 
     Raises:
-        ConfigError: If there are too few rows or patients to fit it.
+        ConfigError: If there are too few rows or patients to fit it, or rows of one class alone where it
+            tells classes apart.
         NanLossError: If its weights became NaN or infinite.
     """
+    estimator = estimator_named(config.classical.name)
+    if len(rows.present) < 2 and not estimator.learns_one_class:
+        raise ConfigError(
+            f"classical.name={estimator.name} tells classes apart, and a fold's training part has images of "
+            "one class alone; set a larger training.train_fraction, take fewer --folds, or give more patients"
+        )
     from sklearn.exceptions import ConvergenceWarning  # slow to import, and nets do not need it
 
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         # Unscaled columns may need more iterations than the limit; the score shows whether that mattered.
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            fitted = estimator_named(config.classical.name).fit(config, rows, scikit_learn_seed(seed))
+            fitted = estimator.fit(config, rows, scikit_learn_seed(seed))
         except ValueError as error:
             if "non-finite" not in str(error):
                 raise

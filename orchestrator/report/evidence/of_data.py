@@ -5,6 +5,7 @@ from typing import Final
 from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from trainables.common.text import count_text
+from trainables.data.columns import names_of
 from trainables.data.group_names import of_groups
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.split_record import EXTRA_PART, TEST, TEST_PART, VALIDATION_PART, Split
@@ -131,7 +132,7 @@ def _centres(facts: RunFacts) -> Answer | None:
     columns = (facts.patch_set.columns if facts.patch_set is not None else None) or {}
     if "site" not in columns:
         return None
-    sites = sorted(set(columns["site"].astype(str).tolist()) - {""})
+    sites = sorted(set(names_of(columns["site"]).tolist()) - {""})
     return Answer(f"{count_text(len(sites), 'site')}: {', '.join(sites[:8])}.", "data of the store")
 
 

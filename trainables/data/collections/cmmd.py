@@ -97,8 +97,9 @@ def list_cmmd(path: Path, choices: Choices) -> Listing:
 def _breasts(
     rows: list[Row], table: str, labels: str
 ) -> tuple[dict[tuple[str, str], Row], list[Problem], int]:
-    """Row of each breast; what cannot be understood; and how many breasts have two findings."""
-    found, problems, both = dict[tuple[str, str], Row](), list[Problem](), 0
+    """Row of each breast whose rows agree; what cannot be understood; and how many have two findings."""
+    found, problems, both = dict[tuple[str, str], Row](), list[Problem](), set[tuple[str, str]]()
+    torn = set[tuple[str, str]]()
     for row in rows:
         side, word = SIDES.get(row["leftright"].upper()), row["classification"].lower()
         what = f"{table}, {row['id1']} {row['leftright']}"
@@ -107,14 +108,14 @@ def _breasts(
                 Problem(what, f"has side {row['leftright']!r} and class {row['classification']!r}")
             )
         elif labels == "findings" and row.get("abnormality", "").lower() not in CODES_OF_KIND:
-            both += 1
-        elif (row["id1"], side) in found and found[row["id1"], side]["classification"] != row[
-            "classification"
-        ]:
-            problems.append(Problem(what, "is benign in one row and malignant in another"))
-        else:
-            found.setdefault((row["id1"], side), row)
-    return found, problems, both
+            both.add((row["id1"], side))
+        elif _label(found.setdefault((row["id1"], side), row), labels) != _label(row, labels):
+            torn.add((row["id1"], side))
+    problems += [
+        Problem(f"{table}, {patient} {side}", "has rows of several labels")
+        for patient, side in sorted(torn - both)
+    ]
+    return {breast: row for breast, row in found.items() if breast not in torn | both}, problems, len(both)
 
 
 def _label(row: Row, labels: str) -> int:

@@ -30,19 +30,26 @@ from trainables.data.collections.collection import (
 from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
 from trainables.data.collections.parts import regions_of, task_option
 from trainables.data.collections.tree import files_below
-from trainables.data.columns import NOT_STATED_WORDS, SIDES, UNKNOWN_WORDS
+from trainables.data.columns import EXTRA_COLUMN, NOT_STATED_WORDS, SIDES, UNKNOWN_WORDS
 from trainables.data.csv_table import KNOWN_COLUMNS, column_names, read_csv
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import SUFFIXES, ImageFileError
 from trainables.data.sources.checks import check_spellings, is_no_patient
-from trainables.data.sources.split_words import TEST_WORDS, TRAINING_WORDS, VALIDATION_WORDS
+from trainables.data.sources.split_words import (
+    EXTRA_WORDS,
+    TEST_WORDS,
+    TRAINING_WORDS,
+    VALIDATION_WORDS,
+    extra_part,
+)
 from trainables.data.sources.telling_names import could_group, could_part, may_be_parts, may_be_patients
 
 _TABLES: Final = ("labels.csv", "table.csv")
 _NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
 _ARMS: Final = ("group", "groups")  # of a study, such as screening and control, rather than patients
 _LISTED: Final = 3
+_OF_SEVERAL_LABELS: Final = "has rows of several labels"
 
 
 def list_tree(path: Path, choices: Choices) -> Listing:
@@ -56,7 +63,8 @@ def list_tree(path: Path, choices: Choices) -> Listing:
             are mammograms (`yes`, `no`), which headers and sizes decide otherwise.
 
     Raises:
-        DataError: If there is no table, it cannot be read, or it lacks a column that is needed.
+        DataError: If there is no table, it cannot be read, it lacks a column that is needed, or it names the
+            part of a split for some images alone.
     """
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
@@ -66,7 +74,7 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     _check_columns(table)
     files, problems = files_below(path)
     find = _finder(path, [file for file in files if file != table.path], table, problems)
-    examples, notes = list[Example](), list[str]()
+    examples, notes, words = list[Example](), list[str](), list[str]()
     codes = _code_book([row.get("label", "") for row in table.rows], task)
     for number, row in enumerate(table.rows, start=2):
         found = _example(row, f"{table.path.name}, line {number}", find, codes, table)
@@ -74,6 +82,8 @@ def list_tree(path: Path, choices: Choices) -> Listing:
             problems.append(found)
         else:
             examples.append(found)
+            words.append(_part(row))
+    examples = _with_parts(examples, words, table.path.name, notes)
     _note_unnamed(path, files, examples, table, notes)
     if table.left_out:
         notes.append(f"columns left out, as they may name a person: {', '.join(table.left_out)}")
@@ -237,8 +247,8 @@ def _example(
         box, frame = _box(row), int(row.get("frame") or 0)
     except ValueError:
         return Problem(where, "has a frame that is no whole number, or part of a box, or one without area")
-    part = row.get("split", "").lower()
-    if part and part not in TEST_WORDS | TRAINING_WORDS | VALIDATION_WORDS:
+    part = _part(row)
+    if part and part not in TEST_WORDS | TRAINING_WORDS | VALIDATION_WORDS | EXTRA_WORDS:
         return Problem(where, f"has a split that is not known ({part!r})")
     name = row.get("uid") or row["file"]
     return Example(
@@ -254,6 +264,34 @@ def _example(
         is_test=part in TEST_WORDS if part else None,
         columns=_others(row),
     )
+
+
+def _part(row: Mapping[str, str]) -> str:
+    """The part of a split that a row names, in lower case, "" where it names none."""
+    return _known(row, "split").lower()
+
+
+def _with_parts(
+    examples: Sequence[Example], words: Sequence[str], table: str, notes: list[str]
+) -> list[Example]:
+    """Examples that say whether they are extra, where some are.
+
+    Raises:
+        DataError: If some rows name their part and others do not, or all are extra.
+    """
+    without = [example.name for example, word in zip(examples, words, strict=True) if not word]
+    if without and len(without) < len(words):
+        raise DataError(
+            f"the column split of {table} must say train, val, test or extra for every image, or for none; "
+            f"{len(without)} of {len(words)} rows say nothing, such as that of {without[0]}"
+        )
+    is_extra = extra_part(words, f"the column split of {table}", notes)
+    if is_extra is None:
+        return list(examples)
+    return [
+        replace(example, columns={**example.columns, EXTRA_COLUMN: extra})
+        for example, extra in zip(examples, is_extra.tolist(), strict=True)
+    ]
 
 
 def _known(row: Mapping[str, str], name: str) -> str:
@@ -338,21 +376,25 @@ def _whole(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Probl
         example.name: replace(example, box=None) for example in examples if len(labels[example.name]) == 1
     }
     torn = [name for name, found in labels.items() if len(found) > 1]
-    return tuple(agreed.values()), [Problem(name, "has rows of several labels") for name in torn]
+    return tuple(agreed.values()), [Problem(name, _OF_SEVERAL_LABELS) for name in torn]
 
 
 def _unique(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Problem]]:
-    """Examples of different names; a row that repeats one is a problem."""
+    """Examples of different names; a row that repeats one, and one whose rows disagree, is a problem."""
     seen: dict[str, Example] = {}
-    repeated = []
+    labels, repeated = defaultdict[str, set[int]](set), []
     for example in examples:
         box = example.box
         name = example.name if box is None else f"{example.name}@{box.left},{box.top}"
+        labels[name].add(example.label)
         if name in seen:
             repeated.append(Problem(name, "is named by two rows of the table; the first is taken"))
         else:
             seen[name] = replace(example, name=name)
-    return tuple(seen.values()), repeated
+    torn = {name for name, found in labels.items() if len(found) > 1}
+    problems = [one for one in repeated if one.what not in torn]
+    problems += [Problem(name, _OF_SEVERAL_LABELS) for name in labels if name in torn]
+    return tuple(one for name, one in seen.items() if name not in torn), problems
 
 
 def _note_unnamed(

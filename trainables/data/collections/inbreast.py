@@ -57,8 +57,9 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
     """
     regions, cut = regions_of(choices, ("image", "roi")), cut_of(checked_options(choices, ROI_METHODS))
     table = needed_table(path, choices, _TABLES, "INbreast")
-    rows = {number_of(row["file_name"]): row for row in read_table(table, _NEEDS)}
+    rows, torn = _rows_of_images(read_table(table, _NEEDS))
     files, problems = files_below(path if path.is_dir() else table.parent)
+    problems += [Problem(image, "has rows of several labels") for image in sorted(torn)]
     outlines = {file.stem: file for file in files if file.suffix.lower() == ".xml"}
     left_out, examples, seen = Counter[str](), list[Example](), set[str]()
     for file in files:
@@ -67,6 +68,8 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
             continue
         image = found[1]
         seen.add(image)
+        if image in torn:
+            continue
         example = _example(file, found, rows.get(image))
         if isinstance(example, Problem):
             problems.append(example)
@@ -75,9 +78,7 @@ def list_inbreast(path: Path, choices: Choices) -> Listing:
         else:
             own = _regions(image, outlines.get(image), left_out, problems)
             examples += _of_regions(example, own, cut)
-    problems += [
-        Problem(image, "has a row in the table, but no file") for image in sorted(set(rows) - seen - {""})
-    ]
+    problems += [Problem(image, "has a row in the table, but no file") for image in sorted(set(rows) - seen)]
     notes = [
         "label 1 is BI-RADS 4 to 6: suspicion, since the table holds no pathology",
         "the patient is the hash in the names of the files, since the table says removed; the view is the "
@@ -102,6 +103,22 @@ def number_of(text: str) -> str:
     """
     digits = text.removesuffix(".0")
     return digits if re.fullmatch(r"\d{6,}", digits) else ""
+
+
+def _rows_of_images(rows: list[Row]) -> tuple[dict[str, Row], set[str]]:
+    """Row of each image by its number, and the images whose rows disagree whether it is suspicious."""
+    found, torn = dict[str, Row](), set[str]()
+    for row in rows:
+        image = number_of(row["file_name"])
+        if image and _is_suspicious(found.setdefault(image, row)) != _is_suspicious(row):
+            torn.add(image)
+    return {image: row for image, row in found.items() if image not in torn}, torn
+
+
+def _is_suspicious(row: Row) -> bool | None:
+    """True from BI-RADS 4 on; None where it is not known."""
+    level = birads(row["bi_rads"])
+    return None if level is None else level[0] in _SUSPICIOUS
 
 
 def _example(file: Path, found: re.Match[str], row: Row | None) -> Example | Problem:

@@ -53,7 +53,7 @@ def list_vindr(path: Path, choices: Choices) -> Listing:
     needs = (*_NEEDS, "finding_categories", "finding_birads", *_BOX) if regions == "roi" else _NEEDS
     rows, machines = read_table(table, needs), _machines(path)
     notes, problems, examples = list[str](), list[Problem](), dict[str, Example]()
-    left_out = {"unknown": 0, "other": 0, "edge": 0}
+    left_out, torn = {"unknown": 0, "other": 0, "edge": 0}, set[str]()
     for row in rows:
         file = _file(table.parent, row)
         if file is None:
@@ -64,7 +64,7 @@ def list_vindr(path: Path, choices: Choices) -> Listing:
             name = row["image_id"] + suffix
             while suffix and name in examples:
                 name += "'"
-            examples.setdefault(
+            first = examples.setdefault(
                 name,
                 Example(
                     file=file,
@@ -80,6 +80,10 @@ def list_vindr(path: Path, choices: Choices) -> Listing:
                     columns=columns | machines.get(row["image_id"], {}),
                 ),
             )
+            if first.label != label:
+                torn.add(name)
+    problems += [Problem(f"image {name}", "has rows of several labels") for name in sorted(torn)]
+    kept = [example for name, example in examples.items() if name not in torn]
     notes.append("label 1 is BI-RADS 4 or 5: suspicion, since nothing here was proven by biopsy")
     notes.append("a study stands for its patient, who is not named; the official test part is sealed")
     if left_out["unknown"]:
@@ -90,7 +94,7 @@ def list_vindr(path: Path, choices: Choices) -> Listing:
         notes.append(f"{left_out['edge']} boxes reach beyond the image and are cut at its edge")
     codes: StoredCodes = "pisa" if regions == "roi" else "task"
     classes = () if regions == "roi" else ("benign", "malignant")
-    return listing(path, examples.values(), codes, notes=notes, problems=problems, classes=classes)
+    return listing(path, kept, codes, notes=notes, problems=problems, classes=classes)
 
 
 _Region = tuple[str, int, Box | None, dict[str, str | float]]

@@ -140,6 +140,13 @@ class Preparation:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
     @property
+    def needs_breast(self) -> bool:
+        """True if a step goes by where the breast lies; without one any grey image is only scaled."""
+        return (
+            self.crop_breast or self.blank_background or self.remove_pectoral or self.chest_wall is not None
+        )
+
+    @property
     def sentence(self) -> str:
         """The steps in words, as cards and manifests state them."""
         steps = [
@@ -171,7 +178,7 @@ class Prepared:
         mm_per_px: Size of a pixel in mm, (between rows, between columns); None where the spacing is unknown.
         scale: Pixels of the result for one of the source, (along rows, along columns).
         offset: Place of the kept rectangle's corner in the result, (top, left); negative where it is cut.
-        has_breast: False where no breast was found, so that the whole film was kept as it is.
+        has_breast: False where no breast was found, or no step needs it, so that the whole film was kept.
         kept_share: Share of the film's area that the rectangle holds.
     """
 
@@ -272,7 +279,7 @@ def prepare(
     """
     grey = _grey(pixels)
     small, factor = _small_copy(grey, max_value)
-    breast = find_breast(small)
+    breast = find_breast(small) if preparation.needs_breast else None
     has_breast = breast is not None
     outline = whole = np.ones(small.shape, bool) if breast is None else breast
     box = (

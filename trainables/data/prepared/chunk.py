@@ -20,8 +20,8 @@ from trainables.common.errors import DataError, OrchestrateError
 from trainables.common.files import write_atomically
 from trainables.data.collections.collection import Box, Example
 from trainables.data.dicom.reading import ForProcessingError
-from trainables.data.image_files import decode_image
-from trainables.data.mammogram.preparation import PreparationError, map_rectangle, prepare
+from trainables.data.image_files import decode_image, is_grey
+from trainables.data.mammogram.preparation import Preparation, PreparationError, map_rectangle, prepare
 from trainables.data.pixel_range import bit_range
 from trainables.data.prepared.known_files import content_of
 from trainables.data.prepared.reading import Read, files_beside, read_example_pixels
@@ -247,9 +247,11 @@ def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) 
         mask = None  # these pieces are turned at random
     is_whole = example.cut == "whole" or box is None
     for piece in pieces:
-        ready = _made_ready(piece, example, read, settings, white) if is_whole else None
-        if ready is None:
-            ready = _resampled(piece, read.spacing_mm, settings)
+        ready = (
+            _resampled(piece, read.spacing_mm, settings)
+            if settings.steps is None
+            else _made_ready(piece, example, read, settings.steps, white)
+        )
         yield _written(ready, piece.name, place, read, box if is_whole else None, mask, out)
 
 
@@ -289,19 +291,18 @@ class _Ready:
         )
 
 
-def _made_ready(
-    piece: Piece, example: Example, read: Read, settings: Settings, white: float
-) -> _Ready | None:
-    """A whole mammogram made ready by the declared steps; None where there are none."""
-    if settings.steps is None:
-        return None
+def _made_ready(piece: Piece, example: Example, read: Read, steps: Preparation, white: float) -> _Ready:
+    """A whole mammogram made ready by the declared steps; any other piece by those that scale it alone."""
+    is_scaled_alone = not steps.needs_breast
+    if is_scaled_alone:
+        _check_scale(piece, read, steps)
     laterality: Any = example.laterality or read.facts.get("laterality")
     view: Any = example.view or read.facts.get("view")
     try:
         done = prepare(
             piece.pixels,
             white,
-            preparation=settings.steps,
+            preparation=steps,
             spacing_mm=read.spacing_mm,
             laterality=laterality,
             view=view,
@@ -310,25 +311,30 @@ def _made_ready(
         raise DataError(str(error)) from error
     _, _, width, height = done.box
     scaled = (max(1, round(height * done.scale[0])), max(1, round(width * done.scale[1])))
-    return _Ready(done.pixels, done.box, done.flipped, scaled, done.offset, done.mm_per_px)
+    box = _place_of(piece) if is_scaled_alone else done.box
+    return _Ready(done.pixels, box, done.flipped, scaled, done.offset, done.mm_per_px)
+
+
+def _check_scale(piece: Piece, read: Read, steps: Preparation) -> None:
+    """Say in words of the options why a piece cannot be scaled to millimetres."""
+    if steps.mm_per_px is None:
+        return
+    if read.spacing_mm is None and steps.spacing_mm is None:
+        raise DataError("does not state the spacing of its pixels, which --mm-per-px needs")
+    if piece.pixels.ndim == 3 and not is_grey(piece.pixels):
+        raise DataError("is coloured, and --mm-per-px is for grey images alone; give --size in its place")
 
 
 def _resampled(piece: Piece, spacing: tuple[float, float] | None, settings: Settings) -> _Ready:
-    """A piece resampled to a size or to millimetres, without any other step."""
+    """A piece resampled to a size, without any step."""
     height, width = piece.pixels.shape[:2]
-    scaled = canvas = settings.size or (height, width)
-    if settings.mm_per_px is not None:
-        if spacing is None:
-            raise DataError("does not state the spacing of its pixels, which --mm-per-px needs")
-        scaled = (
-            max(1, round(height * spacing[0] / settings.mm_per_px)),
-            max(1, round(width * spacing[1] / settings.mm_per_px)),
-        )
-        canvas = settings.size or scaled
-    pixels = fill_up(resize(piece.pixels, scaled)[: canvas[0], : canvas[1]], canvas)
-    box = (piece.box.left, piece.box.top, piece.box.width, piece.box.height)
+    scaled = settings.size or (height, width)
     mm = None if spacing is None else (spacing[0] * height / scaled[0], spacing[1] * width / scaled[1])
-    return _Ready(pixels, box, False, scaled, (0, 0), mm)
+    return _Ready(resize(piece.pixels, scaled), _place_of(piece), False, scaled, (0, 0), mm)
+
+
+def _place_of(piece: Piece) -> tuple[int, int, int, int]:
+    return piece.box.left, piece.box.top, piece.box.width, piece.box.height
 
 
 def _written(

@@ -24,6 +24,7 @@ from trainables.common.errors import DataError
 from trainables.common.files import replace_folder, write_atomically
 from trainables.common.text import as_utf8, count_text
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
+from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation as MammogramSteps
 from trainables.data.patches import fingerprint_of
 from trainables.data.patient_gaps import note_patient_gaps
@@ -132,7 +133,7 @@ def prepare(
 
 
 def _complete(settings: Settings, collection: Collection, listing: Listing) -> Settings:
-    """Settings with the size that fits the collection, where the user says none.
+    """Settings with the size that fits the collection, where the user says none; a scale in mm is a step.
 
     Raises:
         DataError: If the user gives steps of whole mammograms and the images are none.
@@ -145,10 +146,11 @@ def _complete(settings: Settings, collection: Collection, listing: Listing) -> S
         size = own or _usual_size(listing, is_whole=is_whole, is_mammogram=is_mammogram)
     if not (is_mammogram and is_whole):
         _refuse_steps(settings, what="regions" if is_mammogram else "no mammograms", listing=listing)
-    if not (is_mammogram and is_whole) or settings.steps is None:
+    steps = settings.steps if is_mammogram and is_whole else None
+    if steps is None and settings.mm_per_px is None:
         return replace(settings, size=size, steps=None)
     steps = replace(
-        settings.steps,
+        steps or AS_THEY_ARE,  # a prediction repeats the scale, and knows it by the steps alone
         size=size,
         mm_per_px=settings.mm_per_px,
         allows_for_processing=settings.allows_for_processing,

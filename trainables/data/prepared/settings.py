@@ -20,7 +20,8 @@ class Settings:
             `mm_per_px` the largest one, to which the others are filled up with black.
         mm_per_px: Side of a prepared pixel in millimetres; None resamples to a size alone. Images whose files
             do not state the spacing of their pixels are then left out.
-        steps: How whole mammograms are made ready; None leaves them as they are, but for their size.
+        steps: How whole mammograms are made ready; None leaves them as they are, but for their size. A set
+            with `mm_per_px` declares its scale as a step, whatever its images are.
         allows_for_processing: Read DICOM images whose pixels are meant for further processing, too.
         key: Key of the hashes that stand for patients, examinations and names; None keeps these.
         is_strict: Stop at the first image that cannot be used.

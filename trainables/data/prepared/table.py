@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ _FIRST: Final = (
     *("box_left", "box_top", "box_width", "box_height", "height_px", "width_px"),
     *("mm_per_row", "mm_per_column"),
 )
-_OF_THE_EXAMPLE: Final = ("patient", "exam", "laterality", "view")  # else the file says it
+_IDS: Final = ("patient", "exam")
 
 
 def table_of(
@@ -44,20 +45,58 @@ def table_of(
         key: Key of the hashes that stand for ids; None keeps them. With a key no file is named either.
 
     Returns:
-        Column -> value of each image, None where unknown; the first columns are always there.
+        Column -> value of each image, None where unknown; the first columns are always there. A patient or an
+        exam that the collection names for some images alone has that id for the others of the same id in
+        the headers of their files, too.
     """
-    rows = [_row(one, examples[one.example], root, source, key) for one in stored]
+    listed = [pseudonymous(examples[one.example], key) for one in stored]
+    headers = [_said(one, key) for one in stored]
+    rows = [
+        _row(one, own, header, root, source, key)
+        for one, own, header in zip(stored, listed, headers, strict=True)
+    ]
+    for name in _IDS:
+        ids = _ids([getattr(own, name) for own in listed], [header.get(name) for header in headers])
+        for row, found in zip(rows, ids, strict=True):
+            row[name] = found
     others = sorted({name for row in rows for name in row} - set(_FIRST))
     return {name: _alike([row.get(name) for row in rows]) for name in (*_FIRST, *others)}
 
 
-def _row(one: Stored, example: Example, root: Path, source: str, key: bytes | None) -> dict[str, Any]:
-    own = pseudonymous(example, key)
-    said = {
-        name: hashed(str(value), key) if key is not None and name in ("patient", "exam") else value
+def _said(one: Stored, key: bytes | None) -> dict[str, Any]:
+    """What the file says, ids as hashes where there is a key."""
+    return {
+        name: hashed(str(value), key) if key is not None and name in _IDS else value
         for name, value in one.facts.items()
     }
-    known = {name: _given(getattr(own, name), said.get(name)) for name in _OF_THE_EXAMPLE}
+
+
+def _ids(listed: Sequence[str | None], headers: Sequence[str | None]) -> list[str | None]:
+    """Id of each image: the listed one, else the one listed for the same id of a header, else the header's.
+
+    Two ways of naming a patient would make two of one. Where several are listed for an id of a header, as for
+    one that stands in place of all ids, it tells nothing.
+
+    >>> _ids(["P7", None, None, None], ["883", "883", "9", None])
+    ['P7', 'P7', '9', None]
+    >>> _ids(["P7", "P8", None], ["removed", "removed", "removed"])
+    ['P7', 'P8', None]
+    """
+    names = defaultdict[str, set[str]](set)
+    for one, header in zip(listed, headers, strict=True):
+        if one is not None and header is not None:
+            names[header].add(one)
+    instead = {header: next(iter(found)) if len(found) == 1 else None for header, found in names.items()}
+    return [
+        one if one is not None or header is None else instead.get(header, header)
+        for one, header in zip(listed, headers, strict=True)
+    ]
+
+
+def _row(
+    one: Stored, own: Example, said: Mapping[str, Any], root: Path, source: str, key: bytes | None
+) -> dict[str, Any]:
+    known = {name: _given(getattr(own, name), said.get(name)) for name in ("laterality", "view")}
     end = f"/{one.piece}" if one.piece else ""
     left, top, width, height = one.box
     spacing = one.mm_per_px or (None, None)
@@ -66,12 +105,12 @@ def _row(one: Stored, example: Example, root: Path, source: str, key: bytes | No
         **dict(own.columns),
         **known,
         "name": own.name + end,
-        "label": example.label,
-        "is_test": example.is_test,
+        "label": own.label,
+        "is_test": own.is_test,
         "partner": None if own.partner is None else own.partner + end,
         "source": source,
-        "file": None if key is not None else _relative(example.file, root),
-        "frame": example.frame,
+        "file": None if key is not None else _relative(own.file, root),
+        "frame": own.frame,
         "box_left": left,
         "box_top": top,
         "box_width": width,

@@ -247,9 +247,22 @@ def _patients(
             folders[entry.place.upper.name].append(UpperImage(entry.code, entry.file.stem))
     if stated.upper_folders is None:
         check_patients(folders)
+    _check_all_have_a_patient(entries, base)
     notes.append(f"patients: the {len(folders)} folders of {base.name}")
-    names = [entry.place.upper.name if entry.place.upper else "" for entry in entries]
+    names = [folder.name for folder in upper if folder is not None]
     return np.array([unicodedata.normalize("NFC", name) for name in names])
+
+
+def _check_all_have_a_patient(entries: Sequence[_Entry], base: Path) -> None:
+    """Refuse a part of a split without folders of patients beside one that has them."""
+    without = [entry for entry in entries if entry.place.upper is None]
+    if without:
+        raise DataError(
+            f"{count_text(len(without), 'image')} of {base} lie in no folder of a patient, such as "
+            f"{without[0].file.relative_to(base).as_posix()}, and the others do, so that it is not known "
+            "whether patients are in several parts: name the patient of each image in patients.csv "
+            "(file,patient), or say --upper-folders other if patients are not known"
+        )
 
 
 def _read_files(entries: Sequence[_Entry], table: Path | None) -> set[Path]:

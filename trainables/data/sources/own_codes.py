@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainables.common.errors import DataError
 from trainables.common.text import count_text, plain_name
 from trainables.common.types import IntArray
-from trainables.config.task_checks import code_text
+from trainables.config.task_checks import are_names_and_numbers, code_text, codes_in_listed_order
 from trainables.config.tasks import LEFT_OUT, Task
 from trainables.data.columns import decoded_text
 from trainables.data.sources.checks import parse_labels
@@ -24,7 +24,8 @@ def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes
 
     Args:
         labels: Numbers or texts, shape (count,).
-        task: Own task. Without codes labels are class names, or numbers from 0 in the order of its classes.
+        task: Own task. Without codes labels are class names, in any case, or numbers from 0 in the order in
+            which its classes were listed.
         count: Number of images.
         where: File and array, for messages, such as "biopsies.npz: labels".
         notes: Sentences on the codes and on rows that are left out are added here.
@@ -57,13 +58,11 @@ def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes
 def _code_book(task: Task) -> tuple[Mapping[str, int], Any]:
     """Label in its form -> class index, and the function that brings a label into that form."""
     place = {name: index for index, name in enumerate(task.classes)}
-    if task.codes:
-        left_out = {str(code): LEFT_OUT for code in task.left_out}
-        return {str(code): place[name] for code, name in task.codes.items()} | left_out, code_text
-    names = {plain_name(name): index for name, index in place.items()}
-    # Classes that are called 1, 2, ... are their own numbers; counting from 0 would mean something else.
-    numbers = {} if any(name.isdigit() for name in names) else {str(index): index for index in place.values()}
-    return numbers | names | {plain_name(str(one)): LEFT_OUT for one in task.left_out}, plain_name
+    are_names = not task.codes or are_names_and_numbers(task.codes, task.classes)
+    form = plain_name if are_names else code_text
+    codes = task.codes or codes_in_listed_order(task.classes)
+    left_out = {form(str(one)): LEFT_OUT for one in task.left_out}
+    return {form(str(code)): place[name] for code, name in codes.items()} | left_out, form
 
 
 def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:

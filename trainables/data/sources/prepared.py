@@ -7,6 +7,7 @@ import numpy as np
 
 from trainables.common.errors import DataError
 from trainables.config.tasks import Task
+from trainables.data.declared_steps import check_can_be_repeated
 from trainables.data.patches import RawPatches
 from trainables.data.patient_gaps import note_patient_gaps
 from trainables.data.prepared_set import PreparedSet, is_prepared_set, open_prepared_set
@@ -26,10 +27,11 @@ def load_prepared(data: str, task: Task, stated: Stated) -> tuple[RawPatches, li
         The patches, and messages on what is left out and under which licence.
 
     Raises:
-        DataError: If it is damaged, its labels do not answer the task's question, or the patients of many
-            images are unknown while others are known.
+        DataError: If it is damaged, its labels do not answer the task's question, the patients of many
+            images are unknown while others are known, or its scale is not declared.
     """
     found = open_prepared_set(Path(data))
+    check_can_be_repeated(data, found.facts)
     raw, notes = found.as_patches(), _notes(found)
     if stated.label_codes not in (None, found.label_codes):
         raise DataError(

@@ -26,7 +26,14 @@ def _shares(rows: Rows) -> Float64Array:
     return shares
 
 
-MAJORITY: Final = Estimator("majority", "the larger class for all", fit_majority, weighs_classes=False)
+MAJORITY: Final = Estimator(
+    "majority", "the larger class for all", fit_majority, weighs_classes=False, learns_one_class=True
+)
 STRATIFIED: Final = Estimator(
-    "stratified", "guesses by the class shares", fit_stratified, weighs_classes=False, is_random=True
+    "stratified",
+    "guesses by the class shares",
+    fit_stratified,
+    weighs_classes=False,
+    is_random=True,
+    learns_one_class=True,
 )

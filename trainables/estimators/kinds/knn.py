@@ -34,5 +34,10 @@ def fit_knn(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
 
 
 KNN: Final = Estimator(
-    "knn", "nearest neighbours", fit_knn, ("neighbours", "minkowski_p"), weighs_classes=False
+    "knn",
+    "nearest neighbours",
+    fit_knn,
+    ("neighbours", "minkowski_p"),
+    weighs_classes=False,
+    learns_one_class=True,
 )

@@ -35,4 +35,4 @@ def fit_tree(trial: TrialConfig, rows: Rows, seed: int) -> FittedEstimator:
     return FittedEstimator(rule, rows.present, inputs=projection, counted=len(rows.labels))
 
 
-TREE: Final = Estimator("tree", "decision tree", fit_tree, ("depth",))
+TREE: Final = Estimator("tree", "decision tree", fit_tree, ("depth",), learns_one_class=True)

@@ -9,6 +9,7 @@ from audited_sets import examined, textured_set, with_copies
 
 from benchmarks.changed_copies import brightened, saved_again
 from orchestrator.audit.audit import Effort, audit_set
+from orchestrator.audit.origin import categories_of
 from orchestrator.audit.parts import plain_patient
 from orchestrator.audit.stored_audits import FOLDER, audit_once
 from results.run.audit_record import AuditRecord, Finding
@@ -165,6 +166,20 @@ def test_brightness_that_tells_the_label_is_found_and_scores_within_sites_stand_
     assert mean.auc > 0.95
     assert mean.within_sites == pytest.approx(mean.auc, abs=0.05)
     assert "within sites" in record.lines()[4]
+
+
+def test_sites_that_are_numbers_are_looked_at_as_words_are(tmp_path: Path) -> None:
+    names = ["a" if row < 40 else "b" for row in range(80)]
+    numbers = [{"a": 1.0, "b": 2.0}[name] for name in names]
+    words, coded = (
+        audit_set(examined(textured_set(80, columns=columns(site=site)), tmp_path, TASK))
+        for site in (names, numbers)
+    )
+    assert [one.within_sites for one in coded.shortcuts] == [one.within_sites for one in words.shortcuts]
+    unknown = np.array(numbers)
+    unknown[1::4] = np.nan
+    looked_at = examined(textured_set(80, columns=columns(site=unknown)), tmp_path, TASK)
+    assert set(categories_of(looked_at)["site"].tolist()) == {"", "1", "2"}
 
 
 def test_a_class_whose_images_lie_in_one_fold_alone_has_nothing_to_be_learned_from(tmp_path: Path) -> None:

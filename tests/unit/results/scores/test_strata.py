@@ -127,6 +127,26 @@ def test_telling_sites_apart_adds_to_the_pooled_auc_alone():
     assert site.difference.low > 0
 
 
+def test_sites_that_are_numbers_are_sites_as_words_are():
+    judged = _judged(400)
+    words = np.where(np.arange(400) // 2 % 2, "a", "b")
+    numbers = np.where(words == "a", 1.0, 2.0)
+    words[:40], numbers[:40] = "", np.nan
+    of_words, of_numbers = (
+        score_strata(judged, {"site": values}, CLASSES, seed=0) for values in (words, numbers)
+    )
+    assert len(of_words.within_sites) == 1
+    assert of_numbers.within_sites == of_words.within_sites
+    assert [one.name for one in of_numbers.strata] == ["site 1", "site 2"]
+    assert [one.metrics for one in of_numbers.strata] == [one.metrics for one in of_words.strata]
+
+
+def test_many_sites_that_are_numbers_are_a_stratum_each():
+    parts = parts_of_columns({"site": np.arange(80) % 8 + 1e7, "dose": np.arange(80) % 8.0})
+    assert [part.value for part in parts if part.column == "site"] == [str(10_000_000 + n) for n in range(8)]
+    assert len([part for part in parts if part.column == "dose"]) == 3
+
+
 def test_copies_of_an_image_add_nothing_to_what_is_known():
     judged = _judged(120)
     view = np.array(["CC", "MLO"])[np.arange(120) // 2 % 2]

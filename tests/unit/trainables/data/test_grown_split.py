@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainables.common.errors import SplitError
 from trainables.config.tasks import task_named
 from trainables.data.grown_split import grow_split, known_parts
-from trainables.data.patches import PatchSet, RawPatches, TaskRows, store_patch_set
+from trainables.data.patches import PatchSet, RawPatches, TaskRows, select_rows, store_patch_set
 from trainables.data.shared_images import NOT_SHARED, rows_elsewhere
 from trainables.data.split_record import TEST, TRAINING, Split, read_split, write_split
 from trainables.data.splits import make_split
@@ -165,6 +165,57 @@ def test_images_are_found_wherever_they_lie(tmp_path, images) -> None:
     assert set(rows_elsewhere(wider, first).tolist()) == {NOT_SHARED}
     deeper = stored(tmp_path, images[:4].astype(np.uint16), None)
     assert set(rows_elsewhere(deeper, first).tolist()) == {NOT_SHARED}
+
+
+def test_turned_images_are_found_and_blank_ones_are_of_nobody(tmp_path, images) -> None:
+    blank = np.full((2, 8, 8), 7, np.uint8)
+    first = stored(tmp_path, np.concatenate([images[:4], blank[:1]]), None)
+    turned = [np.rot90(images[2]), images[1][:, ::-1], np.rot90(images[0], 3)[:, ::-1], images[9][::-1]]
+    second = stored(tmp_path, np.stack([*turned, blank[0], images[3]]), None)
+    assert rows_elsewhere(second, first).tolist() == [2, 1, 0, NOT_SHARED, NOT_SHARED, 3]
+
+
+def test_rows_of_measurements_are_compared_as_they_are(tmp_path) -> None:
+    table = np.arange(6, dtype=np.float32)[:, None]
+    first, second = stored(tmp_path, table[:4], None), stored(tmp_path, table[[5, 2]], None)
+    assert rows_elsewhere(second, first).tolist() == [NOT_SHARED, 2]
+
+
+def test_blank_images_of_patients_in_two_folds_do_not_tear_a_grown_set(tmp_path, images) -> None:
+    random = np.random.default_rng(1)
+    count = 40
+    pixels = random.integers(0, 255, (count, 8, 8), dtype=np.uint8)
+    names = [f"p{number:03d}" for number in range(count)]
+    before = stored(tmp_path, pixels, names)
+    earlier = split(select_rows(before, TASK), fingerprint=before.fingerprint)
+    parts = earlier.fold_of_group
+    torn = next(name for name in names if parts[name] != parts["p000"])
+    more = [*names, "p000", torn]
+    after = stored(tmp_path, np.concatenate([pixels, np.zeros((2, 8, 8), np.uint8)]), more)
+    with_blanks = stored(tmp_path, np.concatenate([pixels, np.zeros((1, 8, 8), np.uint8)]), [*names, "p000"])
+    rows = select_rows(after, TASK)
+    for theirs in (before, with_blanks):
+        known = known_parts(rows, earlier, select_rows(theirs, TASK), rows_elsewhere(after, theirs))
+        assert known == parts
+
+
+def tied(names: list[str], leaders: list[str]) -> TaskRows:
+    """Rows of patients, some of whom share a picture with the leader of their group."""
+    return replace(rows_of(leaders), patients=np.array(names))
+
+
+def test_every_patient_of_a_group_that_shares_a_picture_is_looked_up() -> None:
+    earlier = split(patients(*range(40)))
+    parts = earlier.fold_of_group
+    now = tied(["q900", "p001"], ["q900", "q900"])
+    assert known_parts(now, earlier, None, NOBODY) == {"q900": parts["p001"]}
+    other = next(name for name, part in parts.items() if part != parts["p001"])
+    with pytest.raises(SplitError, match="1 group of images lay in several parts of the earlier split: p001"):
+        known_parts(tied(["p001", other], ["p001", "p001"]), earlier, None, NOBODY)
+    names = [f"p{number:03d}" for number in range(40)]
+    before = tied([*names, "p800"], [*names, "p001"])
+    again = rows_of(["p800"])
+    assert known_parts(again, earlier, before, NOBODY) == {"p800": parts["p001"]}
 
 
 def test_patients_are_known_by_their_images_under_other_names_and_without_names() -> None:

@@ -70,9 +70,48 @@ def test_a_row_that_cannot_be_used_is_a_problem_with_its_line(tmp_path: Path, ro
 
 
 def test_a_row_that_repeats_an_image_is_left_out(tmp_path: Path) -> None:
-    found = listed(tmp_path, "file,label\na.png,0\na.png,1\n")
-    assert [example.label for example in found.examples] == [0]
+    found = listed(tmp_path, "file,label\na.png,1\na.png,1\n")
+    assert [example.label for example in found.examples] == [1]
     assert "two rows" in found.problems[0].reason
+
+
+@pytest.mark.parametrize("regions", [None, "image"])
+def test_an_image_whose_rows_disagree_about_its_label_is_left_out_and_named(
+    tmp_path: Path, regions: str | None
+) -> None:
+    found = listed(tmp_path, "file,label\na.png,0\nb.png,1\na.png,1\na.png,0\n", regions=regions)
+    assert [(example.name, example.label) for example in found.examples] == [("b.png", 1)]
+    assert [(one.what, one.reason) for one in found.problems] == [("a.png", "has rows of several labels")]
+
+
+def test_a_region_whose_rows_disagree_is_left_out_and_others_of_its_film_stay(tmp_path: Path) -> None:
+    rows = "a.png,0,1,1,4,4\na.png,1,1,1,4,4\na.png,1,2,2,4,4\n"
+    table = f"file,label,box_left,box_top,box_width,box_height\n{rows}"
+    found = listed(tmp_path, table, regions="roi")
+    assert [(example.name, example.label) for example in found.examples] == [("a.png@2,2", 1)]
+    assert [one.what for one in found.problems] == ["a.png@1,1"]
+
+
+def test_extra_images_of_the_table_train_and_are_never_scored(tmp_path: Path) -> None:
+    found = listed(tmp_path, "file,label,split\na.png,0,train\nb.png,1,Extra\ninner/e.png,1,test\n")
+    assert [example.is_test for example in found.examples] == [False, False, True]
+    assert [example.columns for example in found.examples] == [
+        {"is_extra": False},
+        {"is_extra": True},
+        {"is_extra": False},
+    ]
+    assert any("1 images that the column split of labels.csv marks as extra" in one for one in found.notes)
+    with pytest.raises(DataError, match=r"column split of labels\.csv marks all images as extra"):
+        listed(tmp_path, "file,label,split\na.png,0,extra\nb.png,1,extra\n")
+
+
+@pytest.mark.parametrize("blank", ["", "nan", " "])
+def test_a_table_that_names_the_part_of_some_images_alone_is_refused(tmp_path: Path, blank: str) -> None:
+    said = r"must say train, val, test or extra for every image, or for none; 1 of 2 rows say nothing, .* b"
+    with pytest.raises(DataError, match=said):
+        listed(tmp_path, f"file,label,split\na.png,0,test\nb.png,1,{blank}\n")
+    found = listed(tmp_path, f"file,label,split\na.png,0,{blank}\nb.png,1,{blank}\n")
+    assert [example.is_test for example in found.examples] == [None, None]
 
 
 def test_a_bare_name_of_two_files_is_asked_about(tmp_path: Path) -> None:

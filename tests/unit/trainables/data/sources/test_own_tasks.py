@@ -217,3 +217,33 @@ def test_the_phantom_is_no_data_of_an_own_task_unless_it_is_asked_for(tmp_path: 
     found, _ = load("phantom:patients=8", Task("findings", findings), tmp_path / "store")
     assert set(found.labels.tolist()) <= set(range(5))
     assert found.is_synthetic
+
+
+@pytest.mark.parametrize("classes", [("benign", "malignant"), ("malignant", "benign")])
+def test_names_as_labels_are_compared_alike_in_whichever_order_classes_are_listed(
+    tmp_path: Path, classes: tuple[str, str]
+) -> None:
+    task = Task("t", classes, positive="malignant", left_out=("Not sure",))
+    labels = np.array(["Malignant", "BENIGN", " malignant", "not_sure", "Benign", "benign"])
+    found, _ = load(npz(tmp_path, labels=labels), task, tmp_path / "store")
+    assert classes_of(found, task) == ["malignant", "benign", "malignant", "benign", "benign"]
+    again = Task("t", task.classes, positive=task.positive, codes=task.codes, left_out=task.left_out)
+    kept, _ = load(npz(tmp_path, labels=labels), again, tmp_path / "store")  # as a run records it
+    assert kept.fingerprint == found.fingerprint
+    numbers, _ = load(npz(tmp_path, labels=np.array([0, 1, 1, 0, 1, 0])), task, tmp_path / "store")
+    assert classes_of(numbers, task)[:2] == list(classes)
+
+
+@pytest.mark.parametrize("classes", [("1", "2"), ("2", "1")])
+def test_classes_that_are_numbers_are_not_counted_from_0(tmp_path: Path, classes: tuple[str, str]) -> None:
+    task = Task("t", classes, positive="2")
+    found, _ = load(npz(tmp_path, labels=np.array([1, 2, 2, 1, 2, 1])), task, tmp_path / "store")
+    assert classes_of(found, task)[:2] == ["1", "2"]
+    with pytest.raises(DataError, match="2 rows hold '0', which task t does not know"):
+        load(npz(tmp_path, labels=np.array([1, 2, 2, 0, 2, 0])), task, tmp_path / "store")
+
+
+def test_codes_of_a_definition_are_compared_as_they_stand(tmp_path: Path) -> None:
+    task = Task("t", ("mass", "malignant"), codes={"m": "mass", "M": "malignant"})
+    found, _ = load(npz(tmp_path, labels=np.array(list("mMmMmM"))), task, tmp_path / "store")
+    assert classes_of(found, task) == ["mass", "malignant"] * 3

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from source_files import load, noise, write
 
+from orchestrator import prepare_set
 from trainables.common.errors import DataError
 from trainables.config.tasks import TASKS
 from trainables.data.patches import select_rows
@@ -166,3 +167,24 @@ def test_an_answer_without_a_question_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "films" / "malignant" / "b.png", noise(1))
     with pytest.raises(DataError, match="--upper-folders other was said, but no folders lie above the class"):
         load(tmp_path / "films", upper_folders="other")
+
+
+def test_patients_in_one_part_and_none_in_another_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    for number in range(12):
+        label = ("benign", "malignant")[number % 2]
+        write(folder / "train" / f"P{number:02d}" / label / f"P{number:02d}_1.png", noise(number))
+        write(folder / "test" / label / f"{number}.png", noise(100 + number))
+    said = r"12 images of .* lie in no folder of a patient, such as test/benign/0\.png, and the others do"
+    for asked in (None, "patients"):
+        with pytest.raises(DataError, match=said):
+            load(folder, upper_folders=asked)
+    with pytest.raises(DataError, match=said):
+        prepare_set("folder", folder, tmp_path / "set", workers=1)
+    patch_set, _ = load(folder, upper_folders="other")
+    assert patch_set.patients is None
+    rows = [f"{path.relative_to(folder).as_posix()},{path.stem[:3]}" for path in folder.rglob("*.png")]
+    (folder / "patients.csv").write_text("\n".join(["file,patient", *rows]))
+    named, _ = load(folder)
+    assert named.patients is not None
+    assert len(set(named.patients.tolist())) == 24
