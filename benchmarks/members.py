@@ -1,10 +1,10 @@
-"""Ways to choose the members of an ensemble, on finished runs: nested AUC of the members' average.
+"""Ways to choose and to weigh the members of an ensemble, on finished runs: nested AUC.
 
     python -m benchmarks.members RUN [RUN ...] [--seconds 30 60] [--markdown FILE]
 
 Each RUN is a run folder, of a search or of `benchmarks.portfolio run`. For each fold members are chosen among
-the other folds' predictions, and their average predicts it, as `orchestrate ensemble` does. `--seconds` also
-judges what had ended so many seconds after the first trial did.
+the other folds' predictions, and their average, or their mean with the weights of `merit`, predicts it, as
+`orchestrate ensemble` does. `--seconds` also judges what had ended so many seconds after the first trial did.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 from results.ensembles.choice import choose_members
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.members import Members, align, kind_of
+from results.ensembles.methods import fit
 from results.run.run_folder import RunFolder
 from results.scores.metrics import mean_fold_auc
 from results.scores.selection import selection_folds
@@ -40,7 +41,7 @@ def main() -> None:
     for path in arguments.runs:
         for name, pool in pools(RunFolder(path), arguments.seconds):
             title = f"{path}: {name}"
-            found[title] = [nested_auc(pool, choose) for choose in CHOICES.values()]
+            found[title] = [nested_auc(pool, *choice) for choice in CHOICES.values()]
             print(title, " ".join(f"{value:.3f}" for value in found[title]), flush=True)
     table = "\n".join(as_lines(found))
     print(f"\n{table}")
@@ -64,13 +65,15 @@ def pools(run: RunFolder, seconds: Sequence[float]) -> Iterator[tuple[str, Membe
             yield f"{len(ended)} trials{when}", align(ended, kinds=kinds)
 
 
-def nested_auc(pool: Members, choose: Choice) -> float:
-    """AUC of the average of members that are chosen without each fold before it is predicted."""
+def nested_auc(pool: Members, choose: Choice, method: str = "average") -> float:
+    """AUC of members that are chosen, and weighed by a method, without each fold before it is predicted."""
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=0)
     predicted = np.zeros(pool.probabilities.shape[1:])
     for fold in np.unique(outer):
-        members = choose(pool.where(outer != fold))
-        predicted[outer == fold] = pool.probabilities[members][:, outer == fold].mean(axis=0)
+        others = pool.where(outer != fold)
+        members = choose(others)
+        fitted = fit(method, others.only(members), seed=0)
+        predicted[outer == fold] = fitted.combine(pool.probabilities[members][:, outer == fold])
     return float(mean_fold_auc(pool.labels, predicted[None], outer)[0])
 
 
@@ -116,15 +119,20 @@ def unlike(number: int) -> Choice:
     return choose
 
 
-CHOICES: Final[Mapping[str, Choice]] = {
-    "best trial": best(1),
-    "four best": best(4),
-    "eight best": best(8),
-    "forty best": best(40),
-    "forward, eight of forty": forward(8),
-    "unlike errors, eight of forty": unlike(8),
-    "each kind in turn, eight of forty": kinds(8, _CONSIDERED),
-    "each kind in turn, of the better half": kinds(DEFAULT_MEMBERS),
+# Name -> how members are chosen, and how they are weighed.
+CHOICES: Final[Mapping[str, tuple[Choice, str]]] = {
+    "best trial": (best(1), "average"),
+    "four best": (best(4), "average"),
+    "eight best": (best(8), "average"),
+    "forty best": (best(40), "average"),
+    "forward, eight of forty": (forward(8), "average"),
+    "unlike errors, eight of forty": (unlike(8), "average"),
+    "each kind in turn, eight of forty": (kinds(8, _CONSIDERED), "average"),
+    "each kind in turn, eight of the better half": (kinds(8), "average"),
+    "the same eight, by merit": (kinds(8), "merit"),
+    f"each kind in turn, {DEFAULT_MEMBERS} of the better half": (kinds(DEFAULT_MEMBERS), "average"),
+    f"the same {DEFAULT_MEMBERS}, by merit": (kinds(DEFAULT_MEMBERS), "merit"),
+    "forty best, by merit": (best(40), "merit"),
 }
 
 

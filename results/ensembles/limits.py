@@ -2,7 +2,7 @@
 
 from typing import Final
 
-DEFAULT_MEMBERS: Final = 8  # of an ensemble, at most
+DEFAULT_MEMBERS: Final = 16  # of an ensemble, at most
 _MOST_CONSIDERED: Final = 40
 _FEWEST_CONSIDERED: Final = 4
 
