@@ -190,7 +190,7 @@ def test_the_network_says_how_far_out_other_images_lie_the_bundle_as_the_run(tmp
 
 
 class _Claims(ModelClaims):
-    def _build_if_none(self, trial):
+    def _build_if_none(self, trial, ensemble="best"):
         pass
 
 
