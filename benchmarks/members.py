@@ -3,8 +3,9 @@
     python -m benchmarks.members RUN [RUN ...] [--seconds 30 60] [--markdown FILE]
 
 Each RUN is a run folder, of a search or of `benchmarks.portfolio run`. For each fold members are chosen among
-the other folds' predictions, and their average, or their mean with the weights of `merit`, predicts it, as
-`orchestrate ensemble` does. `--seconds` also judges what had ended so many seconds after the first trial did.
+the other folds' predictions, and their average predicts it, as `orchestrate ensemble` does, or their mean
+with weights that fall with the distance from the best. `--seconds` also judges what had ended so many seconds
+after the first trial did.
 """
 
 import argparse
@@ -17,15 +18,18 @@ import numpy as np
 from results.ensembles.choice import choose_members
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.members import Members, align, kind_of
-from results.ensembles.methods import fit
 from results.run.run_folder import RunFolder
+from results.scores.auc_interval import auc_interval
+from results.scores.interval import QUANTILE
 from results.scores.metrics import mean_fold_auc
 from results.scores.selection import selection_folds
+from trainables.common.types import FloatArray
 
 _CONSIDERED: Final = 40
 _PENALTY: Final = 0.1  # AUC for errors that are wholly alike
 
 Choice = Callable[[Members], list[int]]
+Weigh = Callable[[Members], FloatArray]
 
 
 def main() -> None:
@@ -65,16 +69,33 @@ def pools(run: RunFolder, seconds: Sequence[float]) -> Iterator[tuple[str, Membe
             yield f"{len(ended)} trials{when}", align(ended, kinds=kinds)
 
 
-def nested_auc(pool: Members, choose: Choice, method: str = "average") -> float:
-    """AUC of members that are chosen, and weighed by a method, without each fold before it is predicted."""
+def nested_auc(pool: Members, choose: Choice, weigh: Weigh) -> float:
+    """AUC of members that are chosen and weighed without each fold before it is predicted."""
     outer = selection_folds(pool.labels, pool.groups, pool.folds, seed=0)
     predicted = np.zeros(pool.probabilities.shape[1:])
     for fold in np.unique(outer):
         others = pool.where(outer != fold)
         members = choose(others)
-        fitted = fit(method, others.only(members), seed=0)
-        predicted[outer == fold] = fitted.combine(pool.probabilities[members][:, outer == fold])
+        weights = weigh(others.only(members))
+        held_out = pool.probabilities[members][:, outer == fold]
+        predicted[outer == fold] = np.tensordot(weights / weights.sum(), held_out, axes=1)
     return float(mean_fold_auc(pool.labels, predicted[None], outer)[0])
+
+
+def alike(pool: Members) -> FloatArray:
+    """The same weight for all."""
+    return np.ones(len(pool.trials))
+
+
+def by_merit(pool: Members) -> FloatArray:
+    """1 for the best, and 1 / e for a member whose AUC is a standard error of the best one's lower.
+
+    Source:
+        Buckland, Burnham and Augustin (1997), Biometrics 53:603, for weights that fall exponentially.
+    """
+    areas = pool.merits(pool.probabilities)
+    interval = auc_interval(pool.out_of_fold(pool.probabilities[int(np.argmax(areas))]))
+    return np.exp((areas - areas.max()) * 2 * QUANTILE / (interval.high - interval.low))
 
 
 def best(number: int) -> Choice:
@@ -120,19 +141,19 @@ def unlike(number: int) -> Choice:
 
 
 # Name -> how members are chosen, and how they are weighed.
-CHOICES: Final[Mapping[str, tuple[Choice, str]]] = {
-    "best trial": (best(1), "average"),
-    "four best": (best(4), "average"),
-    "eight best": (best(8), "average"),
-    "forty best": (best(40), "average"),
-    "forward, eight of forty": (forward(8), "average"),
-    "unlike errors, eight of forty": (unlike(8), "average"),
-    "each kind in turn, eight of forty": (kinds(8, _CONSIDERED), "average"),
-    "each kind in turn, eight of the better half": (kinds(8), "average"),
-    "the same eight, by merit": (kinds(8), "merit"),
-    f"each kind in turn, {DEFAULT_MEMBERS} of the better half": (kinds(DEFAULT_MEMBERS), "average"),
-    f"the same {DEFAULT_MEMBERS}, by merit": (kinds(DEFAULT_MEMBERS), "merit"),
-    "forty best, by merit": (best(40), "merit"),
+CHOICES: Final[Mapping[str, tuple[Choice, Weigh]]] = {
+    "best trial": (best(1), alike),
+    "four best": (best(4), alike),
+    "eight best": (best(8), alike),
+    "forty best": (best(40), alike),
+    "forward, eight of forty": (forward(8), alike),
+    "unlike errors, eight of forty": (unlike(8), alike),
+    "each kind in turn, eight of forty": (kinds(8, _CONSIDERED), alike),
+    "each kind in turn, eight of the better half": (kinds(8), alike),
+    "the same eight, by merit": (kinds(8), by_merit),
+    f"each kind in turn, {DEFAULT_MEMBERS} of the better half": (kinds(DEFAULT_MEMBERS), alike),
+    f"the same {DEFAULT_MEMBERS}, by merit": (kinds(DEFAULT_MEMBERS), by_merit),
+    "forty best, by merit": (best(40), by_merit),
 }
 
 

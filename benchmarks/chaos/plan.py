@@ -1,7 +1,7 @@
 """The scenarios, and how often each injects which fault: what `make chaos` asks for in full.
 
-Every kind has its turn before the time can be up: first what is injected once or a few times, then the first
-portions of long series, then their further portions, for which the time that is left may not suffice.
+Every kind has its turn before the time can be up: first what is injected once or a few times and the first
+kills, then what takes minutes, then further kills, for which the time that is left may not suffice.
 """
 
 import signal

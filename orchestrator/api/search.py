@@ -277,12 +277,14 @@ def _nested(
     if not left or not result.complete or result.is_interrupted:
         return result
     said: dict[str, Any] = {"address": address, "progress": display, "options": options}
-    if "repeat" in left and repeat_search(result.run, replaces=True, **said) is not None:
-        left.remove("repeat")
-    # The user who has ended the repeats has ended the whole, and wants no further search.
-    if left == ["nest"] and nest_search(result.run, outer=asked.outer, by=by, **said) is not None:
-        left.remove("nest")
-    _tell_end(result, copies, display)
+    try:
+        if "repeat" in left and repeat_search(result.run, replaces=True, **said) is not None:
+            left.remove("repeat")
+        # The user who has ended the repeats has ended the whole, and wants no further search.
+        if left == ["nest"] and nest_search(result.run, outer=asked.outer, by=by, **said) is not None:
+            left.remove("nest")
+    finally:
+        _tell_end(result, copies, display)
     return SearchResult(
         result.run,
         is_interrupted=False,

@@ -51,7 +51,9 @@ class CommandDisplay(TerminalDisplay):
         essentials(self.console).print(summary, soft_wrap=True)
 
 
-def close_search(result: SearchResult, console: Console, *, finish: bool, form: str = "table") -> int:
+def close_search(
+    result: SearchResult, console: Console, *, finish: bool, form: str = "table", again: Sequence[str] = ()
+) -> int:
     """Finish the work on a search whose closing summary is printed; returns the exit code.
 
     Args:
@@ -59,6 +61,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
         console: Console for messages.
         finish: Also print the leaderboard, build ensembles and export the best.
         form: `table`, `json` or `csv`: how results are printed; JSON also has the folder and the best trial.
+        again: Words that commands which go on with the run need, too.
 
     Raises:
         RunError: If no trial was completed.
@@ -94,7 +97,7 @@ def close_search(result: SearchResult, console: Console, *, finish: bool, form: 
     missing = [verb for verb, found, number in asked if found is None and number is not None]
     left = result.unfinished or missing
     for verb in left:
-        print_next(console, "orchestrate", verb, short_path(run.path))
+        print_next(console, "orchestrate", verb, short_path(run.path), *again)
     return INTERRUPTED if left else 0
 
 

@@ -130,7 +130,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dicom_sr is not None:
         check_reported(bundle)
     images, units = _images_and_units(arguments, bundle.manifest.unit)
-    stated = _stated(arguments, has_steps=bundle.preparation is not None)
+    stated = _stated(
+        arguments, goes_by_them=bundle.preparation is not None and bundle.preparation.needs_breast
+    )
     _check_folder_of_maps(arguments, images)
     found = predict_files(
         bundle,
@@ -232,13 +234,13 @@ def _write_reports(
     return not reports.problems
 
 
-def _stated(arguments: argparse.Namespace, *, has_steps: bool) -> "list[Stated]":
+def _stated(arguments: argparse.Namespace, *, goes_by_them: bool) -> "list[Stated]":
     """View and side of the images, from the options or the table of units."""
     from results.export.view_and_side import stated_by, stated_in_table
 
     if arguments.units is None:
         return stated_by(arguments.views, arguments.laterality)
-    return stated_in_table(arguments.units) if has_steps else []
+    return stated_in_table(arguments.units) if goes_by_them else []
 
 
 def _images_and_units(arguments: argparse.Namespace, unit: UnitName) -> tuple[list[Path], list[str]]:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from orchestrator.cli.common import add_code, add_finish, add_format, add_run
+from orchestrator.cli.common import add_code, add_finish, add_format, add_run, given_again
 
 HELP = "go on with a search that was interrupted or killed"
 EPILOG = """\
@@ -73,4 +73,5 @@ def run(arguments: argparse.Namespace) -> int:
         track=arguments.track,
         progress=display,
     )
-    return close_search(result, display.console, finish=arguments.finish, form=arguments.format)
+    again = given_again(arguments, "space", "sampler", "pruner")
+    return close_search(result, display.console, finish=arguments.finish, form=arguments.format, again=again)

@@ -152,14 +152,14 @@ def run_each(
                 # A resume that runs nothing else leaves the reference all the time that it takes.
                 is_last = begin.resumed is not None and not prepared.has_more
                 begun = time.monotonic()
-                is_interrupted = _is_interrupted_at_first(prepared, surroundings, is_last=is_last)
+                is_interrupted = not is_last and _is_interrupted_at_first(prepared, surroundings)
                 if prepared.has_more and not is_interrupted:
                     spent = time.monotonic() - begun
                     is_interrupted = run_prepared(prepared, surroundings, connect(), lease, spent=spent)
                 records = tuple(prepared.run.records())
                 if not is_interrupted:
                     note_end(prepared, surroundings.notify)
-                    _keep_last_reference(prepared, records, surroundings)
+                    _keep_last_reference(prepared, records, surroundings, is_last=is_last)
             yield SearchOutcome(
                 prepared.run,
                 prepared.record,
@@ -169,10 +169,10 @@ def run_each(
             )
 
 
-def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings, *, is_last: bool) -> bool:
-    """Score the reference before the first trial, or instead of it; returns True if interrupted."""
+def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings) -> bool:
+    """Score the reference before the first trial; returns True if the user interrupts it."""
     try:
-        keep_reference(prepared.run, prepared.timed, surroundings.notify, is_last=is_last)
+        keep_reference(prepared.run, prepared.timed, surroundings.notify)
     except KeyboardInterrupt:
         surroundings.notify(f"interrupted before the first trial; go on with: {prepared.run.resume_command}")
         return True
@@ -180,11 +180,16 @@ def _is_interrupted_at_first(prepared: Prepared, surroundings: Surroundings, *, 
 
 
 def _keep_last_reference(
-    prepared: Prepared, records: Sequence[TrialRecord], surroundings: Surroundings
+    prepared: Prepared, records: Sequence[TrialRecord], surroundings: Surroundings, *, is_last: bool
 ) -> None:
     """Score the reference after the last trial; an interrupt ends nothing else, as all trials have ended."""
     try:
-        keep_reference(prepared.run, prepared.timed, surroundings.notify, has_begun=True, records=records)
+        keep_reference(
+            *(prepared.run, prepared.timed, surroundings.notify),
+            has_begun=True,
+            is_last=is_last,
+            records=records,
+        )
     except KeyboardInterrupt:
         surroundings.notify("the reference on colour and intensity is left to `orchestrate resume`")
 

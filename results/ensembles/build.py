@@ -88,6 +88,7 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     ]
     if recipe:
         built = [one.model_copy(update={"recipe": recipe}) if one.method in methods else one for one in built]
+        run.ensemble_file(recipe).unlink(missing_ok=True)  # of an earlier build, where nothing is built now
     else:
         for name in set(BUILT) - {one.method for one in built}:
             run.ensemble_file(name).unlink(missing_ok=True)

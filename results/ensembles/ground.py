@@ -204,12 +204,17 @@ def _fitting(
     A method that leaves most members without a weight would be fast with any number, and leave the others
     without members that are fast together.
     """
-    for number in range(min(max_members, len(candidates.trials)), 1, -1):
+    fits, too_many = 1, min(max_members, len(candidates.trials)) + 1
+    number = too_many - 1
+    while fits < number:  # the more members, the slower: the largest number lies between these two
         members = candidates.only(choose_members(candidates, number, considered)).trials
         found = {} if measure is None else measure([members])
         if _is_fast(found, members, max_ms):
-            return number
-    return 1
+            fits = number
+        else:
+            too_many = number
+        number = (fits + too_many) // 2
+    return fits
 
 
 def _is_fast(found: Mapping[tuple[int, ...], PredictionTime], members: Sequence[int], max_ms: float) -> bool:

@@ -203,7 +203,7 @@ def positive_logits(probabilities: FloatArray) -> FloatArray:
     if probabilities.shape[-1] != 2:
         raise EnsembleError(
             f"a stacked ensemble needs two classes, found {probabilities.shape[-1]}; "
-            "use the methods merit, average, greedy or grid"
+            "use the methods average, greedy or grid"
         )
     return log_odds(probabilities).T
 

@@ -1,4 +1,4 @@
-"""The weighted mean of probabilities: the result of the methods `merit`, `average`, `greedy` and `grid`."""
+"""The weighted mean of probabilities: the result of the methods `average`, `greedy` and `grid`."""
 
 from typing import Literal
 

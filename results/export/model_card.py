@@ -185,11 +185,10 @@ def _member_row(member: Member) -> str:
 
 
 def _intended_use(manifest: Manifest) -> str:
-    steps = None if manifest.preparation is None else Preparation.from_dict(manifest.preparation)
-    is_of_films = steps is not None and steps.needs_breast  # regions are scaled alone
+    may_be_of_films = manifest.preparation is not None
     return (
         f"{manifest.intended_use}\n\n"
-        f"Out of scope: {'' if is_of_films else 'whole mammograms, '}other views, modalities or "
+        f"Out of scope: {'' if may_be_of_films else 'whole mammograms, '}other views, modalities or "
         "machines than those of the training data, and patches cut in another way."
     )
 

@@ -149,8 +149,8 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
     if reason := too_unlike(patch_set.images.shape[1:3], manifest.input.trained_shape):
         raise ExportError(f"{patch_set.source} is unlike the training images: {reason}")
     made_ready = None if patch_set.preparation is None else dict(patch_set.preparation)
-    if manifest.preparation is not None and made_ready != manifest.preparation:
-        said = difference("training", manifest.preparation, "these", made_ready)
+    is_made_ready = manifest.preparation is not None
+    if is_made_ready and (said := difference("training", manifest.preparation, "these", made_ready)):
         raise ExportError(
             f"{patch_set.source} was not made ready as the training images were, {said}; prepare it with the "
             "same steps and size (orchestrate data prepare), or predict whole mammograms with orchestrate "

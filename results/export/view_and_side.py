@@ -89,7 +89,8 @@ def check_stated(preparation: Preparation | None, *, images: int, stated: Sequen
     Raises:
         ExportError: If they do not fit.
     """
-    if stated and preparation is None and any(one != NOT_STATED for one in stated):
+    goes_by_them = preparation is not None and preparation.needs_breast
+    if stated and not goes_by_them and any(one != NOT_STATED for one in stated):
         raise ExportError("this model takes files as they are, and no view or side of them; leave them out")
     if len(stated) not in (0, 1, images):
         raise ExportError(

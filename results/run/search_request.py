@@ -403,7 +403,7 @@ class SearchRequest(BaseModel):
         flag="--no-pictures",
         flag_description="leave images of patients out of TensorBoard",
     )
-    keep_weights: int = option(12, "number of best trials whose weights stay", group="output", ge=1)
+    keep_weights: int = option(16, "number of best trials whose weights stay", group="output", ge=1)
     track: tuple[str, ...] = option(
         (),
         "log the search to mlflow or wandb, too, with a run below it for each trial (docs/how-to-report.md); "

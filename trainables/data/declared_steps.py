@@ -10,6 +10,7 @@ from trainables.data.mammogram.preparation import Preparation
 # Steps of images that are scaled to millimetres, or are raw films, and are left as they are otherwise.
 AS_THEY_ARE: Final = Preparation(crop_breast=False, blank_background=False, chest_wall=None)
 _OF_SCALE: Final = ("mm_per_px", "spacing_mm", "size")
+_OF_FILES: Final = "allows_for_processing"
 
 
 def steps_of(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -79,15 +80,18 @@ def agreed_steps(named: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | 
                 f"mammograms of sets that are joined must be made ready in one way; found {said}: prepare "
                 "them with the same steps"
             )
+    if any((steps_of(own) or {}).get(_OF_FILES) for own in named.values()):
+        return {**(AS_THEY_ARE.as_dict() if steps is None else steps), _OF_FILES: True}
     return steps
 
 
 def difference(
     first: str, steps: Mapping[str, Any] | None, second: str, others: Mapping[str, Any] | None
 ) -> str:
-    """Say in which steps two sets differ; an empty text where they are the same.
+    """Say in which steps two sets differ; an empty text where their pixels are made in the same way.
 
-    A set without steps and one that was scaled alone differ in their scale.
+    A set without steps and one that was scaled alone differ in their scale. Which files may be read makes no
+    pixel.
 
     >>> difference("a", {"margin": 0.01, "size": [8, 8]}, "b", {"margin": 0.02, "size": [8, 8]})
     'margin 0.01 (a) and 0.02 (b)'
@@ -101,11 +105,15 @@ def difference(
     if steps is None or others is None:
         given: Mapping[str, Any] = (others if steps is None else steps) or {}
         nothing = AS_THEY_ARE.as_dict()
-        if any(given.get(name) != value for name, value in nothing.items() if name not in _OF_SCALE):
+        if any(
+            given.get(name) != value for name, value in nothing.items() if name not in (*_OF_SCALE, _OF_FILES)
+        ):
             said = ["no steps" if one is None else "steps" for one in (steps, others)]
             return f"{said[0]} ({first}) and {said[1]} ({second})"
-        steps, others = (nothing if one is None else one for one in (steps, others))
-    names = sorted(name for name in {*steps, *others} if _plain(steps, name) != _plain(others, name))
+        steps, others = ({**given, "mm_per_px": None} if one is None else one for one in (steps, others))
+    names = sorted(
+        name for name in {*steps, *others} - {_OF_FILES} if _plain(steps, name) != _plain(others, name)
+    )
     return ", ".join(
         f"{name} {_plain(steps, name)} ({first}) and {_plain(others, name)} ({second})" for name in names
     )

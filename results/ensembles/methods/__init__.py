@@ -51,7 +51,7 @@ def methods_for(classes: int) -> tuple[str, ...]:
     """Return the names of the methods that combine predictions of that many classes, simplest first.
 
     >>> methods_for(8)
-    ('merit', 'average', 'greedy', 'grid')
+    ('average', 'greedy', 'grid')
     """
     return tuple(name for name, method in METHODS.items() if classes == 2 or not method.is_binary)
 

@@ -47,7 +47,7 @@ def list_cmmd(path: Path, choices: Choices) -> Listing:
     labels = checked_options(choices, {"labels": ("pathology", "findings")})["labels"]
     regions_of(choices, ("image",))
     table = needed_table(path, choices, _TABLES, "CMMD")
-    breasts, problems, both = _breasts(read_table(table, _NEEDS), table.name, labels)
+    breasts, problems, both, left_out = _breasts(read_table(table, _NEEDS), table.name, labels)
     files, unread = files_below(path if path.is_dir() else table.parent)
     problems += unread
     examples, other, found = list[Example](), 0, set[tuple[str, str]]()
@@ -63,6 +63,8 @@ def list_cmmd(path: Path, choices: Choices) -> Listing:
         side = header.laterality or ""
         row = breasts.get((patient, side))
         found.add((patient, side))
+        if (patient, side) in left_out:
+            continue
         if row is None:
             other += 1
             continue
@@ -96,8 +98,8 @@ def list_cmmd(path: Path, choices: Choices) -> Listing:
 
 def _breasts(
     rows: list[Row], table: str, labels: str
-) -> tuple[dict[tuple[str, str], Row], list[Problem], int]:
-    """Row of each breast whose rows agree; what cannot be understood; and how many have two findings."""
+) -> tuple[dict[tuple[str, str], Row], list[Problem], int, set[tuple[str, str]]]:
+    """Rows of breasts that agree, what cannot be read, the number with two findings, and all left out."""
     found, problems, both = dict[tuple[str, str], Row](), list[Problem](), set[tuple[str, str]]()
     torn = set[tuple[str, str]]()
     for row in rows:
@@ -115,7 +117,9 @@ def _breasts(
         Problem(f"{table}, {patient} {side}", "has rows of several labels")
         for patient, side in sorted(torn - both)
     ]
-    return {breast: row for breast, row in found.items() if breast not in torn | both}, problems, len(both)
+    left_out = torn | both
+    kept = {breast: row for breast, row in found.items() if breast not in left_out}
+    return kept, problems, len(both), left_out
 
 
 def _label(row: Row, labels: str) -> int:

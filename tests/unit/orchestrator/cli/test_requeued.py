@@ -34,9 +34,6 @@ def test_what_the_run_folder_keeps_is_not_said_again(root: argparse.ArgumentPars
 
 
 def test_how_it_prints_and_what_follows_the_trials_stays(root: argparse.ArgumentParser) -> None:
-    resume = requeued._parser_of(root, "resume")
-    if "--finish" not in resume._option_string_actions:
-        resume.add_argument("--finish", action="store_true")
     found = words_to_go_on((*TYPED, "--finish", "-q", "--address", "a b:1", "--format", "csv"), root)
     assert found[:2] == ["resume", "runs/idc/first"]
     again, first = root.parse_args(found), root.parse_args(TYPED)

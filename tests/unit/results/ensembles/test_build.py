@@ -328,7 +328,7 @@ def test_by_default_only_methods_for_as_many_classes_are_built(tmp_path):
     request = search.request.model_copy(update={"task": task.name, "own_task": task})
     run.write_search(search.model_copy(update={"request": request, "classes": task.classes}))
     built = build_ensembles(run, seed=0)
-    assert [one.method for one in built] == ["best_single", "merit", "average", "greedy", "grid"]
+    assert [one.method for one in built] == ["best_single", "average", "greedy", "grid"]
     assert all({"quadratic_kappa", "class_distance"} <= set(one.nested.metrics) for one in built)
     assert "thresholds of their own" not in " ".join(shown(ensemble_table(built)).split())
     with pytest.raises(EnsembleError, match="a stacked ensemble needs two classes, found 3"):

@@ -54,11 +54,22 @@ def test_nothing_is_said_of_ensembles_that_are_not_there_or_were_built_of_named_
     complete_another(run)
     assert has_later_trials(run, read_ensemble(run))
     assert said_of_later_trials(run) == ""
+    run.write_search(run.search().model_copy(update={"recipes": ("portfolio",)}))  # its first points
+    assert said_of_later_trials(run) == ""
+
+
+def test_nothing_is_said_where_the_metric_of_the_search_is_not_known(run):
+    build_ensembles(run, methods=["average"], seed=0)
+    complete_another(run)
+    run.write_search(run.search().model_copy(update={"metrics": ("nowhere:COST",)}))
+    assert said_of_later_trials(run) == ""
 
 
 def test_the_best_of_an_earlier_version_may_be_that_of_a_recipe(run):
     build_ensembles(run, trials=[1, 2], methods=["average"], seed=0)
-    run.write_search(run.search().model_copy(update={"recipes": ("E004-ENSEMBLE",)}))
+    search = run.search()
+    request = search.request.model_copy(update={"recipes": ("E004-ENSEMBLE",)})
+    run.write_search(search.model_copy(update={"request": request}))
     assert "was built out of the trials that were named, and 4 are complete now" in said_of_later_trials(run)
 
 

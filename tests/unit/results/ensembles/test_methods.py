@@ -17,10 +17,7 @@ from results.ensembles.methods.mlp import HIDDEN_UNITS, MOST_ITERATIONS, PENALTY
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError
 from results.run.records import OutOfFold
-from results.scores.auc_interval import auc_interval
-from results.scores.interval import QUANTILE
 from results.scores.metrics import mean_fold_auc
-from results.scores.ranking import Objectives
 from trainables.common.errors import OneClassError, UnknownNameError
 from trainables.common.seeds import LARGEST_SEED
 
@@ -128,54 +125,17 @@ def test_weighted_means_take_more_than_two_classes():
         number: OutOfFold(np.arange(60), labels, np.arange(60) // 3 % 4, np.arange(60).astype(str), one)
         for number, one in enumerate(raw / raw.sum(axis=-1, keepdims=True))
     }
-    for method in ("merit", "average", "greedy", "grid"):
+    for method in ("average", "greedy", "grid"):
         assert fit(method, align(trials), 0).combine(align(trials).probabilities).shape == (60, 3)
     for method in STACKED:
         with pytest.raises(EnsembleError, match="needs two classes, found 3"):
             fit(method, align(trials), 0)
 
 
-@pytest.mark.parametrize("method", ["merit", "greedy", "grid"])
+@pytest.mark.parametrize("method", ["greedy", "grid"])
 def test_fitted_weights_leave_out_a_member_that_is_wrong(method):
     right, wrong = simulate(trials=1, strength=3.0)[0], simulate(trials=1, strength=-3.0)[0]
     assert fit(method, align({0: wrong, 1: right}), 0).weights == (0.0, 1.0)
-
-
-def of_two_strengths(images):
-    strong, weak = (simulate(trials=1, images=images, strength=one, seed=3)[0] for one in (1.5, 1.0))
-    return align({0: weak, 1: strong})
-
-
-def test_a_member_one_standard_error_behind_weighs_an_eth_of_the_best():
-    members = of_two_strengths(200)
-    weak, strong = mean_fold_auc(members.labels, members.probabilities, members.folds)
-    interval = auc_interval(members.out_of_fold(members.probabilities[1]))
-    behind = (strong - weak) / ((interval.high - interval.low) / (2 * QUANTILE))
-    assert 0.5 < behind < 3.0
-    found = fit("merit", members, 0).weights
-    assert found[0] / found[1] == pytest.approx(np.exp(-behind))
-
-
-def test_few_patients_tell_little_of_members_and_many_leave_out_the_weaker_one():
-    few, many = (fit("merit", of_two_strengths(images), 0).weights for images in (40, 6000))
-    assert few[0] > 0.2
-    assert many == (0.0, 1.0)
-
-
-def test_equals_weigh_alike_and_a_perfect_one_beside_others_most():
-    one = simulate(trials=1)[0]
-    assert fit("merit", align({0: one, 1: one}), 0).weights == (0.5, 0.5)
-    perfect = np.stack([1.0 - one.labels, one.labels], axis=1)
-    both = {0: one, 1: OutOfFold(one.rows, one.labels, one.folds, one.groups, perfect)}
-    weights = fit("merit", align(both), 0).weights
-    assert weights[1] > weights[0]
-
-
-def test_a_smaller_loss_weighs_more():
-    by_loss = Objectives(("log_loss",))
-    good, bad = (simulate(trials=1, strength=one, shift=-one / 2)[0] for one in (3.0, 0.1))
-    weights = fit("merit", align({0: bad, 1: good}, objectives=by_loss), 0).weights
-    assert weights[1] > weights[0]
 
 
 def test_greedy_never_falls_below_the_best_member():

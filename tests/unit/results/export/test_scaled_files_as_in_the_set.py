@@ -12,7 +12,7 @@ from results.errors import ExportError
 from results.export.image_reading import read_image
 from results.export.model_input import ModelInput
 from trainables.common.errors import DataError
-from trainables.data.declared_steps import difference, steps_of
+from trainables.data.declared_steps import agreed_steps, difference, steps_of
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet
 
@@ -118,7 +118,24 @@ def test_sets_of_two_scales_are_not_joined(tmp_path: Path) -> None:
     plain = prepare_set("dicom", other, tmp_path / "plain", size=(48, 40), is_prepared=False, workers=1)
     with pytest.raises(DataError, match=r"found mm_per_px 0\.1 \(fine\) and 0\.2 \(coarse\): prepare them"):
         join_sets([tmp_path / "fine", tmp_path / "coarse"], tmp_path / "joined")
-    with pytest.raises(DataError, match=r"found mm_per_px 0\.1 \(fine\) and None \(plain\), size"):
+    with pytest.raises(DataError, match=r"found mm_per_px 0\.1 \(fine\) and None \(plain\): prepare"):
         join_sets([tmp_path / "fine", tmp_path / "plain"], tmp_path / "joined")
     assert difference("a", steps_of(plain.prepared.facts), "b", None) == ""
     assert difference("a", steps_of(sets["fine"].facts), "b", steps_of(sets["fine"].facts)) == ""
+
+
+def test_which_films_may_be_read_keeps_no_sets_apart(tmp_path: Path) -> None:
+    facts = {}
+    for name, is_raw in (("usual", False), ("raw", True)):
+        tree = films(tmp_path / f"{name} films", **(RAW if is_raw else {}))
+        prepared = prepare_set(
+            *("dicom", tree, tmp_path / name),
+            size=(48, 40),
+            is_prepared=False,
+            for_processing=is_raw,
+            workers=1,
+        ).prepared
+        facts[name] = prepared.facts
+    assert difference("usual", steps_of(facts["usual"]), "raw", steps_of(facts["raw"])) == ""
+    for order in (facts, dict(reversed(facts.items()))):
+        assert (agreed_steps(order) or {})["allows_for_processing"] is True

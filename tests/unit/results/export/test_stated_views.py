@@ -1,5 +1,6 @@
 """Films whose view and side a table stated at training, and no file does: they are stated at prediction."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from results.export.bundle import export_bundle
 from results.export.exported_model import Bundle, load_bundle
 from results.export.onnx_predictor import predict_files, read_for
 from results.export.view_and_side import Stated, check_stated, each_of, lacking, stated_by, stated_in_table
+from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
 
@@ -134,6 +136,8 @@ def test_words_that_are_not_known_or_do_not_fit_are_refused() -> None:
         check_stated(Preparation(), images=3, stated=[CC, CC])
     with pytest.raises(ExportError, match="takes files as they are, and no view or side"):
         check_stated(None, images=1, stated=[CC])
+    with pytest.raises(ExportError, match="takes files as they are, and no view or side"):
+        check_stated(replace(AS_THEY_ARE, mm_per_px=0.2), images=1, stated=[CC])
 
 
 def test_a_side_is_missed_only_where_the_film_does_not_show_it() -> None:
