@@ -174,7 +174,7 @@ def test_a_search_that_goes_on_is_finished_if_that_is_asked_for(
 ) -> None:
     run, finished = RunFolder(Path(places["run"])), []
 
-    def close(result: SearchResult, console: Console, *, finish: bool, form: str) -> int:
+    def close(result: SearchResult, console: Console, *, finish: bool, **_: Any) -> int:
         finished.append(finish)
         return 0
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -445,6 +446,8 @@ def test_inner_searches_have_the_time_of_the_search_and_not_that_of_a_session(
     assert not outcome.is_interrupted
     assert run.search().request.minutes == 60.0
     assert inner_searches(run, FOLDS)[0].search_record().request.minutes == 60.0
-    (first, is_last), _ = references
-    assert first[1].request.minutes == 10.0
-    assert is_last == {"is_last": True}  # no trial is left to run
+    ((given, options),) = references
+    assert given[1].request.minutes == 10.0
+    assert options["is_last"]  # no trial is left to run
+    monkeypatch.setattr(session, "keep_reference", Mock(side_effect=KeyboardInterrupt))
+    assert not session.resume_search(run, SURROUNDINGS).is_interrupted  # it ends the reference alone

@@ -319,7 +319,7 @@ def test_a_trial_that_does_not_exist_is_answered_with_those_that_do(run, tmp_pat
     ("changes", "message"),
     [
         ({"state": "pruned", "cause": "pruner"}, r"needs a complete trial; trial 5 is pruned \(pruner\)"),
-        ({"has_weights": False}, "trial 5 kept no weights: the search kept those of its best 12 trials"),
+        ({"has_weights": False}, "trial 5 kept no weights: the search kept those of its best 16 trials"),
     ],
 )
 def test_a_trial_without_weights_is_refused(run, tmp_path, changes, message):
