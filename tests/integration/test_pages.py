@@ -38,6 +38,8 @@ SETUP = """\
 set -eu
 orchestrate() {{
     if [ "$1" = search ]; then set -- "$@" {more}; fi
+    # A search that is not as small measures at its end what its best trials cost.
+    if [ "$1" = leaderboard ] && [ -n "{more}" ]; then set -- "$@" --costs; fi
     {python} -m orchestrator.cli.main "$@"
 }}
 python() {{ {python} "$@"; }}
