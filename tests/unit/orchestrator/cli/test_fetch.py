@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_jobs import held
@@ -161,13 +162,13 @@ def test_a_first_copy_that_was_cut_is_no_run_and_can_be_said_again(
 ) -> None:
     real, left = Login.fetch, calls
 
-    def breaks(self: Login, source: str, target: Path, **options: object) -> None:
+    def breaks(self: Login, source: str, target: Path, **options: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             (target / ".study.log.Xy12Zz").write_text("half of it")  # as an rsync that was killed leaves it
             raise RemoteError("the network is gone")
-        real(self, source, target, **options)  # type: ignore[arg-type]
+        real(self, source, target, **options)
 
     monkeypatch.setattr(Login, "fetch", breaks)
     fetch(there, code=1)
@@ -184,10 +185,10 @@ def test_a_copy_that_was_cut_is_of_its_search_alone(
 ) -> None:
     real = Login.fetch
 
-    def breaks(self: Login, source: str, target: Path, **options: object) -> None:
+    def breaks(self: Login, source: str, target: Path, **options: Any) -> None:
         if target == here.path or target == Path("runs") / there.path.parent.name / there.path.name:
             raise RemoteError("the network is gone")
-        real(self, source, target, **options)  # type: ignore[arg-type]
+        real(self, source, target, **options)
 
     monkeypatch.setattr(Login, "fetch", breaks)
     fetch(there, code=1)

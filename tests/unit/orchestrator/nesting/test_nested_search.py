@@ -442,8 +442,7 @@ def test_inner_searches_have_the_time_of_the_search_and_not_that_of_a_session(
     with_context(run, minutes=60.0)
     references = []
     monkeypatch.setattr(session, "keep_reference", lambda *own, **options: references.append((own, options)))
-    outcome = session.resume_search(run, SURROUNDINGS, minutes=10.0)
-    assert not outcome.is_interrupted
+    assert not session.resume_search(run, SURROUNDINGS, minutes=10.0).is_interrupted
     assert run.search().request.minutes == 60.0
     assert inner_searches(run, FOLDS)[0].search_record().request.minutes == 60.0
     ((given, options),) = references

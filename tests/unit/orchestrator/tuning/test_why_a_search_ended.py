@@ -29,7 +29,8 @@ def run(tmp_path: Path) -> RunFolder:
 def ended(run: RunFolder, **study: Any) -> Ending | None:
     """Why a search has ended, by what its study says."""
     known = {"left": 2, "is_exhausted": False, "shared": None} | study
-    prepared = Prepared(run, run.search(), SimpleNamespace(**known), 1)  # type: ignore[arg-type]
+    stand_in: Any = SimpleNamespace(**known)
+    prepared = Prepared(run, run.search(), stand_in, 1)
     note_end(prepared, print)
     return run.search().ended
 

@@ -115,7 +115,7 @@ def test_a_result_warns_before_it_takes_such_an_ensemble_and_keeps_it(run):
 
 
 def test_it_is_said_before_the_sealed_part_is_opened(run, capsys, monkeypatch):
-    class Opened(Exception):  # noqa: N818 - no error
+    class Opened(Exception):  # noqa: N818 - it ends the call where the part would be opened, and is no error
         pass
 
     def opened(*_, **__):

@@ -1,6 +1,7 @@
 """A patient whom the table names on one film and a header on another is one patient."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dicom_tree import PLANTED, film, write_dicom
@@ -9,7 +10,7 @@ from orchestrator import prepare_set
 from trainables.data.prepared_set import PreparedSet
 
 
-def prepared(folder: Path, rows: list[tuple[str, str]], **asked: object) -> PreparedSet:
+def prepared(folder: Path, rows: list[tuple[str, str]], **asked: Any) -> PreparedSet:
     """Films of a patient in the header and a patient in the table, one exam a patient in the header."""
     lines = ["file,label,patient,exam"]
     for number, (header, listed) in enumerate(rows):
@@ -24,7 +25,7 @@ def prepared(folder: Path, rows: list[tuple[str, str]], **asked: object) -> Prep
         )
         lines.append(f"{number}.dcm,{number % 2},{listed},{listed and 'E-' + listed}")
     (folder / "films" / "labels.csv").write_text("\n".join(lines) + "\n")
-    return prepare_set("dicom", folder / "films", folder / "set", workers=1, **asked).prepared  # type: ignore[arg-type]  # any option
+    return prepare_set("dicom", folder / "films", folder / "set", workers=1, **asked).prepared
 
 
 def test_a_blank_cell_is_filled_by_the_id_that_the_table_gives_to_the_same_header(tmp_path: Path) -> None:
