@@ -17,6 +17,7 @@ from trainables.common.errors import DataError
 from trainables.common.text import count_text
 from trainables.common.types import IntArray
 from trainables.data.image_files import UnreadableImageError, decode_image, is_grey
+from trainables.data.image_survey import notes_on_ranges
 from trainables.data.patches import PixelArray
 from trainables.data.pixel_range import bit_range, to_range
 
@@ -94,8 +95,18 @@ def read_image_files(
     finally:
         scratch.unlink(missing_ok=True)
     is_stated = any(one.stated_max is not None or one.is_inverted for one in decoded)
+    if is_stated and max_value is None and images.dtype == np.uint16:
+        notes += _notes_on_unstated(decoded, white)
     shapes = np.array([one.shape[:2] for one in decoded], dtype=np.int64)
     return ImageArray(images, white if is_stated else None, shapes)
+
+
+def _notes_on_unstated(decoded: Sequence[_Decoded], white: float) -> list[str]:
+    """Sentences on files that do not state their white, and do not fill what others state."""
+    if all(one.stated_max is not None for one in decoded):
+        return []
+    largest = np.array([one.largest if one.stated_max is None else white for one in decoded])
+    return notes_on_ranges(largest, white, lambda row: decoded[row].file.name)
 
 
 def _append(file: Path, out: IO[bytes]) -> _Decoded:

@@ -103,16 +103,19 @@ def _from_dicom(path: Path) -> DecodedImage:
     return DecodedImage(image.pixels, image.stated_max)
 
 
-def check_one_frame(path: Path, frames: int) -> None:
+def check_one_frame(path: Path, frames: int, advice: str = "save the frame that is meant") -> None:
     """Refuse a file of several frames where nothing says which of them is meant.
+
+    Args:
+        path: The file.
+        frames: Number of its frames.
+        advice: What to do where there are several.
 
     Raises:
         ImageFileError: If there is more than one.
     """
     if frames > 1:
-        raise ImageFileError(
-            f"{path} holds {frames} frames; one image a file is needed: save the frame that is meant"
-        )
+        raise ImageFileError(f"{path} holds {frames} frames; one image a file is needed: {advice}")
 
 
 def is_grey(image: NDArray[Any]) -> bool:

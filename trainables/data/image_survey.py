@@ -185,8 +185,19 @@ def range_in_use(
             f"--max-value {bit_range(int(survey.largest.max()), least=1)} if that is white"
         )
     if dtype == np.uint16 and stated is None:
-        notes += _odd_images(survey, found, name_of) or _two_kinds(survey, found, name_of)
+        notes += notes_on_ranges(survey.largest, found, name_of)
     return found
+
+
+def notes_on_ranges(largest: NDArray[Any], found: float, name_of: NameOf) -> list[str]:
+    """Return sentences on images of 16 bits that do not fill the range by which all are scaled.
+
+    Args:
+        largest: Largest value of each image whose file does not state its white, shape (N,).
+        found: Value that counts as the white of all of them.
+        name_of: Maps a row to a name for messages.
+    """
+    return _odd_images(largest, found, name_of) or _two_kinds(largest, found, name_of)
 
 
 def _check_range(survey: ImageSurvey, stated: float, full: float, name_of: NameOf) -> None:
@@ -204,30 +215,30 @@ def _check_range(survey: ImageSurvey, stated: float, full: float, name_of: NameO
         )
 
 
-def _odd_images(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]:
+def _odd_images(largest: NDArray[Any], found: float, name_of: NameOf) -> list[str]:
     """Name the few images that alone make the range of the set as large as it is."""
-    ranges = np.sort([bit_range(int(value)) for value in survey.largest])
+    ranges = np.sort([bit_range(int(value)) for value in largest])
     usual = int(ranges[int(_USUAL_SHARE * (len(ranges) - 1))])
-    odd = np.flatnonzero(survey.largest > usual)
+    odd = np.flatnonzero(largest > usual)
     if len(ranges) < 8 or not len(odd) or found < _ODD_FACTOR * usual:
         return []
     return [
         f"{count_text(len(odd), 'image')} of {len(ranges)} {'does' if len(odd) == 1 else 'do'} not fit "
-        f"the range of the others, 0 to {usual}: {name_of(int(odd[0]))} holds {survey.largest[odd[0]]}; "
+        f"the range of the others, 0 to {usual}: {name_of(int(odd[0]))} holds {largest[odd[0]]}; "
         f"all are scaled by {found:g}, so the others are dark: leave {'it' if len(odd) == 1 else 'them'} "
         f"out, or save {'it' if len(odd) == 1 else 'them'} in their range"
     ]
 
 
-def _two_kinds(survey: ImageSurvey, found: float, name_of: NameOf) -> list[str]:
+def _two_kinds(largest: NDArray[Any], found: float, name_of: NameOf) -> list[str]:
     """Name the images of a far smaller range than the set's, where they are too many to be dark by chance."""
-    ranges = np.array([bit_range(int(value)) for value in survey.largest])
+    ranges = np.array([bit_range(int(value)) for value in largest])
     few = np.flatnonzero(ranges <= found / _TWO_KINDS_FACTOR)
     if len(few) <= (1 - _USUAL_SHARE) * len(ranges):
         return []
     return [
         f"WARNING: {len(few)} of {len(ranges)} images hold at most {ranges[few].max()}, such as "
-        f"{name_of(int(few[0]))}, and others up to {survey.largest.max()}, as of two kinds of files; all are "
+        f"{name_of(int(few[0]))}, and others up to {largest.max()}, as of two kinds of files; all are "
         f"scaled by {found:g}, so the former are dark, which may give classes away: save all in one range"
     ]
 

@@ -46,7 +46,7 @@ class Example:
         exam: Examination: all images of one patient at one visit.
         laterality: Side of the breast.
         view: View of the mammogram in upper case, such as CC, MLO or ML; None for other images.
-        frame: Number of the frame in a file of several, 0-based.
+        frame: Number of the frame, or of the row, in a file of several, 0-based; None for the only one.
         box: Region to cut out; None takes the whole image.
         mask: File with the outline of the region, where the box is to be taken from it.
         more_masks: Further outlines on the same image, which are united with the first.
@@ -68,7 +68,7 @@ class Example:
     exam: str | None = None
     laterality: "Laterality | None" = None
     view: str | None = None
-    frame: int = 0
+    frame: int | None = None
     box: Box | None = None
     mask: Path | None = None
     is_test: bool | None = None

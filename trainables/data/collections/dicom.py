@@ -17,24 +17,20 @@ from typing import Any, Final
 import numpy as np
 
 from trainables.common.errors import DataError
-from trainables.common.text import count_text, plain_name
+from trainables.common.text import plain_name
 from trainables.config.tasks import FINDINGS, StoredCodes, Task
-from trainables.data.collections.collection import (
-    Box,
-    Choices,
-    Collection,
-    Example,
-    Listing,
-    Problem,
-)
+from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
 from trainables.data.collections.parts import regions_of, task_option
+from trainables.data.collections.rowless_images import note_rowless
+from trainables.data.collections.table_cells import box_of, check_boxes_in_pixels, frame_of, known_cell
 from trainables.data.collections.tree import files_below
-from trainables.data.columns import EXTRA_COLUMN, NOT_STATED_WORDS, SIDES, UNKNOWN_WORDS
+from trainables.data.columns import EXTRA_COLUMN, NOT_STATED_WORDS, SIDES
 from trainables.data.csv_table import KNOWN_COLUMNS, column_names, read_csv
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
-from trainables.data.image_files import SUFFIXES, ImageFileError
+from trainables.data.image_files import ImageFileError
+from trainables.data.personal_names import says_who
 from trainables.data.sources.checks import check_spellings, is_no_patient
 from trainables.data.sources.split_words import (
     EXTRA_WORDS,
@@ -46,9 +42,7 @@ from trainables.data.sources.split_words import (
 from trainables.data.sources.telling_names import could_group, could_part, may_be_parts, may_be_patients
 
 _TABLES: Final = ("labels.csv", "table.csv")
-_NAMES_A_PERSON: Final = re.compile(r"name|birth|address|phone|mail|insurance|ssn|doctor|physician")
 _ARMS: Final = ("group", "groups")  # of a study, such as screening and control, rather than patients
-_LISTED: Final = 3
 _OF_SEVERAL_LABELS: Final = "has rows of several labels"
 
 
@@ -72,8 +66,10 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     regions = regions_of(choices, ("image", "roi")) if choices.regions else None
     table = _Table.read(choices.table or _table_in(path))
     _check_columns(table)
+    check_boxes_in_pixels(table.rows, table.path.name)
     files, problems = files_below(path)
-    find = _finder(path, [file for file in files if file != table.path], table, problems)
+    images = [file for file in files if file != table.path]
+    find = _finder(path, images, table, problems)
     examples, notes, words = list[Example](), list[str](), list[str]()
     codes = _code_book([row.get("label", "") for row in table.rows], task)
     for number, row in enumerate(table.rows, start=2):
@@ -84,7 +80,7 @@ def list_tree(path: Path, choices: Choices) -> Listing:
             examples.append(found)
             words.append(_part(row))
     examples = _with_parts(examples, words, table.path.name, notes)
-    _note_unnamed(path, files, examples, table, notes)
+    note_rowless(path, images, {file for row in table.rows if isinstance(file := find(row), Path)}, notes)
     if table.left_out:
         notes.append(f"columns left out, as they may name a person: {', '.join(table.left_out)}")
     classes = task.classes if codes[0] == "task" else ()
@@ -121,7 +117,7 @@ class _Table:
                 f"{', '.join(header) or 'none'}"
             )
         _check_box_columns(path, names)
-        left_out = tuple(name for name in names if name not in KNOWN_COLUMNS and _NAMES_A_PERSON.search(name))
+        left_out = tuple(name for name in names if name not in KNOWN_COLUMNS and says_who(name))
         rows = [
             {
                 name: unicodedata.normalize("NFC", cell).strip()
@@ -244,9 +240,13 @@ def _example(
     if isinstance(file, str):
         return Problem(where, file)
     try:
-        box, frame = _box(row), int(row.get("frame") or 0)
+        box, frame = box_of(row), frame_of(row)
     except ValueError:
-        return Problem(where, "has a frame that is no whole number, or part of a box, or one without area")
+        return Problem(
+            where,
+            "has a frame that is no whole number from 0 on, or part of a box, or one without area or in "
+            "shares of the image",
+        )
     part = _part(row)
     if part and part not in TEST_WORDS | TRAINING_WORDS | VALIDATION_WORDS | EXTRA_WORDS:
         return Problem(where, f"has a split that is not known ({part!r})")
@@ -256,7 +256,7 @@ def _example(
         name=f"{name}-{frame}" if frame else name,
         label=label,
         patient=None if is_no_patient(row.get("patient", "")) else row["patient"],
-        exam=_known(row, "exam") or None,
+        exam=known_cell(row, "exam") or None,
         laterality=SIDES.get(row.get("laterality", "").upper()),
         view=_view(row) or None,
         frame=frame,
@@ -268,7 +268,7 @@ def _example(
 
 def _part(row: Mapping[str, str]) -> str:
     """The part of a split that a row names, in lower case, "" where it names none."""
-    return _known(row, "split").lower()
+    return known_cell(row, "split").lower()
 
 
 def _with_parts(
@@ -294,12 +294,6 @@ def _with_parts(
     ]
 
 
-def _known(row: Mapping[str, str], name: str) -> str:
-    """The cell of a row, "" where it is missing or says that the value is unknown."""
-    cell = row.get(name, "")
-    return "" if cell.lower() in UNKNOWN_WORDS else cell
-
-
 def _view(row: Mapping[str, str]) -> str:
     """The view of a row in capitals, "" where none is stated."""
     view = row.get("view", "")
@@ -321,31 +315,11 @@ def _note_unknown_words(rows: Sequence[Mapping[str, str]], notes: list[str]) -> 
         )
 
 
-def _box(row: Mapping[str, str]) -> Box | None:
-    """The box of a row, by its size or by its right and lower end; None where no side of it is stated.
-
-    Raises:
-        ValueError: If a side is missing or no number, or the box has no area.
-    """
-    sides = ("left", "top", "width", "height", "right", "bottom")
-    stated = {side: round(float(cell)) for side in sides if (cell := _known(row, f"box_{side}"))}
-    if not stated:
-        return None
-    if {"left", "top", "width", "height"} <= set(stated):
-        box = Box(*(stated[side] for side in sides[:4]))
-    elif {"left", "top", "right", "bottom"} <= set(stated):
-        left, top = stated["left"], stated["top"]
-        box = Box(left, top, stated["right"] - left, stated["bottom"] - top)
-    else:
-        raise ValueError("a side is missing")
-    if box.width <= 0 or box.height <= 0:
-        raise ValueError("it has no area")
-    return box
-
-
 def _others(row: Mapping[str, str]) -> dict[str, Any]:
     return {
-        name: _number_or_text(row[name]) for name in row if name not in KNOWN_COLUMNS and _known(row, name)
+        name: _number_or_text(row[name])
+        for name in row
+        if name not in KNOWN_COLUMNS and known_cell(row, name)
     }
 
 
@@ -395,21 +369,6 @@ def _unique(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[Prob
     problems = [one for one in repeated if one.what not in torn]
     problems += [Problem(name, _OF_SEVERAL_LABELS) for name in labels if name in torn]
     return tuple(one for name, one in seen.items() if name not in torn), problems
-
-
-def _note_unnamed(
-    path: Path, files: Sequence[Path], examples: Sequence[Example], table: _Table, notes: list[str]
-) -> None:
-    named = {example.file for example in examples}
-    unnamed = [
-        file
-        for file in files
-        if file not in named and file != table.path and file.suffix.lower() in {*SUFFIXES, ".dcm"}
-    ]
-    if unnamed:
-        listed = ", ".join(file.relative_to(path).as_posix() for file in unnamed[:_LISTED])
-        more = ", ..." if len(unnamed) > _LISTED else ""
-        notes.append(f"{count_text(len(unnamed), 'image file')} without a row in the table: {listed}{more}")
 
 
 def _in_nfc(text: str) -> str:

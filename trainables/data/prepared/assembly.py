@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.text import count_text
+from trainables.data.image_survey import notes_on_ranges
 from trainables.data.pixel_range import bit_range, to_range
 from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize
 from trainables.data.prepared.settings import Settings
@@ -121,6 +122,21 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
         has_masks=any(one.has_mask for one in stored),
         laid="corner" if settings.steps is None else settings.steps.chest_wall or "middle",
     )
+
+
+def notes_on_whites(stored: Sequence[Stored], layout: Layout, names: Sequence[str]) -> list[str]:
+    """Return sentences on images whose files do not state their white, and that do not fill the common one.
+
+    Args:
+        stored: The images.
+        layout: Their common form.
+        names: Name of each image.
+    """
+    unstated = [row for row, one in enumerate(stored) if one.bits == 16 and one.stated_max is None]
+    if not unstated:
+        return []
+    largest = np.array([stored[row].largest for row in unstated])
+    return notes_on_ranges(largest, layout.white_of_16, lambda place: names[unstated[place]])
 
 
 def write_arrays(

@@ -20,7 +20,7 @@ from trainables.common.errors import DataError, OrchestrateError
 from trainables.common.files import write_atomically
 from trainables.data.collections.collection import Box, Example
 from trainables.data.dicom.reading import ForProcessingError
-from trainables.data.image_files import decode_image, is_grey
+from trainables.data.image_files import check_one_frame, decode_image, is_grey
 from trainables.data.mammogram.preparation import Preparation, PreparationError, map_rectangle, prepare
 from trainables.data.pixel_range import bit_range
 from trainables.data.prepared.known_files import content_of
@@ -29,6 +29,7 @@ from trainables.data.prepared.regions import Piece, box_of_mask, cut_pieces
 from trainables.data.prepared.settings import Settings
 
 _PLAIN_CUTS: Final = (None, "whole", "box")  # others look for tissue, or turn pieces at random
+_NAME_FRAME: Final = "name the frame in a column frame of the table, 0 for the first, or save it by itself"
 _SAME_ASPECT: Final = 1e-3  # a mask of another size is used if its sides are in this proportion
 
 
@@ -232,9 +233,11 @@ _read = functools.lru_cache(maxsize=1)(read_example_pixels)  # regions of one fi
 
 def _prepared(example: Example, place: int, out: IO[bytes], settings: Settings) -> Iterator[Stored]:
     try:
-        read = _read(example.file, example.frame, allows_for_processing=settings.allows_for_processing)
+        read = _read(example.file, example.frame or 0, allows_for_processing=settings.allows_for_processing)
     except ForProcessingError as error:
         raise DataError(f"{error}, or allow it (--for-processing)") from error
+    if example.frame is None:
+        check_one_frame(example.file, read.frames, _NAME_FRAME)
     if not (settings.steps is None and settings.mm_per_px is None and example.cut in _PLAIN_CUTS):
         read.check_black(example.file)
     masks = [_mask(file, read.pixels.shape[:2]) for file in example.masks]

@@ -28,9 +28,10 @@ from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation as MammogramSteps
 from trainables.data.patches import fingerprint_of
 from trainables.data.patient_gaps import note_patient_gaps
-from trainables.data.prepared.assembly import Layout, layout_of, write_arrays
+from trainables.data.prepared.assembly import Layout, layout_of, notes_on_whites, write_arrays
 from trainables.data.prepared.chunk import Chunk, Stored, read_notes
-from trainables.data.prepared.identity import hashed, nameless, pseudonymous
+from trainables.data.prepared.contradictions import contradictions
+from trainables.data.prepared.identity import hashed, nameless, note_kept, pseudonymous
 from trainables.data.prepared.kinds import check_one_kind, is_whole_image
 from trainables.data.prepared.known_files import KnownFiles, content_digest
 from trainables.data.prepared.plan import Plan, what_is_there
@@ -354,6 +355,10 @@ def _assemble(plan: Plan, digest: str, chunks: Sequence[Chunk]) -> None:
     placed = [layout.placed(one) for one in stored]
     table = table_of(placed, examples, plan.path, source=plan.collection.name, key=key)
     notes += note_patient_gaps(table)
+    notes += notes_on_whites(stored, layout, table["name"])
+    notes += contradictions(table, stored, examples)
+    if key is not None and plan.collection.is_general:
+        notes += note_kept(examples)
     write_table(table, folder)
     write_atomically(folder / PROBLEMS_FILE, _problems_csv(problems))
     images = np.load(folder / IMAGES_FILE, mmap_mode="r")

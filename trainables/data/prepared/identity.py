@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,8 @@ from typing import Final
 from trainables.common.errors import ConfigError
 from trainables.common.text import as_utf8
 from trainables.data.collections.collection import Example
+from trainables.data.columns import EXTRA_COLUMN
+from trainables.data.personal_names import identifies
 from trainables.data.prepared.reading import files_beside
 
 _FILE: Final = r"\.(?:dcm|dicom|png|jpe?g|tiff?|pgm|bmp|ljpeg|ics|overlay|xml|npy|npz)\b"
@@ -21,13 +24,6 @@ _NAMING: Final = (
     (re.compile(r"^names .*, (which is|and \d+ files are)\b", re.DOTALL), r"names a file, \1"),
     (re.compile(r"\bits mask its mask\b"), "its mask"),
     (re.compile(rf"[^\s,;:()'\"]+{_FILE}", re.IGNORECASE), "a file"),
-)
-# Columns beside the patient and the exam by whose values a person, an examination or an image is known.
-_IDENTIFIES: Final = re.compile(
-    r"(.*[ _.-])?((id|uid|guid|mrn|pid|accession|identifier)s?"
-    r"|(patient|subject|person|participant|woman|case|client|donor)s?"
-    r"|(patient|pat|pt|subject|person|participant|woman|case|client|donor|record|exam|study|series|accession"
-    r"|(sop|study|series)?[ _.-]?instance)[ _.-]?(id|uid|guid|no|nr|num|number|code|key|index|identifier)s?)"
 )
 _LEAST_BYTES: Final = 16
 _DIGITS: Final = 16  # 64 bits: two of a million patients share a hash with a chance of 3 in 100 million
@@ -112,7 +108,7 @@ def _is_small(name: str) -> bool:
 def pseudonymous(example: Example, key: bytes | None) -> Example:
     """Return an example whose patient, examination, name and partner are hashes; the same without a key.
 
-    So are the values of further columns whose names speak of an id, such as `patient_no`.
+    So are the values of further columns whose names speak of an id, such as `patient_no` or `Fallnummer`.
     """
     if key is None:
         return example
@@ -129,10 +125,17 @@ def pseudonymous(example: Example, key: bytes | None) -> Example:
     )
 
 
-def identifies(column: str) -> bool:
-    """True for a column by whose values a person, an examination or an image is known.
+def note_kept(examples: Iterable[Example]) -> list[str]:
+    """Return a sentence on the columns of a table that no hash stands for; none where there are none.
 
-    >>> [identifies(name) for name in ("patient_no", "CaseID", "mrn", "study date", "patient_age", "lesions")]
-    [True, True, True, False, False, False]
+    Args:
+        examples: Examples of a table that the user wrote.
     """
-    return _IDENTIFIES.fullmatch(column.lower()) is not None
+    columns = {name for example in examples for name in example.columns} - {EXTRA_COLUMN}
+    kept = sorted(name for name in columns if not identifies(name))
+    if not kept:
+        return []
+    return [
+        f"columns of the table that are kept as they are: {', '.join(kept)}; leave out what could tell who "
+        "a person is"
+    ]

@@ -8,7 +8,7 @@ the content decides.
 import functools
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -48,9 +48,13 @@ class KnownFiles:
         return self.stamp(file) != _NOT_THERE
 
     def described(self, example: Example) -> str:
-        """An example with size and time of modification of its file and its masks."""
+        """An example with size and time of modification of its file and its masks.
+
+        The only frame of a file counts as that of number 0, as in sets of earlier versions.
+        """
         stamps = [self.stamp(file)[:2] for file in (example.file, *example.masks)]
-        return repr((example, *example.more_masks, *stamps))
+        known = replace(example, frame=example.frame or 0)
+        return repr((known, *example.more_masks, *stamps))
 
     def beside(self, example: Example) -> str:
         """Size and time of modification of the headers beside its file; empty where it has none."""

@@ -110,7 +110,7 @@ def _row(
         "partner": None if own.partner is None else own.partner + end,
         "source": source,
         "file": None if key is not None else _relative(own.file, root),
-        "frame": own.frame,
+        "frame": own.frame or 0,
         "box_left": left,
         "box_top": top,
         "box_width": width,

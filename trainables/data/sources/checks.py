@@ -1,5 +1,6 @@
 """Checks that every data source makes: of pixels, labels, patients and label codes."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -101,15 +102,35 @@ def is_no_patient(text: str) -> bool:
 
 
 def check_spellings(patients: Iterable[str], where: str) -> None:
-    """Refuse patients that a spreadsheet has written in two ways, such as 1 and 1.0.
+    """Refuse patients that are hardly two: spellings that a spreadsheet, or another hand, makes of one.
+
+    Args:
+        patients: Patients as they are written; words for nobody known do not count.
+        where: What holds them, for the message.
 
     Raises:
-        DataError: If there are such.
+        DataError: If two differ by case, blanks, an ending `.0` or, in numbers, by leading zeros alone.
     """
-    known = set(patients)
-    for whole in sorted(known):
-        if whole.isdecimal() and f"{whole}.0" in known:
-            raise DataError(f"{where}: patients {whole} and {whole}.0 may be one; write it in one way")
+    first: dict[str, str] = {}
+    for name in sorted({name for name in patients if not is_no_patient(name)}):
+        other = first.setdefault(_bare_patient(name), name)
+        if other != name:
+            raise DataError(
+                f"{where}: patients {other} and {name} may be one; write it in one way, or, if they are "
+                "two, give one another name"
+            )
+
+
+def _bare_patient(name: str) -> str:
+    """A patient in the form in which spellings of one are the same.
+
+    >>> [_bare_patient(name) for name in ("P 12", "0012", "12.0", "000")]
+    ['p12', '12', '12', '0']
+    """
+    bare = "".join(name.casefold().split())
+    if re.fullmatch(r"\d+(\.0)?", bare) is None:
+        return bare
+    return bare.removesuffix(".0").lstrip("0") or "0"
 
 
 def has_pairs(labels: IntArray) -> bool:

@@ -18,6 +18,7 @@ from trainables.common.text import count_text, plain_name
 from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
 from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
+from trainables.data.sources.checks import check_spellings
 from trainables.data.sources.class_names import (
     ClassNames,
     class_names,
@@ -249,8 +250,9 @@ def _patients(
         check_patients(folders)
     _check_all_have_a_patient(entries, base)
     notes.append(f"patients: the {len(folders)} folders of {base.name}")
-    names = [folder.name for folder in upper if folder is not None]
-    return np.array([unicodedata.normalize("NFC", name) for name in names])
+    names = [unicodedata.normalize("NFC", folder.name) for folder in upper if folder is not None]
+    check_spellings(names, f"the folders of {base.name}")
+    return np.array(names)
 
 
 def _check_all_have_a_patient(entries: Sequence[_Entry], base: Path) -> None:

@@ -19,6 +19,7 @@ from trainables.config.tasks import LabelCodes, Task
 from trainables.data.patches import RawPatches, TextArray
 from trainables.data.source import Source, Stated
 from trainables.data.sources.checks import (
+    check_spellings,
     has_pairs,
     paired_rows,
     parse_images,
@@ -162,7 +163,11 @@ def _patients(parts: list[_Part], folder: Path) -> TextArray | None:
         raise DataError(
             f"{folder} holds patients for one part only; add {lacking}_patient.npy, or remove the other one"
         )
-    return np.concatenate(known) if known else None
+    if not known:
+        return None
+    patients = np.concatenate(known)
+    check_spellings(patients.tolist(), folder.name)  # one may be written in another way in the other part
+    return patients
 
 
 def _reads(path: Path) -> bool:

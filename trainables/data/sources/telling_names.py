@@ -6,14 +6,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.personal_names import LINKS, NUMBERS, PAPERS, PERSONS, SHORT_PERSONS, words_of
+
 _PATIENTS: Final = (
-    "patients?|pat|pt|subjects?|subj|persons?|participants?|individuals?|probands?|volunteers?|wom[ae]n|"
-    "cases?|donors?|slides?|groups?|mrn|empi|pid"
+    f"(?:{PERSONS}|individual|volunteer|slide|group)s?|{SHORT_PERSONS}|{PAPERS}|women|pazienti|donne|faelle|"
+    "mrn|empi|pid|ipp|nhc"
 )
-_IDS: Final = (
-    "anon|ids?|nos?|nrs?|num|numbers?|names?|codes?|keys?|uids?|identifiers?|index|idx|groups?|hash|table"
+_IDS: Final = f"anon|(?:{NUMBERS}|name|key|group)s?|index|idx|hash|table"
+_MAY_BE_PATIENTS: Final = re.compile(
+    rf"(anon|hashed)?({_PATIENTS})({_IDS})*|({NUMBERS})+{LINKS}({PERSONS}|{SHORT_PERSONS}|{PAPERS})"
 )
-_MAY_BE_PATIENTS: Final = re.compile(rf"(anon|hashed)?({_PATIENTS})({_IDS})*")
 _PARTS: Final = (
     "train|training|trn|val|valid|validation|dev|test|testing|tst|holdout|extra|datasplit|split|folds?|"
     "partition|subset|set|part|phase"
@@ -27,8 +29,8 @@ _MAY_BE_PARTS: Final = re.compile(
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case, without signs and blanks."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """Return a name in lower case, without accents, signs and blanks."""
+    return words_of(name).replace(" ", "")
 
 
 def may_be_patients(name: str) -> bool:
@@ -36,6 +38,8 @@ def may_be_patients(name: str) -> bool:
 
     >>> [may_be_patients(name) for name in ("pat_id", "Case No", "mrn", "patient_age", "density")]
     [True, True, True, False, False]
+    >>> [may_be_patients(name) for name in ("Patienten-Nr", "numéro de dossier", "Fallzahl")]
+    [True, True, False]
     """
     return _MAY_BE_PATIENTS.fullmatch(plain(name)) is not None
 

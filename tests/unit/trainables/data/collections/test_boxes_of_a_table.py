@@ -10,7 +10,7 @@ from source_files import noise, write
 from orchestrator import prepare_set
 from trainables.common.errors import DataError
 from trainables.data.collections import COLLECTIONS
-from trainables.data.collections.collection import Choices, Listing
+from trainables.data.collections.collection import Box, Choices, Listing
 
 HEADER = ("file", "label", "box_left", "box_top", "box_width", "box_height")
 BOX, NONE = (2, 3, 8, 8), ("", "", "", "")
@@ -86,3 +86,36 @@ def test_busi_regions_leave_normal_images_out(tmp_path: Path) -> None:
     done = prepare_set("busi", tmp_path / "busi", tmp_path / "set", regions="roi")
     assert set(done.prepared.table["label"]) == {1, 2}
     assert "2 images of normal tissue left out, as no region of them is outlined" in done.notes
+
+
+@pytest.mark.parametrize(
+    "boxes", [("0.2,0.3,0.8,0.9", "0.1,0.1,1,0.5"), ("0,0,1,1", ""), ("0.25,0.25,0.75,0.5",)]
+)
+def test_boxes_in_shares_of_the_image_are_refused(tmp_path: Path, boxes: tuple[str, ...]) -> None:
+    said = "labels.csv: the boxes must be in pixels of the image, and all their numbers lie between 0 and 1"
+    for columns in ("xmin,ymin,xmax,ymax", "box_left,box_top,box_width,box_height"):
+        with pytest.raises(DataError, match=said):
+            listed(written(tmp_path, columns, *boxes), "roi")
+
+
+def test_one_row_in_shares_is_a_problem_and_boxes_at_the_corner_are_none(tmp_path: Path) -> None:
+    found = listed(written(tmp_path, "xmin,ymin,xmax,ymax", "0,0,1,2", "0.2,0.3,0.8,0.9"), "roi")
+    assert [one.box for one in found.examples] == [Box(0, 0, 1, 2)]
+    (problem,) = found.problems
+    assert (problem.what, "in shares of the image" in problem.reason) == ("labels.csv, line 3", True)
+
+
+@pytest.mark.parametrize("cell", ["inf", "-inf", "1e400"])
+def test_a_box_without_end_is_a_problem(tmp_path: Path, cell: str) -> None:
+    found = listed(written(tmp_path, "xmin,ymin,xmax,ymax", "1,2,9,9", f"1,2,{cell},9"), "roi")
+    assert [problem.what for problem in found.problems] == ["labels.csv, line 3"]
+
+
+def written(folder: Path, columns: str, *boxes: str) -> Path:
+    """Images of 20 pixels a side with boxes by the columns that are named."""
+    lines = [f"file,label,{columns}"]
+    for number, box in enumerate(boxes):
+        write(folder / f"{number}.png", noise(number, side=20))
+        lines.append(f"{number}.png,benign,{box or ',,,'}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder

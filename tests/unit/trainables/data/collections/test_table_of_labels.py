@@ -12,6 +12,11 @@ from trainables.data.collections.collection import Box, Choices, Listing
 from trainables.data.collections.dicom import DICOM
 from trainables.data.collections.tree import files_below
 
+NO_FRAME_OR_BOX = (
+    "has a frame that is no whole number from 0 on, or part of a box, or one without area or in shares of "
+    "the image"
+)
+
 
 def listed(folder: Path, table: str, **choices: object) -> Listing:
     """A folder of four images, one of them in a folder of its own, with a table."""
@@ -58,7 +63,8 @@ def test_findings_as_labels_are_codes_of_findings(tmp_path: Path) -> None:
         ("a.png,BENIGNN,,", "has a label that is not known ('BENIGNN')"),
         ("gone.png,benign,,", "names gone.png, which is not there"),
         (",benign,,", "names no file"),
-        ("a.png,benign,x,", "has a frame that is no whole number, or part of a box, or one without area"),
+        ("a.png,benign,x,", NO_FRAME_OR_BOX),
+        ("a.png,benign,-1,", NO_FRAME_OR_BOX),
         ("a.png,benign,,holdout", "has a split that is not known ('holdout')"),
     ],
 )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,8 @@ def test_the_digest_that_earlier_versions_wrote_is_known(tmp_path: Path) -> None
     digest.update(json.dumps([*head, settings.as_dict(), ""]).encode())
     for example in listing.examples:
         found = example.file.stat()
-        digest.update(repr((example, (found.st_size, found.st_mtime_ns))).encode())
+        known = replace(example, frame=0)  # these versions knew no file without a number of the frame
+        digest.update(repr((known, (found.st_size, found.st_mtime_ns))).encode())
     assert plan.earlier_digest() == digest.hexdigest()
 
 
