@@ -5,6 +5,7 @@ card it filled. On a CPU it is the processor time of this process and of all tha
 time and the cores.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -111,16 +112,23 @@ def _gpu_share(device: torch.device) -> Callable[[], float | None]:
     """Return a function that asks the driver, by its library where Python has it, else by its program."""
     try:
         torch.cuda.utilization(device)
-    except (ImportError, RuntimeError, AttributeError):  # a ModuleNotFoundError where pynvml is not installed
-        return _asked_of_program
+    except Exception:  # no pynvml here, or a library that may not ask: its errors have a class of their own
+        return functools.partial(_asked_of_program, _identifier(device))
     return lambda: torch.cuda.utilization(device) / 100
 
 
-def _asked_of_program() -> float | None:
+def _identifier(device: torch.device) -> str | None:
+    """Name of a GPU that the driver knows, whatever is hidden from this process; None if torch tells none."""
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    return None if uuid is None else f"GPU-{uuid}".replace("GPU-GPU-", "GPU-")
+
+
+def _asked_of_program(identifier: str | None) -> float | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     query = [tool, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    query += [] if identifier is None else [f"--id={identifier}"]
     asked = subprocess.run(query, capture_output=True, text=True, check=False)
     number = asked.stdout.strip().splitlines()[:1]
     return float(number[0]) / 100 if number and number[0].strip().isdigit() else None

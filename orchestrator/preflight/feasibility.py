@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from orchestrator.reporting.compute_savings import Images
 from orchestrator.study.price import Pricing
 from search_spaces.context import SpaceContext
@@ -120,6 +122,16 @@ def measure_costs(
     """
     if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
         return {}
+    try:
+        return _costs(inventory, patch_set, device, exports=exports, waits_for=waits_for)
+    finally:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # the card is the trials'
+
+
+def _costs(
+    inventory: Inventory, patch_set: PatchSet, device: Device, *, exports: Path, waits_for: int
+) -> dict[str, Cost]:
     return {
         name: measure_cost(
             backbone_named(name),

@@ -64,9 +64,14 @@ from trainables.data.split_record import TEST, Split
 from trainables.data.training_data import training_data_of
 from trainables.data.units import with_units
 from trainables.models.weights import Inventory
-from trainables.runtime.devices import choose_device, limit_torch_threads
+from trainables.runtime.devices import Device, choose_device, device_of_trials, limit_torch_threads
 from trainables.training.cost_probe import count_gpus
 
+_MEASURED_ELSEWHERE: Final = (
+    "trials run on GPUs, and this machine has none that torch can use: what nets cost was measured on its "
+    "CPU, which takes several times as long; nets that are left out for that take part with a larger "
+    "--trial-minutes"
+)
 _SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
 
 
@@ -148,7 +153,7 @@ def run_preflight(
         may_download=request.may_download,
     )
     limit_torch_threads(request.fewest_cpus)  # costs are measured as trials will run
-    device = choose_device(_gpus_per_trial(request, connect))
+    device = _measured_on(_gpus_per_trial(request, connect), is_own=connect.begin())
     measure = functools.partial(
         measure_costs,
         inventory,
@@ -157,13 +162,16 @@ def run_preflight(
         waits_for=len(data.rows.rows) if waits_for_exports else 0,
     )
     costs = measure(device)
-    gpus, slots = _machine(request, connect())
-    if device != (promised := choose_device(gpus)):
+    connection = connect()
+    gpus, slots = _machine(request, connection)
+    if device != (promised := _measured_on(gpus, is_own=connection.is_own)):
         costs, device = measure(promised), promised
+    if costs and device != device_of_trials(gpus):
+        notify(_MEASURED_ELSEWHERE)
     heads = heads_for(request, task, is_table=data.patch_set.is_table)
     allows_plain = bool(heads) and sees_plain_images(request)
     budget = _trial_budget(request, data, first, trial_minutes, slots, allows_plain=allows_plain)
-    feasible = find_feasible_models(inventory, costs, data.patch_set, device, budget)
+    feasible = find_feasible_models(inventory, costs, data.patch_set, device_of_trials(gpus), budget)
     _notify_all(notify, *describe_feasible(feasible))
     if not feasible.context.backbones:
         raise ConfigError(
@@ -373,11 +381,21 @@ def _gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
     return _default_gpus(count_gpus() if connect.begin() else connect().gpus)
 
 
+def _measured_on(gpus: float, *, is_own: bool) -> Device:
+    """Device on which this process measures what nets cost trials that have so many GPUs each.
+
+    Raises:
+        ConfigError: If trials of this machine would have a GPU that torch cannot use.
+    """
+    return choose_device(gpus) if is_own else device_of_trials(min(gpus, count_gpus()))
+
+
 def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
     """Number of GPUs of a trial, and number of trials at once."""
     gpus = request.gpus_per_trial
     if gpus is None:
-        gpus = _default_gpus(connection.gpus)
+        seen = min(connection.gpus, count_gpus()) if connection.is_own else connection.gpus
+        gpus = _default_gpus(seen)  # Ray also counts cards that torch cannot use
     return gpus, slots_for(request, gpus, connection)
 
 

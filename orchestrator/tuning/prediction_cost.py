@@ -43,6 +43,7 @@ def prediction_cost(config: TrialConfig, validation: Validation, best: TrialSnap
             classes=data.classes,
             store=validation.runtime.store,
             is_float=bool(np.issubdtype(patch_set.images.dtype, np.floating)),
+            times_gpu=False,  # which other trials use at this moment
         )
     )
 

@@ -226,11 +226,8 @@ class _Scheduler(NotPickled, FIFOScheduler):
         config = state.config_of(number)
         if step.opened is not None and config is not None:
             state.allocator.opened(config)
-        if step.memory is not None and config is not None:
-            state.manager.on_memory(number, step.memory.peak_bytes)
-            if number not in state.heads:  # the memory of a machine says nothing about that of a GPU
-                state.allocator.measured(config, step.memory.peak_bytes, step.memory.total_bytes)
-            state.allocator.resident(config, step.memory.worker_bytes)
+        if step.memory is not None:
+            state.note_memory(number, step.memory, has_trained=bool(step.epochs) or step.is_end)
         if step.waits_for:
             state.manager.on_waiting(number, step.waits_for)
         for report in step.epochs:

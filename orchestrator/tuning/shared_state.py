@@ -21,6 +21,7 @@ from trainables.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:  # it imports torch, which the workers of a benchmark that trains nothing do without
     from orchestrator.tuning.worker_report import WorkerReport
+    from trainables.runtime.memory import MemoryUse
 
 
 @dataclass(slots=True)
@@ -87,6 +88,22 @@ class SharedState:
             self.heads.add(spec.number)
         self.given[spec.number] = request
         return request
+
+    def note_memory(self, number: int, memory: "MemoryUse", *, has_trained: bool) -> None:
+        """Note the peak memory of a trial so far; the share of its like follows only once it has trained.
+
+        Args:
+            number: The trial.
+            memory: What its worker has measured.
+            has_trained: An epoch or the trial has ended. Before that it has yet to take most of its memory.
+        """
+        self.manager.on_memory(number, memory.peak_bytes)
+        config = self.config_of(number)
+        if config is None or not has_trained:
+            return
+        if number not in self.heads:  # the memory of a machine says nothing about that of a GPU
+            self.allocator.measured(config, memory.peak_bytes, memory.total_bytes)
+        self.allocator.resident(config, memory.worker_bytes)
 
     def _asked(self, spec: TrialSpec, avoids: Collection[str]) -> ResourceRequest:
         if spec.is_alone:

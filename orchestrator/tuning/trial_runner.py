@@ -230,6 +230,7 @@ class TrialRunner:
                 if is_out_of_memory(error):
                     raise
                 discard_checkpoint(checkpoint)  # it does not fit: the trial starts anew
+                self.validation = None  # its memory is needed
                 self.validation = self._begin(training_data, self.config, runtime)
         return self._prefix_use()
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import torch
 from pydantic import ValidationError
@@ -44,6 +44,7 @@ def graph_cost(
     classes: int,
     store: Path,
     is_float: bool = False,
+    times_gpu: bool = True,
 ) -> PredictionTime:
     """Measure the exported graph of finished trials that predict together.
 
@@ -53,23 +54,29 @@ def graph_cost(
         classes: Number of classes.
         store: Folder of stored data and features, in which the figure is kept.
         is_float: The images are floats in [0, 1], and not whole numbers.
+        times_gpu: Time the GPU of this process, too, where there is one that nothing else is using.
 
     Raises:
         ExportError: If the weights do not fit into one file.
     """
     file = store / FOLDER / f"{_key(trials, image, classes)}.json"
-    if (known := _read(file)) is not None:
+    if _is_whole(known := _read(file), times_gpu=times_gpu):
         return known
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # a store without locks costs the measurement twice at most
             stack.enter_context(held(file.with_suffix(".lock"), may_wait=True))
-        if (known := _read(file)) is not None:
+        if _is_whole(known := _read(file), times_gpu=times_gpu):
             return known
         dtype = torch.float32 if is_float else torch.int32
-        found = _measured(trials, image, classes, dtype)
+        found = _measured(trials, image, classes, dtype, times_gpu=times_gpu)
         with contextlib.suppress(OSError):  # a read-only store only costs the measurement again
             write_atomically(file, found.model_dump_json() + "\n")
     return found
+
+
+def _is_whole(known: PredictionTime | None, *, times_gpu: bool) -> TypeGuard[PredictionTime]:
+    """Tell whether a figure of the store needs no further measurement: a GPU may have been full then."""
+    return known is not None and (known.gpu_ms is not None or not times_gpu or gpu_here() is None)
 
 
 def measure_models(
@@ -131,7 +138,12 @@ def _of_run(run: RunFolder, members: Sequence[int], say: Callable[[str], None]) 
 
 
 def _measured(
-    trials: Sequence[FinishedTrial], image: ImageFormat, classes: int, dtype: torch.dtype
+    trials: Sequence[FinishedTrial],
+    image: ImageFormat,
+    classes: int,
+    dtype: torch.dtype,
+    *,
+    times_gpu: bool,
 ) -> PredictionTime:
     shared = SharedBackbones(trials, image, classes=classes)
     rule = WeightedMean(weights=(1.0 / len(trials),) * len(trials))
@@ -142,7 +154,7 @@ def _measured(
         write_onnx(module, inputs, file)
         replace_notes(file, {})
         arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
-        return measure_prediction_time(file, arrays, module)
+        return measure_prediction_time(file, arrays, module, times_gpu=times_gpu)
 
 
 def _example(module: EnsembleModule, image: ImageFormat, dtype: torch.dtype) -> dict[str, Tensor]:

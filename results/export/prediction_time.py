@@ -37,6 +37,7 @@ def measure_prediction_time(
     twin: nn.Module | None = None,
     *,
     gpu: torch.device | None = None,
+    times_gpu: bool = True,
 ) -> PredictionTime:
     """Time one image on one CPU core, and on a GPU where there is one.
 
@@ -50,10 +51,13 @@ def measure_prediction_time(
         twin: Module that the file was exported from, which is left as it is: it is timed on a GPU that ONNX
             Runtime cannot use. None to leave such a GPU out.
         gpu: The GPU; None for that of this process.
+        times_gpu: False times the core alone.
     """
     one = {name: array[:1] for name, array in inputs.items()}
     on_core = _fastest(_session(file, "CPUExecutionProvider"), one, time.thread_time)
-    on_gpu, runtime = _on_gpu(file, one, twin, gpu_here() if gpu is None else gpu)
+    on_gpu, runtime = None, None
+    if times_gpu:
+        on_gpu, runtime = _on_gpu(file, one, twin, gpu_here() if gpu is None else gpu)
     return PredictionTime(
         core_ms=1000 * on_core,
         gpu_ms=None if on_gpu is None else 1000 * on_gpu,

@@ -57,13 +57,31 @@ def test_the_driver_is_asked_by_its_library_or_its_program(monkeypatch: pytest.M
         raise ModuleNotFoundError("pynvml does not seem to be installed")
 
     monkeypatch.setattr(torch.cuda, "utilization", lacks)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace())
     monkeypatch.setattr(device_watch.shutil, "which", lambda name: None)
     assert device_watch._gpu_share(GPU)() is None
     monkeypatch.setattr(device_watch.shutil, "which", lambda name: f"/bin/{name}")
-    for printed, share in (("37\n", 0.37), ("12\n99\n", 0.12), ("[N/A]\n", None), ("", None)):
+    for printed, share in (("37\n", 0.37), ("[N/A]\n", None), ("", None)):
         asked = SimpleNamespace(stdout=printed)
         monkeypatch.setattr(device_watch.subprocess, "run", lambda *_, asked=asked, **__: asked)
         assert device_watch._gpu_share(GPU)() == share
+
+
+def test_the_program_is_asked_of_the_gpu_at_hand_whatever_else_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `nvidia-smi` on a machine of two GPUs, of which this process sees the second."""
+
+    def lacks(device: torch.device) -> int:
+        raise OSError("Insufficient Permissions")  # of a library whose errors have a class of their own
+
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\ncase "$*" in *--id=GPU-second*) echo 90;; *) printf "0\\n90\\n";; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(torch.cuda, "utilization", lacks)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="second"))
+    monkeypatch.setattr(device_watch.shutil, "which", lambda name: str(program))
+    assert device_watch._gpu_share(GPU)() == 0.9
 
 
 def test_a_process_that_computes_is_busy_and_one_that_waits_is_idle() -> None:

@@ -1,5 +1,6 @@
 """The forward pass through frozen stages that fills the store."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from trainables.preprocessing.views import View, apply_symmetry, random_view
 _EXAMPLES: Final = 4  # images that an executor is compared with the stages on
 # Symmetries act on the transformed pixels, which are kept between views if they take less than this.
 _KEPT_BYTES: Final = 256 << 20
+# Raw pixels of a batch as float32, of which the transform holds a few times as much.
+_BATCH_BYTES: Final = 12 * 10**8
 
 Batch = tuple[int, dict[Tap, Tensor]]
 
@@ -36,7 +39,8 @@ class FrozenForward:
         stages: Stages of the backbone; frozen here, and set to eval mode permanently.
         transform: Transform from raw pixels to the input of the first stage.
         device: Device to compute on.
-        batch_size: Images per batch; None leaves it to the executor. Features depend on it by float noise.
+        batch_size: Images per batch; None leaves it to the executor and to the size of an image. Features
+            depend on it by float noise.
         cache: Folder of exported stages, shared by the processes of a machine; None keeps them in memory.
 
     Raises:
@@ -62,13 +66,14 @@ class FrozenForward:
         with torch.no_grad():
             example = self.transform(to_tensor(patch_set.images[rows[:_EXAMPLES]]).to(device))
         self.executor = StageExecutor(stages, example, cache=cache)
+        self._most = max(1, _BATCH_BYTES // (4 * math.prod(patch_set.images.shape[1:])))
         self._keeps = device.type == "cpu" and example[0].nbytes * len(rows) <= _KEPT_BYTES
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, view: View, taps: Sequence[Tap]) -> Iterator[Batch]:
         """Yield (position of the first image, features by tap on the CPU, float32)."""
         self.executor.expect(len(self.rows))
-        size = self.batch_size or self.executor.batch_size
+        size = self.batch_size or min(self.executor.batch_size, self._most)
         if any(stop - start != size for start, stop in list(self._kept)[:1]):
             self._kept.clear()  # batches of an executor that has been replaced
         batches = (

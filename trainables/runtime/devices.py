@@ -9,6 +9,7 @@ from typing import Final
 import torch
 
 from trainables.common.errors import ConfigError
+from trainables.runtime.memory import is_out_of_memory
 
 Device = torch.device
 
@@ -25,22 +26,29 @@ def choose_device(gpus: float) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ConfigError(
-            "a trial was given a GPU, but torch sees none; is the installed torch built for CUDA?"
+            "a trial was given a GPU, but torch sees none; is the installed torch built for CUDA? "
+            "To search without one: --gpus-per-trial 0"
         )
     return torch.device("cuda")
+
+
+def device_of_trials(gpus: float) -> torch.device:
+    """Return the device of trials that have so many GPUs each, whatever this process itself could use."""
+    return torch.device("cuda" if gpus > 0 else "cpu")
 
 
 def has_failed(device: torch.device) -> bool:
     """Tell whether a GPU does nothing more for this process.
 
-    After an illegal access or a fault of the card each further call fails, to the end of the process.
+    After an illegal access or a fault of the card each further call fails, to the end of the process. A card
+    that is only full is no such card: a process that has no context on it yet cannot synchronise either.
     """
     if device.type != "cuda":
         return False
     try:
         torch.cuda.synchronize(device)
-    except Exception:  # torch has a class for some of CUDA's errors
-        return True
+    except Exception as error:  # torch has a class for some of CUDA's errors
+        return not is_out_of_memory(error)
     return False
 
 

@@ -123,7 +123,7 @@ class CrossValidation:
         for (numbers, place), part in zip(places, parts[1:], strict=True):
             place.begin(numbers, part, mode=mode, seed=int(torch.randint(_SEEDS, ())))
         drawn = shared_state(self.runtime.device)
-        del self.folds  # its memory is needed
+        del self.folds, state  # their memory is needed; the parts are copies in main memory
         own = self._built(mode, shares[0])
         own.load_state(parts[0])
         load_shared_state(drawn, self.runtime.device)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from results.export import prediction_time
+from results.export import graph_cost, prediction_time
 from results.export.prediction_time import measure_prediction_time
 from results.run.prediction_costs import PredictionTime
 from trainables.common.onnx_runtime import onnxruntime
@@ -127,6 +127,33 @@ def test_a_gpu_whose_memory_trials_have_gives_no_time(file: Path) -> None:
     found = measure_prediction_time(file, PIXELS, Full(), gpu=CPU)
     assert (found.gpu_ms, found.gpu_runtime) == (None, None)
     assert found.core_ms > 0
+
+
+def test_the_core_alone_is_timed_while_trials_use_the_gpu(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_cuda(monkeypatch, ["CUDAExecutionProvider"], fails="asked")
+    monkeypatch.setattr(Doubled, "forward", None)  # the module is not asked either
+    found = measure_prediction_time(file, PIXELS, Doubled(), gpu=CPU, times_gpu=False)
+    assert (found.gpu_ms, found.gpu_runtime) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("gpu_ms", "has_gpu", "times_gpu", "is_whole"),
+    [
+        (3.0, True, True, True),
+        (None, True, True, False),  # it was full then
+        (None, True, False, True),
+        (None, False, True, True),
+    ],
+)
+def test_a_stored_figure_without_the_gpu_is_measured_again_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, gpu_ms: float | None, has_gpu: bool, times_gpu: bool, is_whole: bool
+) -> None:
+    monkeypatch.setattr(graph_cost, "gpu_here", lambda: CPU if has_gpu else None)
+    known = PredictionTime(core_ms=1.0, megabytes=1.0, gpu_ms=gpu_ms)
+    assert graph_cost._is_whole(known, times_gpu=times_gpu) == is_whole
+    assert not graph_cost._is_whole(None, times_gpu=times_gpu)
 
 
 def test_a_gpu_that_fails_gives_no_time_and_is_said(file: Path) -> None:

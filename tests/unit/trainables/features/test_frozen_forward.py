@@ -90,6 +90,18 @@ def test_features_are_those_of_the_plain_stages(
         assert values.dtype == torch.float32
 
 
+def test_large_images_go_in_smaller_batches(
+    bright_patches: PatchSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_bytes = 4 * int(np.prod(bright_patches.images.shape[1:]))
+    monkeypatch.setattr(frozen_forward, "_BATCH_BYTES", 5 * image_bytes + 1)
+    forward = FrozenForward(bright_patches, np.arange(12), make_stages(), SPEC, device=CPU)
+    assert [start for start, _ in forward(IDENTITY, [TOP])] == [0, 5, 10]
+    monkeypatch.setattr(frozen_forward, "_BATCH_BYTES", 1)
+    forward = FrozenForward(bright_patches, np.arange(3), make_stages(), SPEC, device=CPU)
+    assert [start for start, _ in forward(IDENTITY, [TOP])] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("cached", [False, True])
 def test_features_do_not_depend_on_the_batch_that_an_image_is_in(
     bright_patches: PatchSet, exported: Path, cached: bool

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.runtime.devices import has_failed
+from trainables.common.errors import ConfigError
+from trainables.runtime.devices import choose_device, device_of_trials, has_failed
 
 PROGRAM = """
 import json, sys
@@ -57,3 +58,19 @@ def test_a_gpu_that_answers_nothing_more_has_failed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
     assert has_failed(gpu)
     assert not has_failed(torch.device("cpu"))
+
+
+def test_a_gpu_that_is_only_full_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not has_failed(torch.device("cuda"))
+
+
+def test_the_device_of_trials_is_not_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of_trials(0.25).type == "cuda"
+    assert device_of_trials(0.0).type == "cpu"
+    with pytest.raises(ConfigError, match="--gpus-per-trial 0"):
+        choose_device(0.25)
