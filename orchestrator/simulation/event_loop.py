@@ -1,7 +1,7 @@
 """The event loop of a replayed search: what happens when, by a clock that only counts.
 
-Events are that features are there, the epochs at which trials are compared, and the ends of trials. What runs when a time limit is up
-is stopped without a value.
+Events are that features are there, the epochs at which trials are compared, and the ends of trials. What runs
+when a time limit is up is stopped without a value.
 """
 
 import datetime

@@ -17,10 +17,10 @@ from typing import Any, Final
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from orchestrator.study.outcome import UNOPENED, is_unopened, outcome_of
 from orchestrator.study.patience import Patience
 from orchestrator.study.shared import SharedTrials, begun_or_joined, check_facts
 from orchestrator.study.storage import open_storage
-from orchestrator.study.outcome import UNOPENED, is_unopened, outcome_of
 from orchestrator.study.study import MissingStudyError, open_study
 from orchestrator.study.trial_spec import is_first_point
 from results.run.records import TrialRecord

@@ -18,7 +18,7 @@ class EarlyEnd:
         say: Function called with messages for the user.
 
     Attributes:
-        termination: Why no further trial is handed out although there are more; None while there is no reason.
+        termination: Why no further trial is handed out although there are more; None without a reason.
     """
 
     def __init__(
