@@ -234,15 +234,6 @@ def started_trial(
     return trial
 
 
-def started_point(study: optuna.Study, waiting: FrozenTrial) -> optuna.Trial | None:
-    """Start a trial that waits; None if another process has started it meanwhile."""
-    try:
-        is_ours = study._storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING)
-    except optuna.exceptions.UpdateFinishedTrialError:
-        return None
-    return optuna.Trial(study, waiting._trial_id) if is_ours else None
-
-
 def draw_together(trial: optuna.Trial) -> Mapping[str, Any]:
     """Draw now what a sampler draws together, which Optuna leaves until the first setting is asked for."""
     drawn: Mapping[str, Any] = trial.relative_params

@@ -1,18 +1,17 @@
 """Whose turn it is in a search with a time limit: the next point of the queue, or a proposal before it.
 
-A point that would mostly wait for another worker's pass lets the next one go first that would not, or else a
-proposal. And heads on what is computed, which take a tenth of a second, come before each trial that takes
-long, so that a few slow trials do not take all of a short search.
+A point that would mostly wait for another worker's pass yields. And heads on what is computed, which take a
+tenth of a second, come before each trial that takes long, so that a few slow trials do not take all of a
+short search.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import optuna
 from optuna.trial import TrialState
 
 from orchestrator.study.allowance import Allowance
-from orchestrator.study.optuna_private import draw_together, started_point, started_trial
+from orchestrator.study.optuna_private import draw_together, started_trial
 from orchestrator.study.unrepeated import UnrepeatedSampler
 from trainables.config.trial_config import TrialConfig, decode
 
@@ -60,23 +59,19 @@ class Turns:
             return self._study.ask()
         waiting = self._waiting()
         if waiting and len(waiting) < left:
-            return self._before(waiting)
+            return self._before(waiting[0].user_attrs.get("settings"))
         if not waiting and self._is_time_for_brief_ones():
             return self._brief_one()
         return self._study.ask()
 
-    def _before(self, waiting: Sequence[optuna.trial.FrozenTrial]) -> optuna.Trial:
-        """Start the first point of the queue that waits for no pass, or a proposal that comes before it."""
-        settings = (own.user_attrs.get("settings") for own in waiting)
-        configs = (None if own is None else decode(own) for own in settings)
-        for place, (trial, point) in enumerate(zip(waiting, configs, strict=True)):
-            if point is not None and self._allowance.awaits(point):
-                continue
-            is_long = point is not None and not self._allowance.is_brief(point)
-            if is_long and self._is_time_for_brief_ones():
-                return self._brief_one()
-            return (started_point(self._study, trial) if place else None) or self._study.ask()
-        return started_trial(self._study, {}, passes_queue=True)
+    def _before(self, settings: dict[str, object] | None) -> optuna.Trial:
+        """Start the next point of the queue, or a proposal that comes before it."""
+        point = None if settings is None else decode(settings)
+        if point is not None and self._allowance.awaits(point):
+            return started_trial(self._study, {}, passes_queue=True)
+        if point is not None and not self._allowance.is_brief(point) and self._is_time_for_brief_ones():
+            return self._brief_one()
+        return self._study.ask()
 
     def _brief_one(self) -> optuna.Trial:
         self._brief += 1
