@@ -1,5 +1,6 @@
 """Models that fit the time budget on this machine, by measurement, so that no trial takes all the time."""
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from orchestrator.reporting.compute_savings import Images
 from orchestrator.study.price import Pricing
 from search_spaces.context import SpaceContext
 from search_spaces.image_classifier import CONTRASTS
+from trainables.common.registered import registered
 from trainables.common.text import clock_text, count_text
 from trainables.config.smaller_forms import smaller_forms
 from trainables.config.trial_config import TrialConfig
@@ -25,6 +27,7 @@ from trainables.preprocessing.transforms import default_side
 from trainables.runtime.devices import Device
 from trainables.training.cost import Cost
 from trainables.training.cost_probe import measure_cost, trial_seconds
+from trainables.training.known_costs import KnownCosts
 
 VIEWS: Final = 8  # symmetries of the square, the largest set that the spaces draw from
 FURTHER_SIZES: Final = (
@@ -107,15 +110,17 @@ def about_short_limit(points: Iterable[TrialConfig], price: Pricing, minutes: fl
 
 
 def measure_costs(
-    inventory: Inventory, patch_set: PatchSet, device: Device, *, exports: Path, waits_for: int = 0
+    inventory: Inventory, patch_set: PatchSet, device: Device, *, store: Path, waits_for: int = 0
 ) -> dict[str, Cost]:
-    """Measure the cost of each backbone on this machine, by name.
+    """Return the cost of each backbone on this machine, by name: as the store knows it, or measured now.
+
+    Nets that a program has registered are always measured, since their code may have changed.
 
     Args:
         inventory: Backbones that have weights.
         patch_set: The images.
         device: Device of the trials.
-        exports: Folder of exported stages.
+        store: Folder of the store, with exported stages and the costs of earlier searches.
         waits_for: Number of images whose passes are worth seconds of exporting stages, so as to measure the
             passes as they will run later; with 0 only an export that is there already is measured, and an
             upper bound where none is.
@@ -123,28 +128,37 @@ def measure_costs(
     if patch_set.is_table:  # nothing passes a net, so there is nothing to measure
         return {}
     try:
-        return _costs(inventory, patch_set, device, exports=exports, waits_for=waits_for)
+        return _costs(inventory, patch_set, device, store=store, waits_for=waits_for)
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()  # the card is the trials'
 
 
 def _costs(
-    inventory: Inventory, patch_set: PatchSet, device: Device, *, exports: Path, waits_for: int
+    inventory: Inventory, patch_set: PatchSet, device: Device, *, store: Path, waits_for: int
 ) -> dict[str, Cost]:
-    return {
-        name: measure_cost(
-            backbone_named(name),
-            size_px=default_side(backbone_named(name), patch_set.images.shape[1:]),
+    known, exports = KnownCosts(store, device), store / "onnx"
+    has_exports = waits_for > 0 or any(exports.glob("*.onnx"))
+    found = {}
+    for name, weights in inventory.usable.items():
+        net = backbone_named(name)
+        size_px = default_side(net, patch_set.images.shape[1:])
+        larger_px = _larger_side(name, patch_set)
+        measure = functools.partial(
+            measure_cost,
+            net,
+            size_px=size_px,
             channels=patch_set.channels,
             weights=weights,
             device=device,
             images=waits_for * VIEWS * len(CONTRASTS),
             cache=exports,
-            larger_px=_larger_side(name, patch_set),
+            larger_px=larger_px,
         )
-        for name, weights in inventory.usable.items()
-    }
+        facts = {"net": name, "sides": (size_px, larger_px), "channels": patch_set.channels}
+        facts |= {"exports": has_exports, "waits": waits_for > 0}
+        found[name] = measure() if name in registered("backbone") else known.cost(facts, measure)
+    return found
 
 
 def _larger_side(name: str, patch_set: PatchSet) -> int | None:

@@ -158,7 +158,7 @@ def run_preflight(
         measure_costs,
         inventory,
         data.patch_set,
-        exports=data.store / "onnx",
+        store=data.store,
         waits_for=len(data.rows.rows) if waits_for_exports else 0,
     )
     costs = measure(device)

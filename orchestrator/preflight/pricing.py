@@ -19,8 +19,9 @@ from trainables.data.patches import PatchSet, open_patch_set, select_rows
 from trainables.data.split_record import Split
 from trainables.features.keys import PrefixKey, kind_of
 from trainables.features.listing import StoredKey, stored_keys
+from trainables.models.columns import columns_of
 from trainables.models.registry import backbone_named
-from trainables.models.taps import Tap, feature_shapes, frozen_parts, tap_of
+from trainables.models.taps import Tap, frozen_parts
 from trainables.models.weights import hash_of
 from trainables.preprocessing.transforms import transform_spec
 from trainables.preprocessing.views import IDENTITY, View, prediction_views, training_views
@@ -129,29 +130,6 @@ def passes_of(config: TrialConfig, sizes_px: Mapping[str, int]) -> tuple[Pass, .
             among them passes nothing.
     """
     return tuple(dict.fromkeys(own for part in frozen_parts(config) for own in _passes(part, sizes_px)))
-
-
-def columns_of(config: TrialConfig, sizes_px: Mapping[str, int], channels: int) -> int:
-    """Return how many numbers of each image a head reads that stands on frozen stages; 0 without such.
-
-    Args:
-        config: Configuration.
-        sizes_px: Backbone -> side of its input where the configuration leaves it open; a backbone that is not
-            among them counts nothing.
-        channels: Channels of the images.
-    """
-    found = 0
-    for part in frozen_parts(config):
-        name = part.model.backbone
-        net = backbone_named(name)
-        if name not in sizes_px or net.trains_from_scratch:
-            continue
-        tap, size = tap_of(part, net), part.input.size_px or sizes_px[name]
-        if tap is None:
-            continue
-        depth, height, width = feature_shapes(name, net.channels or channels, size)[tap.stage]
-        found += depth if tap.is_pooled else depth * height * width
-    return found
 
 
 def head_seconds(config: TrialConfig, columns: int, *, trained: int, has_gpu: bool) -> float:

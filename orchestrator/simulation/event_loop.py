@@ -1,7 +1,7 @@
 """The event loop of a replayed search: what happens when, by a clock that only counts.
 
-Events are the epochs at which trials are compared, and the ends of trials. What runs when a time limit is up
-is stopped without a value.
+Events are that features are there, the epochs at which trials are compared, and the ends of trials. What runs
+when a time limit is up is stopped without a value.
 """
 
 import datetime
@@ -25,6 +25,7 @@ from trainables.features.feature_use import FeatureUse
 
 _BEGAN: Final = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _METRIC: Final = "auc"
+_OPENED: Final = 0  # in the place of an epoch: the features are there
 
 Nearest = Callable[[Mapping[str, Any]], tuple[int, float]]
 
@@ -98,6 +99,9 @@ class EventLoop:
                 self._stop_all(self._search.deadline)
                 return
             self.now = at
+            if epoch == _OPENED:
+                self._study.note_open(number)
+                continue
             self._advance(self._running[number], epoch)
             self._fill()
 
@@ -109,6 +113,7 @@ class EventLoop:
                 return
             running = self._started(spec)
             self._running[spec.number] = running
+            heapq.heappush(self._events, (self.now + running.opening_seconds, spec.number, _OPENED))
             self._next(running)
 
     def _is_over(self) -> bool:
@@ -213,6 +218,7 @@ class EventLoop:
             fold_metrics=tuple({_METRIC: value} for value in folds),
             prefix=opening,
             wall_seconds=self.now - running.started,
+            epoch_seconds=math.fsum(running.epoch_seconds[:epochs]) / epochs if epochs else None,
             epochs=epochs,
             fingerprint="replayed",
             seed=self._search.seed,

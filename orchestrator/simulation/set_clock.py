@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import nnls
 
-from orchestrator.preflight.pricing import columns_of, head_seconds, passes_of
+from orchestrator.preflight.pricing import head_seconds, passes_of
 from orchestrator.simulation.table import ResultTable, Trajectory
 from orchestrator.study.price import Pass, PointPrice
 from trainables.config.trial_config import TrialConfig, decode
+from trainables.models.columns import columns_of
 
 FAILED_SECONDS: Final = 1.0  # of a configuration that failed when the table was made
 

@@ -30,7 +30,8 @@ class Allowance:
     that takes a tenth of a second. Once a search has a time limit, a trial may take an eighth of what its
     workers have left, so that late in a search heads on stored features follow each other. A pass that has
     been made costs nothing more. One that a running trial makes costs what it costs, since a worker that
-    needs it now has to wait for it.
+    needs it now has to wait for it; it is made once that trial has opened its features, and is not made if
+    the trial ends before.
 
     Args:
         price: Estimates the time of a configuration on an empty store.
@@ -53,7 +54,9 @@ class Allowance:
         self.brief_between = brief_between
         self._keeps_passes = keeps_passes
         self._price, self._made = price, set(stored)
-        self._makers: dict[Pass, int] = {}  # passes that running trials make, each with its trial
+        self._needed: dict[int, frozenset[Pass]] = {}  # by each trial that was handed out and has not ended
+        self._opening = set[int]()  # those of them that have not opened their features yet,
+        self._under_way = set[Pass]()  # and what these need
         self._took, self._guessed = 0.0, 0.0  # seconds of the trained heads that have ended
         self._fits: defaultdict[_Head, _Fits] = defaultdict(dict)
         self._seconds_left: TimeLeft | None = None
@@ -99,7 +102,7 @@ class Allowance:
         """Return the seconds that a trial would take now, with the passes that other trials have made."""
         price = self._price(config)
         passes = price.passes.items()
-        new = sum(seconds for own, seconds in passes if own not in self._made or self._is_awaited(own))
+        new = math.fsum(seconds for own, seconds in passes if not (own in self._made or self._is_free(own)))
         if price.training:
             return new + price.training
         if price.head:
@@ -123,36 +126,59 @@ class Allowance:
 
     def awaits(self, config: TrialConfig) -> bool:
         """Tell whether a trial would spend more time in waiting for other trials' passes than on its own."""
-        passes = self._price(config).passes.items()
-        waiting = sum(seconds for own, seconds in passes if self._is_awaited(own))
-        return waiting > sum(seconds for own, seconds in passes if own not in self._made)
+        if self._workers() <= 1:
+            return False
+        left = {own: seconds for own, seconds in self._price(config).passes.items() if own not in self._made}
+        waiting = math.fsum(seconds for own, seconds in left.items() if own in self._under_way)
+        return waiting > math.fsum(seconds for own, seconds in left.items() if own not in self._under_way)
 
     def hand_out(self, config: TrialConfig) -> None:
-        """Take note of a trial that was handed out: its passes are made, now or soon, where they are kept."""
+        """Take note of a trial of another session, or of another search, that has opened its features."""
         if self._keeps_passes:
             self._made.update(self._price(config).passes)
 
     def begin_trial(self, number: int, config: TrialConfig) -> None:
         """Take note of a trial that is handed out now: it makes the passes that nobody has made."""
         if self._keeps_passes:
-            self._makers |= dict.fromkeys(self._price(config).passes.keys() - self._made, number)
-        self.hand_out(config)
+            self._needed[number] = frozenset(self._price(config).passes)
+            self._opening.add(number)
+            self._under_way |= self._needed[number]
+
+    def open_trial(self, number: int) -> None:
+        """Take note of a trial that has opened its features: its passes are made."""
+        self._made.update(self._needed.get(number, ()))
+        self.postpone_trial(number)
+
+    def postpone_trial(self, number: int) -> None:
+        """Take note of a trial that is to run again after all others: it makes no passes until then."""
+        self._opening.discard(number)
+        self._under_way = set[Pass]().union(*(self._needed[own] for own in self._opening))
 
     def end_trial(self, number: int) -> None:
-        """Take note of a trial that has ended: it makes no passes any more."""
-        self._makers = {own: maker for own, maker in self._makers.items() if maker != number}
+        """Take note of a trial that has ended: it makes no passes any more; those it left are not made."""
+        self.postpone_trial(number)
+        self._needed.pop(number, None)
 
-    def _is_awaited(self, own: Pass) -> bool:
-        """Tell whether another worker makes a pass; a single worker makes none while it asks."""
-        return own in self._makers and self._workers() > 1
+    def _is_free(self, own: Pass) -> bool:
+        """Tell whether a pass under way costs nothing: a single worker makes none while it asks."""
+        return own in self._under_way and self._workers() <= 1
 
     def learn(self, record: TrialRecord) -> None:
-        """Learn from a trial that ended what its head took, if it trained nothing else."""
-        settings, use = record.config, record.prefix
-        if record.state != "complete" or use is None or settings.get("model.trained_stages"):
+        """Learn from a trial that ended what its head takes, if it trained nothing else.
+
+        What a trial takes besides its epochs says nothing of its head: a process that is new opens the data
+        and builds nets first. One that was cut has shown what an epoch takes, and is taken to need them all;
+        one whose patience ran out has needed those that it trained.
+        """
+        settings, an_epoch = record.config, record.epoch_seconds
+        if an_epoch is None or not record.epochs or settings.get("model.trained_stages"):
             return
         config = decode(settings)
-        price, took = self._price(config), max(0.0, record.wall_seconds - use.opening_seconds)
+        price = self._price(config)
+        if price.training:
+            return
+        epochs = record.epochs if record.cause is None else max(record.epochs, config.training.epochs)
+        took = an_epoch * epochs
         if price.head:
             self._took, self._guessed = self._took + took, self._guessed + price.head
             return

@@ -5,6 +5,7 @@ differs: a Gaussian process over the distance of configurations begins with that
 and ranks what has been tried elsewhere by the improvement that it expects.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ class Experience:
         tried: Configurations, and how good each was elsewhere.
         params_of: Returns the parameters with which the space of the search proposes a configuration.
         settings_of: Returns the settings of a trial of the search that are not their defaults.
+        normal_of: Returns settings in the form that `settings_of` gives them, which is the same for all
+            configurations that are one model on the images of the search.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class Experience:
         tried: Sequence[TriedElsewhere],
         params_of: Callable[[Settings], Mapping[str, Any]],
         settings_of: Callable[[FrozenTrial], Settings],
+        normal_of: Callable[[Settings], Settings] = lambda settings: settings,
     ) -> None:
         self._tried, self._params_of, self._settings_of = tried, params_of, settings_of
+        self._normal_of = normal_of
         self._usual = np.array([own.merit for own in tried])
         self._settings: dict[int, Settings] = {}  # of trials, by their number
         self._rows: dict[int, FloatArray] = {}  # distances of a trial to all configurations
@@ -84,6 +89,10 @@ class Experience:
             if (params := self._params_at(int(index))) and params not in first:
                 yield params
 
+    @functools.cached_property
+    def _normal(self) -> list[Settings]:
+        return [self._normal_of(own.settings) for own in self._tried]
+
     def _of(self, trial: FrozenTrial) -> Settings:
         if trial.number not in self._settings:
             self._settings[trial.number] = self._settings_of(trial)
@@ -92,7 +101,7 @@ class Experience:
     def _row(self, trial: FrozenTrial) -> FloatArray:
         if trial.number not in self._rows:
             own = self._of(trial)
-            self._rows[trial.number] = np.array([distance(own, other.settings) for other in self._tried])
+            self._rows[trial.number] = np.array([distance(own, other) for other in self._normal])
         return self._rows[trial.number]
 
     def _between(self, one: FrozenTrial, other: FrozenTrial) -> float:

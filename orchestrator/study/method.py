@@ -20,6 +20,8 @@ from results.run.search_request import SearchRequest
 from results.scores.ranking import Objectives, objectives_of
 from search_spaces.learned import TriedElsewhere, tried_digest, tried_elsewhere
 from trainables.common.errors import ConfigError
+from trainables.config.same_model import model_of
+from trainables.config.trial_config import TrialConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class SearchMethod:
         drawn: int,
         configure: Configure,
         allowance: Allowance,
+        model_of: Callable[[TrialConfig], str] = model_of,
         experience: Experience | None = None,
     ) -> BaseSampler:
         """Make the Optuna sampler.
@@ -67,6 +70,7 @@ class SearchMethod:
                 stream for each trial, and go on as if nothing had happened.
             configure: Returns the configuration of a point.
             allowance: What a trial may cost.
+            model_of: Returns a text that two configurations share if they are the same model.
             experience: Ranks what was tried on other sets; None for none.
 
         Raises:
@@ -88,6 +92,7 @@ class SearchMethod:
             made,
             configure,
             allowance,
+            model_of=model_of,
             seed=self.seed,
             learns=self.sampler.learns,
             experience=experience,

@@ -17,10 +17,11 @@ from typing import Any, Final
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from orchestrator.study.outcome import UNOPENED, is_unopened, outcome_of
 from orchestrator.study.patience import Patience
 from orchestrator.study.shared import SharedTrials, begun_or_joined, check_facts
 from orchestrator.study.storage import open_storage
-from orchestrator.study.study import MissingStudyError, open_study, outcome_of
+from orchestrator.study.study import MissingStudyError, open_study
 from orchestrator.study.trial_spec import is_first_point
 from results.run.records import TrialRecord
 from results.scores.ranking import Direction, Objectives
@@ -103,6 +104,8 @@ def _outcome(record: TrialRecord, objectives: Objectives) -> dict[str, Any]:
     attributes: dict[str, Any] = {"state": record.state, "cause": record.cause}
     if is_first_point(record.recipe):  # by its settings others are known not to repeat it
         attributes |= {"recipe": record.recipe, "settings": dict(record.config)}
+    if is_unopened(record):
+        attributes[UNOPENED] = True
     outcome = outcome_of(record, objectives)
     return {
         "user_attrs": {name: value for name, value in attributes.items() if value is not None},

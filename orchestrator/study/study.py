@@ -1,16 +1,9 @@
-"""The Optuna study of a search: it proposes configurations, prunes trials and learns every outcome.
-
-Trials that crash, run out of memory or get a loss of NaN or infinity are reported to Optuna as PRUNED: the
-sampler learns from pruned trials, but ignores failed ones and would keep proposing configurations that crash.
-The true cause stays in the record and as a user attribute of the trial. With several metrics no value of an
-unfinished trial is told, since Optuna takes none; that it was stopped or crashed is.
-"""
+"""The Optuna study of a search: it proposes configurations, prunes trials and learns every outcome."""
 
 import math
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +19,7 @@ from orchestrator.study.journal import RunJournal
 from orchestrator.study.method import SearchMethod
 from orchestrator.study.neighbours import Draw
 from orchestrator.study.optuna_private import LongStudyStorage, open_trial, sampler_attr
+from orchestrator.study.outcome import UNOPENED, is_unopened, outcome_of
 from orchestrator.study.patience import OutOfPatienceError, Patience
 from orchestrator.study.pruner import FOLD_VALUES, is_reference
 from orchestrator.study.sampler import FiniteSampler
@@ -36,13 +30,14 @@ from orchestrator.study.turns import Turns
 from orchestrator.study.unrepeated import KNOWN, PointTrial
 from results.run.records import TrialRecord
 from results.run.storage_url import PASSWORD, without_password
-from results.scores.ranking import Direction, Objectives
+from results.scores.ranking import Direction
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint, matching_params, suggest_enqueued
 from search_spaces.registry import Space
-from trainables.common.errors import ConfigError
+from trainables.common.errors import ConfigError, OrchestrateError
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode, flatten
+from trainables.models.columns import normal_on
 
 _ALONE: Final = "alone"  # attribute of a trial that ran out of memory beside others
 
@@ -99,7 +94,8 @@ class OptunaStudy:
             drawn=drawn,
             configure=self._configured,
             allowance=self.allowance,
-            experience=Experience(method.tried, self._params_of, self._settings_of) if method.tried else None,
+            model_of=self._model_of,
+            experience=self._experience() if method.tried else None,
         )
         study.pruner = method.build_pruner()
         self._turns = Turns(study, self.allowance, is_shared=bool(driver))
@@ -109,6 +105,28 @@ class OptunaStudy:
 
     def _configured(self, point: PointTrial) -> TrialConfig:
         return self.space.configure(point, self.context, self.fixed_params)  # type: ignore[arg-type]
+
+    def _normal(self, config: TrialConfig) -> TrialConfig:
+        try:
+            return normal_on(config, self.context.sizes_px, self.context.image_channels)
+        except OrchestrateError:  # a net, or a level of one, that a user's own space has invented
+            return config
+
+    def _model_of(self, config: TrialConfig) -> str:
+        return model_of(self._normal(config))
+
+    def _experience(self) -> Experience:
+        def usual(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+            try:
+                return self._described(decode(settings))
+            except OrchestrateError:  # of an earlier version
+                return settings
+
+        return Experience(self.method.tried, self._params_of, self._settings_of, usual)
+
+    def _described(self, config: TrialConfig) -> Mapping[str, Any]:
+        """Settings of a configuration that are not their defaults, in its normal form."""
+        return flatten(self._normal(config).model_dump(mode="json", exclude_defaults=True))
 
     def _params_of(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Parameters with which the space proposes what was tried elsewhere; empty where it cannot.
@@ -127,7 +145,7 @@ class OptunaStudy:
             expected = point.configure(others, epochs=self.context.epochs)
         except Exception:  # it cannot run here, or has a value that the space does not propose
             return {}
-        return params if model_of(found) == model_of(expected) else {}
+        return params if self._model_of(found) == self._model_of(expected) else {}
 
     def _settings_of(self, trial: FrozenTrial) -> Mapping[str, Any]:
         """Settings of a trial that are not their defaults; empty where it has none that can run."""
@@ -138,7 +156,7 @@ class OptunaStudy:
             )
         except Exception:  # the space, which may be the user's own, of an earlier version
             return {}
-        return flatten(config.model_dump(mode="json", exclude_defaults=True))
+        return self._described(config)
 
     def enqueue(self, points: Sequence[InitialPoint]) -> None:
         """Put points in the queue, which Optuna empties before the sampler proposes anything."""
@@ -247,7 +265,12 @@ class OptunaStudy:
 
     def note_alone(self, number: int) -> None:
         """Note that a running trial must run alone, also if the search is interrupted before it does."""
+        self.allowance.postpone_trial(number)
         self._running[number].set_user_attr(_ALONE, True)
+
+    def note_open(self, number: int) -> None:
+        """Note that a running trial has opened its features, which other trials find from now on."""
+        self.allowance.open_trial(number)
 
     def has_interrupted(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""
@@ -308,6 +331,10 @@ class OptunaStudy:
     def tell(self, record: TrialRecord) -> None:
         """Tell Optuna the result of a trial."""
         trial = self._running.pop(record.number)
+        if is_unopened(record):
+            trial.set_user_attr(UNOPENED, True)
+        else:
+            self.allowance.open_trial(record.number)
         self.allowance.end_trial(record.number)
         self.allowance.learn(record)
         trial.set_user_attr("state", record.state)
@@ -322,37 +349,6 @@ class OptunaStudy:
         for epoch, value in outcome.intermediate_values.items():
             trial.report(value, epoch)
         self.study.tell(trial, outcome.values, outcome.state)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of a trial as Optuna is told it.
-
-    Attributes:
-        state: COMPLETE, PRUNED or FAIL.
-        values: Value of each metric of a complete trial; None for others.
-        constraints: Requirement -> by how much a complete trial misses it; 0 or less if it keeps it.
-        intermediate_values: Epoch -> value, by which the sampler ranks an unfinished trial.
-    """
-
-    state: TrialState
-    values: tuple[float, ...] | None = None
-    constraints: Mapping[str, float] = field(default_factory=dict)
-    intermediate_values: Mapping[int, float] = field(default_factory=dict)
-
-
-def outcome_of(record: TrialRecord, objectives: Objectives) -> Outcome:
-    """Return what Optuna is told about a trial that has ended."""
-    if record.cause == "environment":
-        return Outcome(TrialState.FAIL)  # it says nothing about the configuration
-    found = {objectives.metrics[0]: record.value, **record.values}
-    values = tuple(value for name in objectives.metrics if (value := found.get(name)) is not None)
-    if record.state == "complete" and len(values) == len(objectives.metrics):
-        missed = {own.metric: own.violation(found.get(own.metric)) for own in objectives.requirements}
-        return Outcome(TrialState.COMPLETE, values, missed)
-    is_told = record.value is not None and record.epochs > 0 and len(objectives.metrics) == 1
-    reached = {record.epochs: record.value} if is_told and record.value is not None else {}
-    return Outcome(TrialState.PRUNED, intermediate_values=reached)
 
 
 def open_study(

@@ -125,6 +125,10 @@ class StoredStudy(Protocol):
         """Note that a running trial must run alone, also if the search is interrupted before it does."""
         ...
 
+    def note_open(self, number: int) -> None:
+        """Note that a running trial has opened its features, which other trials find from now on."""
+        ...
+
     def has_interrupted(self) -> bool:
         """Tell whether a trial that ran when the search was interrupted waits to be run again."""
         ...

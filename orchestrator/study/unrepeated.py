@@ -29,6 +29,7 @@ from orchestrator.study.allowance import Allowance
 from orchestrator.study.experience import Experience
 from orchestrator.study.neighbours import Draw, Neighbour, beside_the_best
 from orchestrator.study.optuna_private import set_sampler_attr
+from orchestrator.study.outcome import UNOPENED
 from orchestrator.study.seeded import seed_of_trial
 from trainables.config.same_model import model_of
 from trainables.config.trial_config import TrialConfig, decode
@@ -109,6 +110,8 @@ class UnrepeatedSampler(BaseSampler):
         configure: Asks the space for a point and returns its configuration. It raises if the point cannot
             run.
         allowance: What a trial may cost.
+        model_of: Returns a text that two configurations share if they are the same model on the images of
+            the search.
         seed: Random seed of the search, the same after a resume.
         learns: The sampler learns from trials, so that points beside the best ones may stand for its own.
         experience: Ranks what was tried on other sets; None for none.
@@ -123,16 +126,18 @@ class UnrepeatedSampler(BaseSampler):
         configure: Configure,
         allowance: Allowance,
         *,
+        model_of: Callable[[TrialConfig], str] = model_of,
         seed: int,
         learns: bool = True,
         experience: Experience | None = None,
     ) -> None:
         self._sampler, self._configure, self._allowance, self._seed = sampler, configure, allowance, seed
-        self.learns = learns
+        self._model_of, self.learns = model_of, learns
         self._experience = experience if learns else None
         self._models = set[str]()  # of all earlier trials
         self._known = 0  # all trials before this number are among them,
         self._later = set[int]()  # and of the others these
+        self._running = dict[int, TrialConfig]()  # of them; what they make is there once they have ended
         self._ahead: tuple[int, Mapping[str, Any]] = (-1, {})  # trial, and the values that were drawn for it
         self._found_nothing_new = False
 
@@ -165,7 +170,7 @@ class UnrepeatedSampler(BaseSampler):
                     continue
                 return together
             is_elsewhere = proposal.beside is not None and not proposal.beside.is_near(point.params)
-            if is_elsewhere or model_of(config) in self._models:
+            if is_elsewhere or self._model_of(config) in self._models:
                 continue
             cost = self._allowance.cost(config) if limit < math.inf else 0.0
             # Where all is too dear, the cheapest that was not drawn at random is better than chance.
@@ -237,22 +242,27 @@ class UnrepeatedSampler(BaseSampler):
 
     def _learn(self, study: optuna.Study, *, but: int) -> None:
         """Take note of the models of trials that were handed out since the last proposal, or wait."""
-        for trial in study.get_trials(deepcopy=False)[self._known :]:
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials[self._known :]:
             if trial.number in self._later or trial.number == but:
                 continue
             if "settings" in trial.user_attrs:  # a point of the queue, which the space may not have just so
-                self._models.add(model_of(decode(trial.user_attrs["settings"])))
+                self._models.add(self._model_of(decode(trial.user_attrs["settings"])))
             config = None
             if trial.state is not TrialState.FAIL:  # its machine failed, not the model
                 config = configured(self._configure, trial.params, trial.number)
             if config is not None:
-                self._models.add(model_of(config))
-                self._allowance.hand_out(config)
+                self._models.add(self._model_of(config))
+                self._running[trial.number] = config
             if config is not None or trial.state.is_finished():
                 self._later.add(trial.number)
         while self._known in self._later:
             self._later.remove(self._known)
             self._known += 1
+        for number in [own for own in self._running if trials[own].state.is_finished()]:
+            config, trial = self._running.pop(number), trials[number]
+            if trial.state is not TrialState.FAIL and not trial.user_attrs.get(UNOPENED):
+                self._allowance.hand_out(config)
 
 
 def configured(configure: Configure, params: Mapping[str, Any], number: int = 0) -> TrialConfig | None:

@@ -48,6 +48,7 @@ class RunningTrial:
             prefix=self.prefix,
             epochs=self.epochs,
             wall_seconds=now - self.started_at,
+            epoch_seconds=self.epoch_seconds,
             peak_bytes=self.peak_bytes,
             device=self.device,
             **_shared_fields(search),

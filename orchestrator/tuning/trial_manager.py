@@ -11,8 +11,8 @@ from orchestrator.callbacks import Callback, StopSearch
 from orchestrator.reporting.worker_time import WorkerTime
 from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reason
 from orchestrator.study.pruner import is_cheap
-from orchestrator.study.terminator import Terminator, reason_against
 from orchestrator.study.trial_spec import InvalidPointError, StoredStudy, Study, TrialFailure, TrialSpec
+from orchestrator.tuning.early_end import EarlyEnd
 from orchestrator.tuning.kept_weights import KeptWeights
 from orchestrator.tuning.losses import Losses
 from orchestrator.tuning.postponed import PostponedTrials
@@ -24,7 +24,6 @@ from orchestrator.tuning.written_records import awaited_record
 from results.errors import DamagedFileError, RecordExistsError
 from results.run.records import Cause, SearchRecord, Termination, TrialRecord
 from results.run.run_folder import RunFolder
-from results.scores.ranking import objectives_of
 from trainables.common.errors import ConfigError, MachineError
 from trainables.features.feature_use import FeatureUse
 
@@ -54,7 +53,6 @@ class TrialManager:
         fault: What keeps all trials from running; the search stops with it. None without one.
         is_stopping: True once the search ends before its budget is used.
         is_stop_asked: A callback has raised `StopSearch`.
-        terminated: Why no further trial is handed out although there are more; None while there is no reason.
     """
 
     def __init__(
@@ -90,13 +88,13 @@ class TrialManager:
         self.room = RoomKeeper(run, search, self.weights.free, self.patience)
         # The first trial starts however late it is: Ray may take seconds to start.
         self._has_begun = bool(ended)
-        self.terminated: Termination | None = None
-        is_asked = search.request.terminator
-        self._terminator = Terminator(objectives_of(search), ended) if is_asked else None
+        self._early_end = EarlyEnd(search, ended, study, self.say)
         self._ended_last = max(ended, key=lambda own: (own.finished_at, own.number), default=None)
-        if self._terminator is not None and (reason := reason_against(search)):
-            self._terminator = None
-            self.say(f"--terminator does nothing for this search: {reason}")
+
+    @property
+    def terminated(self) -> Termination | None:
+        """Why no further trial is handed out although there are more; None while there is no reason."""
+        return self._early_end.termination
 
     @property
     def is_over(self) -> bool:
@@ -157,6 +155,8 @@ class TrialManager:
         """Note a trial's use of stored features and its device, for its record in case it is stopped."""
         trial = self.running[number]
         trial.prefix, trial.device = prefix, device
+        if isinstance(self.study, StoredStudy):
+            self.study.note_open(number)
         self.watchdog.heard(number)
         self.worker_time.opened(
             number, opening_seconds=prefix.opening_seconds, waited_seconds=prefix.waited_seconds
@@ -333,7 +333,7 @@ class TrialManager:
                 proposal = self.study.ask()
             except InvalidPointError as error:
                 self._refuse(error)
-                self._is_exhausted = self._is_exhausted or self._all_resumed()
+                self._is_exhausted = self._is_exhausted or self._early_end.is_all
                 invalid += 1
                 if invalid == _INVALID_IN_A_ROW:
                     raise ConfigError(
@@ -342,7 +342,7 @@ class TrialManager:
                         "what each lacks"
                     ) from error
                 continue
-            self._is_exhausted = proposal is None or self._all_resumed()
+            self._is_exhausted = proposal is None or self._early_end.is_all
             if proposal is None or not proposal.is_alone:
                 return proposal
             self._postponed.run_alone(proposal)  # the search was interrupted before it did
@@ -408,44 +408,20 @@ class TrialManager:
             self._in_a_row = 0
         self.study.tell(record)
         self.running.pop(record.number, None)
-        self._terminate_after(record)
+        self._early_end.add(record)
+        self._decide(record.recipe)
         self._worker_is_free(record.number)
         self._show_end(record)
         self.room.is_written()
         if record.has_weights:
             self.weights.add(record)
 
-    def _terminate_after(self, record: TrialRecord) -> None:
-        if self._terminator is not None:
-            self._terminator.add(record)
-            self._decide(record.recipe)
-
     def _decide(self, ended_last: str) -> None:
-        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends.
-
-        Args:
-            ended_last: Recipe of the trial that ended last.
-        """
-        if self._terminator is None or self.terminated is not None or self._is_exhausted:
-            return
-        if isinstance(self.study, StoredStudy):
-            for other in self.study.ended_elsewhere():
-                self._terminator.add(other)
-            if self.study.has_points():
-                return
-        waiting = [*(trial.spec for trial in self.running.values()), *self._postponed]
-        self.terminated = self._terminator.verdict([ended_last, *(spec.recipe for spec in waiting)])
-        if self.terminated is not None:
-            self._is_exhausted = not self._resumes()
-            self.say(f"no further trial starts after {self.terminated.trials}: {self.terminated.message}")
-
-    def _all_resumed(self) -> bool:
-        """Tell whether the terminator has ended the search, and nothing waits to be run again."""
-        return self.terminated is not None and not self._resumes()
-
-    def _resumes(self) -> bool:
-        """Tell whether a trial that ran when the search was interrupted waits to be run again."""
-        return isinstance(self.study, StoredStudy) and self.study.has_interrupted()
+        """Hand out nothing more if little is left to gain; what runs, or is to run again, still ends."""
+        if not self._is_exhausted:
+            waiting = [*(trial.spec for trial in self.running.values()), *self._postponed]
+            self._early_end.decide([ended_last, *(spec.recipe for spec in waiting)])
+            self._is_exhausted = self._early_end.is_all
 
     def _added(self, record: TrialRecord) -> TrialRecord:
         """Write a first record; returns the one that counts, which the worker may have written before."""

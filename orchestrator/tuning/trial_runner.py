@@ -154,7 +154,6 @@ class TrialRunner:
             else:
                 failure, is_end = self._fail(error), True
         device = str(self.device or "cpu")
-        seconds = self._trained_seconds / self._trained if self._trained else None
         report = WorkerReport(
             opened,
             tuple(epochs),
@@ -162,7 +161,7 @@ class TrialRunner:
             None if failure is not None and failure.ends_worker else self._memory(),
             device,
             failure,
-            seconds,
+            self._epoch_seconds,
             waits_for=waits_for,
             helpers=self.helpers.count if self.helpers is not None else 0,
         )
@@ -351,6 +350,7 @@ class TrialRunner:
             prefix=self._prefix_use(),
             trained_parameters=validation.trained_parameters if validation else None,
             wall_seconds=time.monotonic() - self.started,
+            epoch_seconds=self._epoch_seconds,
             peak_bytes=memory.peak_bytes if (memory := self._memory()) else None,
             device=str(self.device or "cpu"),
             fingerprint=self.search.fingerprint,
@@ -358,6 +358,10 @@ class TrialRunner:
             finished_at=datetime.now(UTC),
             **outcome,
         )
+
+    @property
+    def _epoch_seconds(self) -> float | None:
+        return self._trained_seconds / self._trained if self._trained else None
 
     def _prefix_use(self) -> FeatureUse | None:
         return FeatureUse(**dataclasses.asdict(self.validation.feature_use)) if self.validation else None

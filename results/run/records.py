@@ -294,6 +294,9 @@ class TrialRecord(FrozenModel):
         prefix: Stored features that it read or computed; None if it had none.
         trained_parameters: Number of weights that trained, of one fold's model.
         wall_seconds: Seconds from its start to its end, features that it computed included.
+        epoch_seconds: Mean seconds of an epoch of all folds, training and scoring, in the worker that ended
+            it; of a closed-form head the seconds of its fit. None where no epoch ended there, and in runs of
+            earlier versions.
         device: Device that it trained on, such as `cpu` or `cuda`.
         fingerprint: Fingerprint of the data that it was trained on.
         seed: Seed of initial weights, order and views; all trials of a search have the same (docs/adr/0013).
@@ -324,6 +327,7 @@ class TrialRecord(FrozenModel):
     prefix: FeatureUse | None = None
     trained_parameters: int | None = None
     wall_seconds: FiniteFloat = 0.0
+    epoch_seconds: FiniteFloat | None = None
     device: str = "cpu"
     peak_bytes: int | None = None
     fingerprint: str

@@ -23,7 +23,7 @@ class ListStudy:
         self, *specs: TrialSpec | Exception, interrupted: Sequence[TrialSpec | Exception] = ()
     ) -> None:
         self.left, self.told, self.pruned = list(specs), [], set[int]()
-        self.interrupted, self.alone = list(interrupted), set[int]()
+        self.interrupted, self.alone, self.opened = list(interrupted), set[int](), set[int]()
         self.patience = Patience()
 
     def ask(self) -> TrialSpec | None:
@@ -43,6 +43,9 @@ class ListStudy:
 
     def note_alone(self, number: int) -> None:
         self.alone.add(number)
+
+    def note_open(self, number: int) -> None:
+        self.opened.add(number)
 
     def has_interrupted(self) -> bool:
         return bool(self.interrupted)

@@ -254,5 +254,6 @@ def test_a_search_that_keeps_no_features_pays_each_pass_again(
     other = plain.model_copy(update={"input": InputConfig(contrast=2.0)})
     assert allowance.cost(other) == pytest.approx(4.8)
     allowance.begin_trial(0, other)
+    allowance.open_trial(0)
     allowance.end_trial(0)
     assert allowance.cost(other) == pytest.approx(cost)

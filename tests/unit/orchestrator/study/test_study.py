@@ -95,7 +95,7 @@ def test_a_failure_is_told_as_pruned_with_its_true_cause(tmp_path: Path, cause: 
     study.tell(record(0, state="failed", value=None, cause=cause))
     trial = study.study.trials[0]
     assert trial.state.name == "PRUNED"
-    assert trial.user_attrs == {"state": "failed", "cause": cause}
+    assert trial.user_attrs == {"state": "failed", "cause": cause, "unopened": True}
 
 
 def test_the_sampler_learns_to_stay_away_from_what_crashes(tmp_path: Path) -> None:

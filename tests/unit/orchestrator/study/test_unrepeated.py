@@ -8,16 +8,17 @@ from typing import Any
 import optuna
 import pytest
 from search_methods import search_method
-from space_context import NARROW
+from space_context import NARROW, context
 
 from orchestrator.study.study import OptunaStudy, open_study
 from orchestrator.study.unrepeated import UnrepeatedSampler
 from results.run.records import TrialRecord
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.registry import Space
-from trainables.config.same_model import model_of
+from search_spaces.registry import Space, space_named
+from trainables.config.same_model import model_of, normal_form
 from trainables.config.trial_config import TrialConfig, decode
+from trainables.models.columns import normal_on
 
 SHRINKAGES = tuple(step / 20 for step in range(20))
 
@@ -61,6 +62,42 @@ def told(number: int, value: float) -> TrialRecord:
         seed=0,
         finished_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
+
+
+def test_settings_that_change_nothing_make_no_other_model() -> None:
+    def of(columns: int = 0, usual_px: int | None = None, **settings: Any) -> str:
+        own = {name.replace("__", "."): value for name, value in settings.items()}
+        config = decode({"model.backbone": "texture", "classical.name": "lda", **own})
+        return model_of(normal_form(config, columns=columns, usual_px=usual_px))
+
+    plain = of()
+    assert of(input__contrast_test=1.0) == of(input__clip=True) == of(input__clahe_grid=4) == plain
+    assert of(input__contrast=1.5) == of(input__contrast=1.5, input__contrast_test=1.5) != plain
+    assert of(input__contrast=1.5, input__clip=True) != of(input__contrast=1.5)
+    assert of(input__contrast_test=1.5, input__clip=True) != of(input__contrast_test=1.5) != plain
+    assert of(input__clahe=2.0, input__clahe_grid=4) != of(input__clahe=2.0)
+    assert of(usual_px=150, input__size_px=150) == plain != of(usual_px=150, input__size_px=112)
+    assert of(input__size_px=150) != plain
+    components = [of(35, classical__pca=count) for count in (16, 32, 64, 128)]
+    assert len(set(components)) == 3
+    assert components[2] == components[3] == of(35, classical__pca=35)
+    assert of(classical__pca=64) != of(classical__pca=128)  # of nobody knows how many
+
+
+def test_no_model_of_the_default_space_is_tried_twice(tmp_path: Path) -> None:
+    """Few columns, of which each number of components is the same, and three kinds of contrast."""
+    facts = context(("texture", "intensity"))
+    method = search_method(trials=150, sampler="random", seed=0)
+    journal = tmp_path / "study.log"
+    opened = open_study(storage=None, journal=journal, name="t/n", is_new=True)
+    held = {"classical.name": "lda", "classical.shrinkage": 0.5}
+    study = OptunaStudy(opened, space_named("benign_malignant"), facts, held, method)
+    configs = run(study, 150)
+    if not study.has_more and len(configs) < 150:
+        configs.pop()  # the sign that nothing new was found
+    normal = [normal_on(config, facts.sizes_px, facts.image_channels) for config in configs]
+    assert len(configs) > 4
+    assert repeats(normal) == 0
 
 
 def repeats(configs: Sequence[TrialConfig]) -> int:

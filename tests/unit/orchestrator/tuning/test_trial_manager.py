@@ -56,14 +56,18 @@ def test_the_time_of_a_stopped_trial_begins_with_its_worker(tmp_path: Path, mana
 
 
 def test_a_stopped_trial_is_recorded_with_its_device_and_features(tmp_path: Path, manager: Lead) -> None:
-    lead = manager(tmp_path, ListStudy(spec(0)), Clock())
+    study = ListStudy(spec(0))
+    lead = manager(tmp_path, study, Clock())
     lead.next()
+    assert study.opened == set()
     prefix = FeatureUse(kind="stored views", stage="block7", views=8, computed=0, read=8)
     lead.on_open(0, prefix, device="cuda")
+    assert study.opened == {0}
+    lead.on_epoch(0, 1, 0.6, {}, (), epoch_seconds=1.5)
     lead.on_stop(0, "pruner")
     record = lead.run.record(0)
     assert record is not None
-    assert (record.device, record.prefix) == ("cuda", prefix)
+    assert (record.device, record.prefix, record.epoch_seconds) == ("cuda", prefix, 1.5)
 
 
 def test_a_fold_that_stays_collapsed_ends_its_trial_and_is_named(tmp_path: Path, manager: Lead) -> None:

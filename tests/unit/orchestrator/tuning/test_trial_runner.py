@@ -2,6 +2,7 @@ import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,25 @@ def test_a_trial_opens_trains_and_leaves_its_record_last(run: RunFolder, small_s
     assert record.peak_bytes >= 0
     assert len(read_fold_weights(run.trial(0) / "folds")) == 3
     assert len(run.out_of_fold(0).rows) == 36
+
+
+def test_the_start_of_a_worker_is_no_time_of_an_epoch(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, small_steps: None
+) -> None:
+    open_run_data, slow = trial_runner.open_run_data, 1.0
+
+    def opened(*given: Any) -> Any:
+        time.sleep(slow)
+        return open_run_data(*given)
+
+    monkeypatch.setattr(trial_runner, "open_run_data", opened)
+    trial = runner(run)
+    while not trial.step().is_end:
+        pass
+    record = run.record(0)
+    assert record is not None
+    assert record.epoch_seconds is not None
+    assert 0.0 < record.epochs * record.epoch_seconds <= record.wall_seconds - slow
 
 
 def test_a_hold_out_keeps_predictions_of_its_validation_part_alone(
