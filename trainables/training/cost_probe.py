@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import resource
 import threading
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.common.cores import count_cpus
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import StoredFeatures
@@ -207,16 +207,6 @@ def clock_on(device: torch.device) -> Clock:
     """
     is_alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.thread_time if is_alone else time.perf_counter
-
-
-def count_cpus() -> int:
-    """Number of CPU cores that this process may use: the machine's, or fewer if its control group says so."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def count_gpus() -> int:
