@@ -33,7 +33,9 @@ import orchestrator.tuning.preloaded
 import time
 print(time.process_time())
 """
-_DRIVER: Final = "import orchestrator.tuning.trial_runner, sklearn.model_selection, torchvision.models"
+_DRIVER: Final = (
+    "import orchestrator.tuning.trial_runner, sklearn.model_selection, trainables.models.torchvision_library"
+)
 _AT_ONCE: Final = """
 import contextlib
 import trainables.common.turns as turns

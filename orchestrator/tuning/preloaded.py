@@ -18,7 +18,7 @@ with in_turn("imports", at_once=max(1, count_cpus() // 2), seconds=_LONGEST_WAIT
         (
             "orchestrator.tuning.trial_runner",
             "sklearn.linear_model",
-            "torchvision.models",
+            "trainables.models.torchvision_library",
             "trainables.models.timm_library",
         )
     )
