@@ -28,8 +28,8 @@ def test_nets_of_both_libraries_are_built_and_run_without_it() -> None:
     said = said_by(
         IMPORTS,
         "with torch.inference_mode():",
-        "    models.mobilenet_v2()(torch.rand(1, 3, 32, 32))",
-        "    timm.create_model('resnet10t')(torch.rand(1, 3, 32, 32))",
+        "    models.mobilenet_v2().eval()(torch.rand(1, 3, 32, 32))",
+        "    timm.create_model('resnet10t').eval()(torch.rand(1, 3, 32, 32))",
         "print('torch._dynamo' in sys.modules)",
     )
     assert said.strip() == "False"
@@ -43,11 +43,10 @@ def test_a_marked_function_computes_the_same_and_is_marked_when_it_is_called() -
         "    def plain(x): return x + 1",
         "    @torch.compiler.disable(recursive=False)",
         "    def told(x): return x + 2",
-        "    @torch.compiler.disable",
-        "    class Kind: pass",
-        "print(plain(1), told(1), plain.__name__, Kind.__name__, 'torch._dynamo' in sys.modules)",
+        "print('torch._dynamo' in sys.modules)",
+        "print(plain(1), told(1), plain.__name__, 'torch._dynamo' in sys.modules)",
     )
-    assert said.split() == ["2", "3", "plain", "Kind", "True"]
+    assert said.split() == ["False", "2", "3", "plain", "True"]
 
 
 def test_an_imported_compiler_stays() -> None:
