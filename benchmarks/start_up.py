@@ -1,9 +1,10 @@
-"""What a process of a search takes to import what its first trial needs, before and after two changes.
+"""What a process of a search takes to import what its first trial needs, before and after three changes.
 
     python -m benchmarks.start_up [--rounds 5]
 
-Each import is a process of its own, in turn: with Python's usual search for garbage and what timm imports
-along, without the search for garbage, and as it is now, without either. Processor time up to the last import.
+Each import is a process of its own, in turn: with Python's usual search for garbage, what timm imports along
+and torch's compiler and ONNX, then without one after the other, up to how it is now. Processor time up to the
+last import.
 
 Then a driver and a worker for each core import beside each other, as they do when a search starts: the
 workers all at once, or in turn, as it is now. Seconds of the clock until each has ended.
@@ -28,12 +29,15 @@ try:
 except ImportError:
     pass
 """
+_WITH_COMPILER: Final = "import torch._dynamo, onnx, onnxruntime\n"
 _IMPORT: Final = """
 import orchestrator.tuning.preloaded
 import time
 print(time.process_time())
 """
-_DRIVER: Final = "import orchestrator.tuning.trial_runner, sklearn.model_selection, torchvision.models"
+_DRIVER: Final = (
+    "import orchestrator.tuning.trial_runner, sklearn.model_selection, trainables.models.torchvision_library"
+)
 _AT_ONCE: Final = """
 import contextlib
 import trainables.common.turns as turns
@@ -41,8 +45,11 @@ turns.in_turn = lambda *_, **__: contextlib.nullcontext()
 """
 WORKERS: Final = (("all at once", _AT_ONCE + _IMPORT), ("in turn", _IMPORT))
 WAYS: Final = {
-    "with usual collections and the tracker": _USUAL_COLLECTION + _WITH_TRACKER + _IMPORT,
-    "without collections": _WITH_TRACKER + _IMPORT,
+    "with usual collections, the tracker and the compiler": (
+        _USUAL_COLLECTION + _WITH_TRACKER + _WITH_COMPILER + _IMPORT
+    ),
+    "without collections": _WITH_TRACKER + _WITH_COMPILER + _IMPORT,
+    "without the tracker": _WITH_COMPILER + _IMPORT,
     "as it is": _IMPORT,
 }
 

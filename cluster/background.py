@@ -54,24 +54,42 @@ class BackgroundConnection:
     until `close`.
 
     Args:
-        plan: Function that chooses where to connect; called once.
-        said: Function called once with the connection, when a caller first gets it.
-        needed: Modules to import in the background once the connection is there, before somebody needs them.
+        plan: Function that chooses where to connect; called until it has chosen what is begun.
+        needed: Modules to import in the background once the connection is there and was asked for, before
+            somebody needs them.
+
+    Attributes:
+        said: Function called once with the connection, when a caller first gets it; None for nothing.
     """
 
     def __init__(
         self,
         plan: Callable[[], PlannedConnection],
-        said: Callable[[Connection], None],
+        said: Callable[[Connection], None] | None = None,
         needed: Sequence[str] = (),
     ) -> None:
-        self._plan, self._said, self._needed = plan, said, needed
+        self._plan, self.said, self._needed = plan, said, needed
         self._planned: PlannedConnection | None = None
         self._surroundings = contextlib.ExitStack()
         self._is_tried, self._is_over = threading.Event(), threading.Event()
+        self._is_asked_for, self._is_left = threading.Event(), threading.Event()
         self._found: Connection | None = None
         self._error: BaseException | None = None
         self._is_said = False
+
+    def begin_own(self) -> None:
+        """Begin to start a Ray of one's own, before it is certain that a search will need it.
+
+        A cluster is joined when it is asked for, and that none can be is said then. A caller that has
+        imported more since an earlier call calls again before it computes.
+        """
+        if self._planned is not None:
+            self._settle()
+            return
+        with contextlib.suppress(ClusterError):
+            planned = self._plan()
+            if planned.target.address is None:
+                self._start(planned)
 
     def begin(self) -> bool:
         """Begin to connect in the background, at the first call.
@@ -83,13 +101,10 @@ class BackgroundConnection:
             ClusterError: If a named cluster does not answer.
         """
         if self._planned is None:
-            self._planned = self._plan()
-            # Signals and warnings are the main thread's, so it sees to them, until somebody waits.
-            self._surroundings.enter_context(undisturbed())
-            # Ray forks, and OpenBLAS then waits for its threads, for ever if another thread uses them.
-            self._surroundings.enter_context(threadpool_limits(1, user_api="blas"))
-            threading.Thread(target=self._hold, args=(self._planned,), name="Ray", daemon=True).start()
-        return self._planned.target.address is None
+            self._start(self._plan())
+        self._settle()
+        self._is_asked_for.set()
+        return self._planned is not None and self._planned.target.address is None
 
     def __call__(self) -> Connection:
         """Wait until the connection is there.
@@ -101,13 +116,14 @@ class BackgroundConnection:
         self._wait()
         if self._found is None:
             raise self._error or ClusterError("the connection to Ray was closed")
-        if not self._is_said:
+        if self.said is not None and not self._is_said:
             self._is_said = True
-            self._said(self._found)
+            self.said(self._found)
         return self._found
 
     def close(self) -> None:
         """Disconnect, if anything was begun; a Ray of one's own ends. Safe to call twice."""
+        self._is_over.set()  # nothing is imported any more
         if self._planned is not None:
             self._wait()
         found, self._found = self._found, None
@@ -115,7 +131,24 @@ class BackgroundConnection:
             if found is not None:
                 disconnect(found)
         finally:
-            self._is_over.set()
+            self._is_left.set()
+            self._is_asked_for.set()
+
+    def _start(self, planned: PlannedConnection) -> None:
+        # Warnings are the main thread's, so it sees to them, until Ray is there.
+        self._surroundings.enter_context(undisturbed())
+        # Ray forks, and OpenBLAS then waits for its threads, for ever if another thread uses them.
+        self._surroundings.enter_context(threadpool_limits(1, user_api="blas"))
+        thread = threading.Thread(target=self._hold, args=(planned,), name="Ray", daemon=True)
+        self._planned = planned  # from here on `close` waits for the thread
+        thread.start()
+
+    def _settle(self) -> None:
+        """Take back what was held for a Ray that is there by now; else hold what was imported since, too."""
+        if self._is_tried.is_set():
+            self._surroundings.close()
+        else:
+            self._surroundings.enter_context(threadpool_limits(1, user_api="blas"))
 
     def _hold(self, planned: PlannedConnection) -> None:
         try:
@@ -124,10 +157,12 @@ class BackgroundConnection:
             self._error = error
         finally:
             self._is_tried.set()
+        self._is_asked_for.wait()
         with contextlib.suppress(Exception):  # whoever needs such a module meets its fault
             for name in self._needed if self._found is not None else ():
-                importlib.import_module(name)
-        self._is_over.wait()
+                if not self._is_over.is_set():
+                    importlib.import_module(name)
+        self._is_left.wait()
 
     def _wait(self) -> None:
         self._is_tried.wait()

@@ -23,6 +23,7 @@ from cluster.own_ray import (
     check_may_join,
     prepare_own_ray,
     store_bytes,
+    workers_ahead,
 )
 from cluster.resources import Machine, count_nodes, describe, machines_of
 from cluster.target import Target, find_target, recorded_address
@@ -109,10 +110,12 @@ class PlannedConnection:
     Attributes:
         target: The cluster, or an own Ray.
         options: Arguments of `ray.init`.
+        ahead: Number of workers that an own Ray starts at once; None for one a core.
     """
 
     target: "Target"
     options: Mapping[str, Any]
+    ahead: int | None = None
 
     def start(self) -> Connection:
         """Connect; whoever calls it does so within `undisturbed`, which only the main thread can open.
@@ -128,7 +131,7 @@ class PlannedConnection:
 
         is_own = self.target.address is None
         try:
-            with lean_start() if is_own else contextlib.nullcontext():
+            with _without_hangups(), lean_start(self.ahead) if is_own else contextlib.nullcontext():
                 context: Any = begun(ray, self.options, is_own=is_own)
         except Exception as error:
             ray.shutdown()
@@ -155,6 +158,7 @@ def plan_connection(
     memory_bytes: int | None = None,
     is_nice: bool = False,
     preloads: Sequence[str] = (),
+    workers: int | None = None,
 ) -> PlannedConnection:
     """Choose a cluster or an own Ray, and set the environment that Ray reads when it is imported.
 
@@ -164,6 +168,8 @@ def plan_connection(
         memory_bytes: Memory that a search on an own Ray may use, in bytes.
         is_nice: Workers leave the CPUs to other programs.
         preloads: Modules that workers import at once.
+        workers: Largest number of trials at once: so many workers do so, sixteen at most; None if it is not
+            known.
 
     Raises:
         ClusterError: If a named cluster does not answer, or this process is connected already.
@@ -198,13 +204,14 @@ def plan_connection(
     elif target.address != recorded_address():
         # Ray must find an address that `ray start` recorded: only then does it read the token itself.
         options["address"] = target.address
-    return PlannedConnection(target, options)
+    ahead = workers_ahead(workers, cpus) if target.address is None and preloads else None
+    return PlannedConnection(target, options, ahead)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Keep from Ray, while it starts, what it would take over: warnings, signals and its address."""
-    with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address(), _without_hangups():
+    """Keep from Ray, while it starts, what it would take over: warnings, SIGTERM and its address."""
+    with _quiet_warnings(), _callers_sigterm_handler(), _without_ray_address():
         yield
 
 
@@ -308,18 +315,16 @@ def _put_sigterm_handler_back() -> None:
 
 @contextlib.contextmanager
 def _without_hangups() -> Iterator[None]:
-    """Let the processes that Ray starts ignore SIGHUP, which a closed terminal sends to all of a command.
+    """Keep the SIGHUP of a closed terminal from the processes that this thread starts meanwhile.
 
-    Without Ray's control process the search could not stop its trials when it gets the same signal.
+    Without Ray's control process the search could not stop its trials when it gets the same signal. What a
+    thread holds back, new processes hold back as well; the other threads of this one still hear it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is ignored stays so in new processes
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before if before is not None else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

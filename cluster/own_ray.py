@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from cluster.errors import ClusterError
+from trainables.common.cores import count_cpus
 
 LOOPBACK: Final = "127.0.0.1"
 _PRIVATE_FILE: Final = 0o600
@@ -27,7 +28,7 @@ OWN_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
 )
 NICENESS: Final = "RAY_worker_niceness"
 PRELOADS: Final = "RAY_preload_python_modules"
-_FEW_CORES: Final = 16
+_MOST_AHEAD: Final = 16  # workers that are started and import before anything asks for them
 # Ray ends idle workers when a placement group takes the cores that the trials in it are about to use.
 IDLE_MILLISECONDS: Final = "RAY_idle_worker_killing_time_threshold_ms"
 _LONGEST_WAIT_MS: Final = 120_000
@@ -44,8 +45,7 @@ def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
     """Set the environment of a Ray that this process is about to start, and see to its token.
 
     Args:
-        preloads: Modules that its workers import as soon as they run. Ray starts one worker a core at once,
-            so on a machine of many cores, of which a search may use few, none are.
+        preloads: Modules that its workers import as soon as they run.
         is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
             this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
     """
@@ -53,11 +53,27 @@ def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
         os.environ.setdefault(name, value)
     if not is_nice:
         os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
-    if preloads and (os.cpu_count() or 1) <= _FEW_CORES:
+    if preloads:
         os.environ.setdefault(PRELOADS, ",".join(preloads))
         os.environ.setdefault(IDLE_MILLISECONDS, str(_LONGEST_WAIT_MS))
     if os.environ[_AUTH_MODE] == "token":
         _provide_token()
+
+
+def workers_ahead(workers: int | None, cpus: int | None = None) -> int:
+    """Return how many workers import before anything asks for them: those that will be used, sixteen at most.
+
+    Ray by itself starts one a core, and each of them would fill 0.6 GB of memory, whether it is used or not.
+
+    Args:
+        workers: Largest number of trials at once, at least 1; None if it is not known.
+        cpus: Number of CPUs of the Ray; None for those that this process may use.
+
+    >>> workers_ahead(1), workers_ahead(8, cpus=4), workers_ahead(None, cpus=64)
+    (1, 4, 16)
+    """
+    cores = count_cpus() if cpus is None else cpus
+    return max(1, min(cores, _MOST_AHEAD, cores if workers is None else workers))
 
 
 def store_bytes(budget_bytes: int) -> int:

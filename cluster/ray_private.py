@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
@@ -19,15 +19,20 @@ LEAN: Final[Mapping[str, Any]] = MappingProxyType(
 )
 # Where the agent would report events of Ray; without an address it asks and logs a fault every second.
 _NOWHERE: Final = b"http://127.0.0.1:0"
+_AHEAD: Final = "--num_prestart_python_workers="  # of the process that starts workers
 
 
 @contextlib.contextmanager
-def lean_start() -> Iterator[None]:
+def lean_start(ahead: int | None = None) -> Iterator[None]:
     """Let a Ray that starts meanwhile start what a single machine needs, and nothing else.
 
     Its dashboard has no page anyway, yet a process that all others wait for, as long as these need together.
+
+    Args:
+        ahead: Number of workers that it starts before anything asks for them; None for one a core, as it
+            does by itself.
     """
-    its_init = RayParams.__init__
+    its_init, its_start = RayParams.__init__, services.start_ray_process
 
     @functools.wraps(its_init)
     def with_less(self: Any, *arguments: Any, **options: Any) -> None:
@@ -38,9 +43,17 @@ def lean_start() -> Iterator[None]:
             ray_constants.DASHBOARD_ADDRESS.encode(), _NOWHERE, True, ray_constants.KV_NAMESPACE_DASHBOARD
         )
 
-    ours: tuple[tuple[type, str, Callable[..., None]], ...] = (
+    @functools.wraps(its_start)
+    def with_fewer_workers(command: list[str], *arguments: Any, **options: Any) -> Any:
+        said = [word for word in command if ahead is None or not word.startswith(_AHEAD)]
+        if len(said) < len(command):
+            said.append(f"{_AHEAD}{ahead}")
+        return its_start(said, *arguments, **options)
+
+    ours: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
         (RayParams, "__init__", with_less),
         (Node, "start_api_server", without_dashboard),
+        (services, "start_ray_process", with_fewer_workers),
     )
     theirs = [getattr(owner, name) for owner, name, _ in ours]
     for owner, name, method in ours:

@@ -1,4 +1,7 @@
-"""The request of a search: read from the command line or a file, and checked before any data are read."""
+"""The request of a search: read from the command line or a file, and checked before any data are read.
+
+Importing this takes no torch: what needs a search space or a net imports it where it is asked for.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,14 +19,12 @@ from results.run.storage_url import check_has_no_password, without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named
 from results.scores.ranking import Objectives, Requirement, requirements_of
-from search_spaces.registry import space_for
-from trainables.common.errors import ConfigError, UnknownNameError
+from trainables.common.errors import ConfigError, OrchestrateError, UnknownNameError
 from trainables.common.plain_yaml import PlainYamlError, load_yaml
 from trainables.common.text import command_text, first_line, is_folder_name, typed_path
 from trainables.config.task_file import task_in
 from trainables.config.tasks import Task
 from trainables.config.trial_config import checked_settings
-from trainables.models.registry import backbone_named
 
 DEFAULT_METRIC: Final = "auc"
 
@@ -43,6 +44,7 @@ __all__ = [
     "check_request",
     "parse_config",
     "parse_request",
+    "passes_quick_checks",
     "read_config",
     "typed_command",
     "with_own_task",
@@ -56,7 +58,33 @@ def check_request(request: SearchRequest) -> RunFolder:
         OrchestrateError: On an unknown task or space, options that exclude each other, or a run folder that
             exists.
     """
-    space_for(request.task_definition, request.space)
+    from search_spaces.registry import space_for
+
+    space_for(request.task_definition, request.space)  # first: its code may register what is named elsewhere
+    _check_options(request)
+    fixed = request.fixed_params.get("model.backbone")
+    if fixed is not None:
+        from trainables.models.registry import backbone_named
+
+        backbone_named(str(fixed))
+    return _new_run(request)
+
+
+def passes_quick_checks(request: SearchRequest) -> bool:
+    """Tell whether a search will be tried, as far as that is known without what takes seconds to import.
+
+    Args:
+        request: Options of a search, to be checked by `check_request` afterwards.
+    """
+    try:
+        _check_options(request)
+        _new_run(request)
+    except OrchestrateError:  # or it will not, or the code of a space of its own registers what is named
+        return False
+    return True
+
+
+def _check_options(request: SearchRequest) -> None:
     asked_objectives(request)
     if request.holdout is not None and request.folds is not None:
         raise ConfigError(
@@ -69,9 +97,9 @@ def check_request(request: SearchRequest) -> RunFolder:
     _check_study(request)
     if request.weights_dir is not None and not request.weights_dir.is_dir():
         raise ConfigError(f"--weights-dir {request.weights_dir} is not a folder")
-    fixed = request.fixed_params.get("model.backbone")
-    if fixed is not None:
-        backbone_named(str(fixed))
+
+
+def _new_run(request: SearchRequest) -> RunFolder:
     name = request.name or datetime.now().strftime("%Y%m%d-%H%M%S")
     if not is_folder_name(name):
         raise ConfigError(f"--name {name!r}: letters, digits, dots, dashes and underscores only")

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from orchestrator.api.arrays import ArrayLike, check_arrays, store_arrays
-from orchestrator.preflight.initial_points import protocol_of_recipes
-from orchestrator.preflight.search_data import make_store
+from orchestrator.preflight.recipe_protocol import protocol_of_recipes
 from orchestrator.request import SearchRequest, parse_request, with_own_task
 from results.run.request_options import plain_type
 from search_spaces.fixed_params import parse_fixed_params
-from search_spaces.registry import name_of_function
 from trainables.common.errors import ConfigError
 from trainables.config.tasks import Task, task_named
 from trainables.config.trial_config import checked_settings
@@ -79,6 +77,8 @@ def request_of(
     if data is not None:
         given["data"] = data
     if space is not None:
+        from search_spaces.registry import name_of_function  # it imports torch, which takes seconds
+
         given["space"] = space if isinstance(space, str) else name_of_function(space)
     given |= {name: str(given[name]) for name in _PATHS if isinstance(given.get(name), Path)}
     given |= {name: (text,) for name, text in given.items() if isinstance(text, str) and _is_list(name)}
@@ -141,6 +141,8 @@ def _fixed_params(params: Any) -> dict[str, Any]:
 
 
 def _with_arrays(asked: Mapping[str, Any], arrays: Arrays) -> SearchRequest:
+    from orchestrator.preflight.search_data import make_store  # it imports torch, too
+
     request = completed({**asked, "data": "arrays"})
     checked = check_arrays(arrays.images, arrays.labels, arrays.patient, request.task_definition)
     if checked.is_by_name:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.background import KnownConnection
+from cluster.background import BackgroundConnection, KnownConnection
 from orchestrator.api.arrays import ArrayLike
 from orchestrator.api.displays import Display, display_of
 from orchestrator.api.nesting import nest_search
@@ -87,10 +87,35 @@ def run_search(  # noqa: PLR0913 - the data in either form, and what goes with a
     arrays = arrays_of(images, labels, patient)
     request = request_of(request_or_task, data, arrays=arrays, space=space, options=options)
     check_request(request)
-    display = display_of(progress)
+    return search_as_asked(request, address, display_of(progress), callbacks=callbacks, command=command)
+
+
+def search_as_asked(
+    request: SearchRequest,
+    address: str | None,
+    display: Display,
+    *,
+    callbacks: Sequence[Callback] = (),
+    command: str = "",
+    begun: BackgroundConnection | None = None,
+) -> SearchResult:
+    """Run a search whose request is complete and checked.
+
+    Args:
+        request: Options of the search, as `check_request` has found them to be right.
+        address: A Ray cluster, as for `run_search`.
+        display: What shows it.
+        callbacks: Callbacks for its events.
+        command: Command that started it, for its record.
+        begun: What connects to Ray, if it was begun before; the search ends it.
+
+    Raises:
+        OrchestrateError: As of `run_search`.
+    """
     copies = mirror_callbacks(request.results)
     callbacks = (*callbacks, *tracking_callbacks(request.track), *copies)
-    outcome = session.run_search(request, surroundings_of(display, address, callbacks), command=command)
+    surroundings = surroundings_of(display, address, callbacks, begun=begun)
+    outcome = session.run_search(request, surroundings, command=command)
     return _nested(_finished(outcome, display, callbacks), display, address, copies=copies, by=command)
 
 

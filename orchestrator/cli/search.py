@@ -56,17 +56,18 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Search; returns the exit code."""
+    from orchestrator.api.beginning import ray_begun
     from orchestrator.request import check_request, typed_command
 
     request = request_of(arguments)
-    check_request(request)  # before what takes seconds to import
-    from orchestrator.api.search import run_search
-    from orchestrator.cli.closing import CommandDisplay, close_search
+    with ray_begun(request, arguments.address) as begun:  # beside what takes seconds to import
+        check_request(request)
+        from orchestrator.api.search import search_as_asked
+        from orchestrator.cli.closing import CommandDisplay, close_search
 
-    display = CommandDisplay()
-    result = run_search(
-        request, address=arguments.address, progress=display, command=typed_command(sys.argv[1:])
-    )
+        display = CommandDisplay()
+        command = typed_command(sys.argv[1:])
+        result = search_as_asked(request, arguments.address, display, command=command, begun=begun)
     return close_search(result, display.console, finish=arguments.finish, form=arguments.format)
 
 

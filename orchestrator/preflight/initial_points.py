@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from orchestrator.preflight.feasibility import SMALL_PX
+from orchestrator.preflight.recipe_protocol import ALL
 from orchestrator.study.price import Pricing, free
-from results.run.search_request import SearchRequest
 from search_spaces.closed_form import shared_sizes
 from search_spaces.context import SpaceContext
 from search_spaces.enqueue import InitialPoint
-from search_spaces.recipes import Recipe, recipe_named, recipes_of
+from search_spaces.recipes import Recipe, recipe_named
 from search_spaces.registry import Space
 from trainables.common.errors import ConfigError, OrchestrateError
 from trainables.common.text import clock_text
@@ -20,8 +20,6 @@ from trainables.config.baseline import is_baseline
 from trainables.config.trial_config import TrialConfig
 from trainables.models.registry import backbone_named
 
-ALL: Final = "all"
-DEFAULT_EPOCHS: Final = int(SearchRequest.model_fields["epochs"].default)
 _MOST: Final = 8  # unless the user names recipes, a search gives at most so many trials to them,
 _SHARE: Final = 2  # at most half of its trials,
 _MOST_EARLIER: Final = 4  # of them to trials of the search that it starts from,
@@ -336,41 +334,6 @@ def choose_initial_points(names: Sequence[str], task: str, space: Space) -> Init
         recipes=tuple(named),
         is_by_name=True,
     )
-
-
-def protocol_of_recipes(names: Sequence[str], task: str) -> dict[str, Any]:
-    """Return the options that recipes bring along, for a request that leaves them open.
-
-    Trials are the recipes' points, epochs those of the longest, and the protocol is theirs where they agree.
-    A naive split is never among them.
-
-    Args:
-        names: Ids of recipes, or `all`.
-        task: Name of the task.
-
-    Raises:
-        UnknownNameError: If there is no such recipe.
-        ConfigError: If a recipe is of another task.
-    """
-    if not names:
-        return {}
-    if ALL in names:
-        points = [point for recipe in recipes_of(task) for point in recipe.points]
-        epochs = max([DEFAULT_EPOCHS, *(int(point["training.epochs"]) for point in points)])
-        return {"trials": max(len(points), 1), "epochs": epochs}
-    named = [recipe_named(name, task) for name in names]
-    members = [recipe_named(member, task) for recipe in named for member in recipe.members or (recipe.name,)]
-    settings = [point for recipe in members for point in recipe.points]
-    protocols = {(one.folds, one.holdout, one.test_share) for one in (recipe.protocol for recipe in named)}
-    found: dict[str, Any] = {
-        "trials": len(settings),
-        "epochs": max(int(point["training.epochs"]) for point in settings),
-    }
-    if len(protocols) == 1:
-        folds, holdout, test_share = protocols.pop()
-        own = {"folds": folds if holdout is None else None, "holdout": holdout, "test_share": test_share}
-        found |= {name: value for name, value in own.items() if value is not None}
-    return found
 
 
 def _points(recipes: Sequence[Recipe]) -> tuple[InitialPoint, ...]:

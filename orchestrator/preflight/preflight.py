@@ -129,8 +129,8 @@ def run_preflight(
 
     Args:
         request: Options of the search, checked by `check_request`.
-        connect: Returns the machines for the trials, and may start or find a Ray for them; begun once the
-            data are known to be good.
+        connect: Returns the machines for the trials, and may start or find a Ray for them; begun at the
+            latest once the data are known to be good, before they are audited.
         notify: Function called with messages for the user.
         waits_for_exports: Spend seconds on exporting nets, to measure their passes as they run later.
 
@@ -142,8 +142,9 @@ def run_preflight(
     first = choose_initial_points(request.recipes, task.name, space)
     check_held(request.fixed_params, first, is_table=task.takes_table, weights_dir=request.weights_dir)
     data = _read_data(request, task, notify)
-    first = first.after(data.sources.points)
     connect.begin()
+    audit = _audited(request, task, data, notify)
+    first = first.after(data.sources.points)
     trial_minutes = _longest_trial(request)
     inventory = inventory_of(
         data.sources.holding(request.fixed_params),
@@ -223,7 +224,7 @@ def run_preflight(
         start_from=data.sources.start_from,
         type_from=data.sources.type_from,
         notes=data.notes,
-        audit=data.audit,
+        audit=audit,
     )
 
 
@@ -238,7 +239,6 @@ class _Data:
     folds: IntArray  # of each of the rows
     sources: WarmStartSources
     notes: tuple[str, ...]
-    audit: AuditRecord | None
 
 
 def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
@@ -261,11 +261,16 @@ def _read_data(request: SearchRequest, task: Task, notify: Notify) -> _Data:
         described,
         *split_warnings(rows, split, task.classes),
     )
-    audit = None
-    if request.audit:
-        audit = audit_once(ExaminedSet.of(patch_set, task, split), store)
-        _notify_all(notify, *audit.lines())
-    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes), audit)
+    return _Data(store, patch_set, rows, split, folds, sources, tuple(notes))
+
+
+def _audited(request: SearchRequest, task: Task, data: _Data, notify: Notify) -> AuditRecord | None:
+    """What the audit of the data finds, which refuses nothing; None where it is left out."""
+    if not request.audit:
+        return None
+    audit = audit_once(ExaminedSet.of(data.patch_set, task, data.split), data.store)
+    _notify_all(notify, *audit.lines())
+    return audit
 
 
 def _trial_budget(

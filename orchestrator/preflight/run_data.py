@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from results.predictors.start_weights import read_start, with_type_probabilities
 from results.run.records import SearchRecord
@@ -18,12 +18,13 @@ from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
 from trainables.features.budget import GB
 from trainables.models.registry import backbone_named
-from trainables.models.taps import feature_shapes, taps_to_share
-from trainables.models.weights import Inventory, take_inventory
+from trainables.models.taps import Tap, feature_shapes, taps_to_share
+from trainables.models.weights import Inventory, WeightsFile, take_inventory
 from trainables.runtime.devices import Device, choose_device
 from trainables.runtime.trial_runtime import TrialRuntime
 
 _Version: TypeAlias = tuple[tuple[int, ...], ...]
+_Found = TypeVar("_Found")
 
 
 def _version(*files: Path) -> _Version:
@@ -52,21 +53,11 @@ def _training_data(run: RunFolder, fingerprint: str, store: str, version: _Versi
 @functools.lru_cache(maxsize=2)
 def _runtime(run: RunFolder, device: Device, version: _Version) -> TrialRuntime:
     search = run.search()
-    context = SpaceContext.model_validate(search.space_context)
-    inventory = _inventory(search)
-    _check_weights(inventory, search.weights)
-    taps = {}
-    for name in inventory.usable:
-        backbone = backbone_named(name)
-        if not backbone.trains_from_scratch:
-            shapes = feature_shapes(name, backbone.channels or context.image_channels, context.sizes_px[name])
-            depths = (0, 1) if context.fine_tunes[name] else (0,)
-            taps[name] = taps_to_share(backbone, shapes, depths=depths)
     return TrialRuntime(
         Path(search.store),
         device,
-        inventory.usable,
-        taps,
+        _WeightsOfSearch(search),
+        _TapsOfSearch(search.backbones, SpaceContext.model_validate(search.space_context)),
         features=search.request.features,
         store_gb=search.request.store_gb,
         shared_store=search.request.shared_store,
@@ -74,9 +65,64 @@ def _runtime(run: RunFolder, device: Device, version: _Version) -> TrialRuntime:
     )
 
 
-def _inventory(search: SearchRecord) -> Inventory:
+class _ByBackbone(Mapping[str, _Found]):
+    """What a search has of each of its backbones, found out when it is first asked for.
+
+    A trial asks for what its own nets need. Else each worker would read every file of weights first, and
+    build every net to know the shapes of its features.
+    """
+
+    def __init__(self, backbones: Sequence[str]) -> None:
+        self._backbones = tuple(backbones)
+        self._known: dict[str, _Found] = {}
+
+    def __getitem__(self, name: str) -> _Found:
+        if name not in self._backbones:
+            raise KeyError(name)
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._backbones)
+
+    def __len__(self) -> int:
+        return len(self._backbones)
+
+    def _find(self, name: str) -> _Found:
+        raise NotImplementedError
+
+
+class _WeightsOfSearch(_ByBackbone[WeightsFile | None]):
+    """The files of weights on this machine; each is compared with that of the start when it is asked for."""
+
+    def __init__(self, search: SearchRecord) -> None:
+        super().__init__(search.backbones)
+        self._search = search
+
+    def _find(self, name: str) -> WeightsFile | None:
+        inventory, expected = _inventory(self._search, (name,)), self._search.weights
+        _check_weights(inventory, {name: expected[name]} if name in expected else {})
+        return inventory.usable[name]
+
+
+class _TapsOfSearch(_ByBackbone[tuple[Tap, ...]]):
+    """The taps that trials of a search may ask for, but of nets that are trained from scratch."""
+
+    def __init__(self, backbones: Sequence[str], context: SpaceContext) -> None:
+        super().__init__([name for name in backbones if not backbone_named(name).trains_from_scratch])
+        self._context = context
+
+    def _find(self, name: str) -> tuple[Tap, ...]:
+        backbone, context = backbone_named(name), self._context
+        shapes = feature_shapes(name, backbone.channels or context.image_channels, context.sizes_px[name])
+        depths = (0, 1) if context.fine_tunes[name] else (0,)
+        return taps_to_share(backbone, shapes, depths=depths)
+
+
+def _inventory(search: SearchRecord, backbones: tuple[str, ...] | None = None) -> Inventory:
     return take_inventory(
-        search.backbones,
+        search.backbones if backbones is None else backbones,
         weights_dir=search.request.weights_dir,
         may_download=False,
         is_random=search.request.fixed_params.get("model.weights") == "random",

@@ -1,7 +1,8 @@
 """The machine at hand as if it were a cluster of one, for estimates that start no Ray."""
 
 from cluster.connect import Connection
-from trainables.training.cost_probe import count_cpus, count_gpus
+from trainables.common.cores import count_cpus
+from trainables.training.cost_probe import count_gpus
 
 
 def this_machine() -> Connection:

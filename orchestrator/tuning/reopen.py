@@ -108,8 +108,8 @@ def reopen_search(
 
     Args:
         run: Run folder of the search.
-        connect: Function that starts or finds the Ray for the trials; called once all else is known to be
-            good, and not at all if no trial is left to run.
+        connect: What starts or finds the Ray for the trials, and may have begun; asked once all else is known
+            to be good, and not at all if no trial is left to run.
         notify: Function called with messages for the user.
         options: Choices of the user.
         record: Request and facts with another budget, to be kept; None for those in the run folder.

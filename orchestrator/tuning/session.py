@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cluster.background import BackgroundConnection, Connector
-from cluster.connect import Connection, PlannedConnection, plan_connection
+from cluster.connect import Connection
 from orchestrator.reporting.worker_time import TimeShares
 from orchestrator.request import SearchRequest
+from orchestrator.tuning.connecting import connection_of, may_begin
 from orchestrator.tuning.reference import keep_reference
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.session_trials import note_end, run_prepared
@@ -23,11 +24,6 @@ from trainables.common.files import write_atomically
 from trainables.common.text import first_line
 from trainables.runtime.devices import kept_threads
 
-_PRELOADED: Final = "orchestrator.tuning.preloaded"
-_BACKEND: Final = "orchestrator.tuning.ray_backend"
-_CURVES: Final = "orchestrator.reporting.tensorboard"
-# Tune counts callbacks by importing its integrations, and so MLflow where it is installed.
-_COUNTED: Final = "ray.air.integrations.mlflow"
 _NOTHING_TO_RESUME: Final = (
     "interrupted before there was a run, so that there is nothing to resume: start the search again"
 )
@@ -89,7 +85,7 @@ def run_search(request: SearchRequest, surroundings: Surroundings, *, command: s
             surroundings.notify(_NOTHING_TO_RESUME)
             raise
 
-    return _run(prepare, surroundings, resumed=None, request=request)
+    return _run(prepare, surroundings, resumed=None, request=request, begins=may_begin(request))
 
 
 def resume_search(
@@ -125,23 +121,33 @@ def resume_search(
     def prepare(connect: Connector) -> Prepared:
         return reopen_search(run, connect, surroundings.notify, options, record=changed, minutes=minutes)
 
-    return _run(prepare, surroundings, resumed=run, request=changed.request)
+    left = changed.request.trials - len(run.records())
+    return _run(
+        prepare, surroundings, resumed=run, request=changed.request, left=max(0, left), begins=left > 0
+    )
 
 
 def run_each(
-    searches: Iterable[Begin], surroundings: Surroundings, *, request: SearchRequest
+    searches: Iterable[Begin],
+    surroundings: Surroundings,
+    *,
+    request: SearchRequest,
+    left: int | None = None,
+    begins: bool = False,
 ) -> Generator[SearchOutcome, None, None]:
     """Run several searches in one Ray session, one after the other, each when its outcome is asked for.
 
     Args:
         searches: Searches to begin or to go on with.
         surroundings: What they run on, and who follows them.
-        request: Options that a Ray of their own follows: `nice` and `memory_gb`.
+        request: Options that a Ray of their own follows: `nice`, `memory_gb` and those of trials at once.
+        left: Number of trials that are left to run in each; None for all that are asked for.
+        begins: Start a Ray of their own at once, before the first of them is prepared.
 
     Raises:
         OrchestrateError: Whatever makes a search impossible.
     """
-    with kept_threads(), _connector(surroundings, request) as connect:
+    with kept_threads(), _connector(surroundings, request, left=left, begins=begins) as connect:
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
@@ -200,8 +206,11 @@ def _run(
     *,
     resumed: RunFolder | None,
     request: SearchRequest,
+    left: int | None = None,
+    begins: bool,
 ) -> SearchOutcome:
-    with closing(run_each([Begin(prepare, resumed)], surroundings, request=request)) as outcomes:
+    searches = [Begin(prepare, resumed)]
+    with closing(run_each(searches, surroundings, request=request, left=left, begins=begins)) as outcomes:
         return next(outcomes)
 
 
@@ -235,16 +244,10 @@ def _draw(outcome: SearchOutcome) -> None:
 
 
 @contextmanager
-def _connector(surroundings: Surroundings, request: SearchRequest) -> Iterator[BackgroundConnection]:
-    """Yield what connects to Ray; disconnect at the end."""
-
-    def plan() -> PlannedConnection:
-        return plan_connection(
-            surroundings.address,
-            memory_bytes=request.memory_bytes,
-            is_nice=request.nice,
-            preloads=[_PRELOADED],
-        )
+def _connector(
+    surroundings: Surroundings, request: SearchRequest, *, left: int | None = None, begins: bool = False
+) -> Iterator[BackgroundConnection]:
+    """Yield what connects to Ray, begun at once where it may be; disconnect at the end."""
 
     def say(found: Connection) -> None:
         surroundings.notify(found.message)
@@ -256,8 +259,11 @@ def _connector(surroundings: Surroundings, request: SearchRequest) -> Iterator[B
         if found.warning:
             surroundings.notify(f"WARNING: {found.warning}")
 
-    connection = BackgroundConnection(plan, say, needed=[_BACKEND, _COUNTED, _CURVES])
+    connection = surroundings.begun or connection_of(request, surroundings.address, left=left)
+    connection.said = say
     try:
+        if begins:
+            connection.begin_own()
         yield connection
     finally:
         connection.close()

@@ -78,7 +78,7 @@ def prepare_search(
 
     Args:
         request: Options of the search.
-        connect: Starts or finds the Ray for the trials, once the data are known to be good.
+        connect: Starts or finds the Ray for the trials; it may have begun already.
         notify: Function called with messages for the user.
         command: Command line, for the record.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from cluster.background import BackgroundConnection
 from orchestrator.callbacks import Callback, SearchView
 from orchestrator.tuning.setup import Prepared
 from trainables.common.notify import Notify
@@ -23,6 +24,7 @@ class Surroundings:
         callbacks: Callbacks of the user.
         ends_process: End this process if Ray does not answer after an interrupt.
         has_curves: Write the curves of the trials for TensorBoard.
+        begun: What connects to Ray, begun by the caller; a session ends it. None connects to `address`.
     """
 
     notify: Notify
@@ -31,3 +33,4 @@ class Surroundings:
     callbacks: Sequence[Callback] = ()
     ends_process: bool = False
     has_curves: bool = True
+    begun: BackgroundConnection | None = None

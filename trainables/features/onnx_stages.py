@@ -6,6 +6,8 @@
 
 The key holds weights, structure, input shape and the version of torch. One file serves every set of stages
 that a later pass may ask for: what a pass does not need is cut off when the graph is loaded.
+
+ONNX and ONNX Runtime are imported when a graph is opened: in a small search none is.
 """
 
 import contextlib
@@ -17,21 +19,21 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import onnx
-import onnx.utils
 import torch
 from torch import Tensor, nn
 
 from trainables.common.errors import PrefixError
 from trainables.common.files import write_atomically
-from trainables.common.onnx_runtime import onnxruntime
 from trainables.features.bn_folding import TOLERANCE
 from trainables.features.locks import held
 from trainables.features.writer import is_out_of_room
 from trainables.models.readouts import run_stages
 from trainables.runtime.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    import onnx
 
 _INPUT: Final = "images"
 _FORMAT: Final = 1  # raise it when what is exported changes
@@ -48,7 +50,7 @@ class OnnxStages:
     name = "ONNX Runtime"
     batch_size = _BATCH
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: "onnx.ModelProto") -> None:
         self._model = model
         self._sessions: dict[tuple[str, ...], Any] = {}
 
@@ -61,6 +63,10 @@ class OnnxStages:
         return {name: torch.from_numpy(values) for name, values in zip(names, found, strict=True)}
 
     def _session(self, names: tuple[str, ...]) -> Any:
+        import onnx.utils
+
+        from trainables.common.onnx_runtime import onnxruntime
+
         # ONNX Runtime computes every node of a graph, wanted or not.
         graph = onnx.utils.Extractor(self._model).extract_model([_INPUT], list(names))
         options = onnxruntime.SessionOptions()
@@ -137,6 +143,8 @@ class OnnxStore:
         """Read the stored graph; None if it is missing or damaged, and must be exported (again)."""
         if not path.exists():
             return None
+        import onnx
+
         try:
             stored = OnnxStages(onnx.load(path))
         except Exception:  # protobuf raises exceptions of several unrelated types
@@ -167,7 +175,7 @@ class OnnxStore:
                     )
         return None
 
-    def _export(self, stages: "OrderedDict[str, nn.Module]") -> onnx.ModelProto:
+    def _export(self, stages: "OrderedDict[str, nn.Module]") -> "onnx.ModelProto":
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the exporter warns of its own parts
@@ -225,6 +233,8 @@ class _EveryStage(nn.Module):
 
 def _tools() -> str:
     """Versions of what makes graphs and runs them; that of torch is in the key."""
+    from trainables.common.onnx_runtime import onnxruntime
+
     return f"onnxscript {importlib.metadata.version('onnxscript')}, onnxruntime {onnxruntime.__version__}"
 
 

@@ -94,7 +94,7 @@ def find_weights(name: str, *, weights_dir: Path | None, may_download: bool) -> 
 
 def _of_torchvision(weights: str, *, may_download: bool) -> WeightsFile | str:
     """Torchvision's file, downloaded if necessary, or the reason why there is none."""
-    from torchvision import models
+    from trainables.models.torchvision_library import models
 
     url = models.get_weight(weights).url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]

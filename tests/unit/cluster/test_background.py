@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info
 
 from cluster import background
 from cluster.background import BackgroundConnection, KnownConnection
-from cluster.connect import Connection
+from cluster.connect import Connection, PlannedConnection
 from cluster.errors import ClusterError
 
 
@@ -23,9 +23,11 @@ class Planned:
         self.target = type("Target", (), {"address": address})()
         self.error, self.may_go_on = error, threading.Event()
         self.thread: threading.Thread | None = None
+        self.began = 0
 
     def start(self) -> Connection:
         self.thread = threading.current_thread()
+        self.began += 1
         assert self.may_go_on.wait(timeout=10)
         if self.error is not None:
             raise self.error
@@ -137,19 +139,96 @@ def test_a_cluster_is_no_ray_of_ones_own(ended: list[Connection]) -> None:
     connect.close()
 
 
-def test_meanwhile_hangups_and_the_threads_of_blas_are_held_back(ended: list[Connection]) -> None:
+def test_meanwhile_a_hangup_is_still_heard_and_the_threads_of_blas_are_held_back(
+    ended: list[Connection],
+) -> None:
     before, threads = signal.getsignal(signal.SIGHUP), blas_threads()
     planned = Planned()
     connect, _ = begun(planned)
     connect.begin()
     wait_until(lambda: planned.thread is not None)
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) is before
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert set(blas_threads()) == {1}
     planned.may_go_on.set()
     connect()
-    assert signal.getsignal(signal.SIGHUP) is before
     assert blas_threads() == threads
     connect.close()
+
+
+def test_what_is_held_back_is_given_back_once_ray_is_there_and_before_anybody_waits(
+    ended: list[Connection],
+) -> None:
+    threads = blas_threads()
+    planned = Planned()
+    connect, _ = begun(planned)
+    connect.begin_own()
+    connect.begin_own()
+    assert set(blas_threads()) == {1}
+    planned.may_go_on.set()
+    wait_until(lambda: has_settled(connect, threads))
+    connect.close()
+
+
+def has_settled(connect: BackgroundConnection, threads: list[int]) -> bool:
+    connect.begin_own()
+    return blas_threads() == threads
+
+
+def test_a_ray_that_may_not_be_needed_starts_once_and_imports_nothing_before_it_is(
+    ended: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needed_later.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    planned = Planned()
+    planned.may_go_on.set()
+    connect, said = begun(planned, "needed_later")
+    connect.begin_own()
+    wait_until(lambda: planned.began == 1)
+    time.sleep(0.05)
+    assert "needed_later" not in sys.modules
+    assert connect.begin()
+    wait_until(lambda: "needed_later" in sys.modules)
+    del sys.modules["needed_later"]
+    assert said == []
+    connect()
+    connect.close()
+    assert (planned.began, len(said), len(ended)) == (1, 1, 1)
+
+
+def test_a_ray_that_was_begun_and_is_not_needed_ends_and_says_nothing(ended: list[Connection]) -> None:
+    planned = Planned()
+    planned.may_go_on.set()
+    connect, said = begun(planned, "there_is_no_such_module")
+    connect.begin_own()
+    connect.close()
+    assert [found.address for found in ended] == ["127.0.0.1:1"]
+    assert planned.thread is not None
+    planned.thread.join(timeout=10)
+    assert not planned.thread.is_alive()
+    assert said == []
+
+
+def test_a_cluster_is_joined_when_it_is_asked_for_and_its_fault_is_said_then(
+    ended: list[Connection],
+) -> None:
+    planned = Planned(address="10.0.0.1:6379")
+    planned.may_go_on.set()
+    connect, _ = begun(planned)
+    connect.begin_own()
+    assert planned.began == 0
+    connect()
+    assert planned.began == 1
+    connect.close()
+
+    def plan() -> PlannedConnection:
+        raise ClusterError("nothing answers")
+
+    absent = BackgroundConnection(plan)
+    absent.begin_own()
+    with pytest.raises(ClusterError, match="nothing answers"):
+        absent.begin()
+    absent.close()
 
 
 def blas_threads() -> list[int]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ray_control_service import ray_that_answers
 
-from cluster.connect import connect, disconnect
+from cluster import own_ray
+from cluster.connect import connect, disconnect, plan_connection
 from cluster.errors import ClusterError
 from cluster.own_ray import IDLE_MILLISECONDS, NICENESS, OWN_ENVIRONMENT, PRELOADS
 
@@ -30,8 +31,9 @@ def test_an_own_ray_gets_the_cpus_and_ends_with_the_search(fake_ray: SimpleNames
 def test_the_processes_of_an_own_ray_outlive_a_closed_terminal(fake_ray: SimpleNamespace) -> None:
     before = signal.getsignal(signal.SIGHUP)
     disconnect(connect(None))
-    assert fake_ray.calls[0][1]["ignores_hangups"]
+    assert signal.SIGHUP in fake_ray.calls[0][1]["held_back"]
     assert signal.getsignal(signal.SIGHUP) is before
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_sigterm_still_reaches_the_caller_after_ray_has_taken_its_handler_away(
@@ -276,13 +278,37 @@ def test_a_second_connection_is_refused(fake_ray: SimpleNamespace) -> None:
         connect("local")
 
 
-def test_workers_import_what_they_will_need_and_wait_for_it(
-    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    connect("local", preloads=("json",))
-    assert PRELOADS not in os.environ  # a worker a core would fill the memory with what nobody uses
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+def test_workers_import_what_they_will_need_and_wait_for_it(fake_ray: SimpleNamespace) -> None:
     connect("local", preloads=("json", "csv"))
     assert os.environ[PRELOADS] == "json,csv"
     assert int(os.environ[IDLE_MILLISECONDS]) > 10_000
+
+
+@pytest.mark.parametrize(("cores", "asked", "ahead"), [(64, 1, 1), (64, None, 16), (2, None, 2), (2, 8, 2)])
+def test_so_many_workers_start_ahead_as_will_be_used(
+    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, cores: int, asked: int | None, ahead: int
+) -> None:
+    monkeypatch.setattr(own_ray, "count_cpus", lambda: cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)  # of the machine, of which a container has a part
+    assert plan_connection("local", preloads=("json",), workers=asked).ahead == ahead
+    assert plan_connection("local").ahead is None
+    assert PRELOADS in os.environ
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(1, "1"), (None, "64")])
+def test_the_process_that_starts_workers_is_told_their_number(
+    monkeypatch: pytest.MonkeyPatch, ahead: int | None, told: str
+) -> None:
+    from ray._private import services
+
+    from cluster.ray_private import lean_start
+
+    began = list[list[str]]()
+    monkeypatch.setattr(services, "start_ray_process", lambda command, *_, **__: began.append(command))
+    before = services.start_ray_process
+    with lean_start(ahead):
+        services.start_ray_process(["raylet", "--num_prestart_python_workers=64", "--head"], "raylet")
+        services.start_ray_process(["gcs_server"], "gcs_server")
+    assert sorted(began[0]) == ["--head", f"--num_prestart_python_workers={told}", "raylet"]
+    assert began[1] == ["gcs_server"]
+    assert services.start_ray_process is before

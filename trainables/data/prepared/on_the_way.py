@@ -1,9 +1,9 @@
 """Data of a search: what a source reads, or a published collection, prepared into the store first."""
 
-import os
 from pathlib import Path
 from typing import Final
 
+from trainables.common.cores import count_cpus
 from trainables.common.errors import UnknownNameError
 from trainables.config.tasks import LabelCodes, Task, UpperFolders
 from trainables.data.collections import COLLECTIONS
@@ -97,4 +97,4 @@ def _prepared(collection: Collection, path: Path, store: Path, progress: Progres
 
 def processes() -> int:
     """Number of processes that prepare images: one a core that this program may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count_cpus()

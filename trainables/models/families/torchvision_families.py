@@ -3,7 +3,7 @@
 VGG: Simonyan and Zisserman (2015), arXiv 1409.1556. ResNet: He et al. (2016), arXiv 1512.03385.
 Inception v3: Szegedy et al. (2016), arXiv 1512.00567. MobileNetV2: Sandler et al. (2018), arXiv 1801.04381.
 
-torchvision is imported only when a network is built: it takes two seconds, and a worker whose features are
+torchvision is imported only when a network is built: it takes time, and a worker whose features are
 stored builds none.
 """
 
@@ -51,15 +51,15 @@ def _vgg19(channels: int) -> "OrderedDict[str, nn.Module]":
 
 
 def _vgg(letter: str, slices: dict[str, tuple[int, int]]) -> "OrderedDict[str, nn.Module]":
-    from torchvision.models import vgg
+    from trainables.models.torchvision_library import models
 
     # The convolutions alone: a whole network initialises 100 million weights of a classifier that is dropped.
-    features = vgg.make_layers(vgg.cfgs[letter], batch_norm=False)
+    features = models.vgg.make_layers(models.vgg.cfgs[letter], batch_norm=False)
     return OrderedDict((name, features[start:stop]) for name, (start, stop) in slices.items())
 
 
 def _resnet50(channels: int) -> "OrderedDict[str, nn.Module]":
-    from torchvision import models
+    from trainables.models.torchvision_library import models
 
     net = models.resnet50(weights=None)
     stages: OrderedDict[str, nn.Module] = OrderedDict()
@@ -81,7 +81,7 @@ _INCEPTION_STAGES = (
 
 
 def _inception_v3(channels: int) -> "OrderedDict[str, nn.Module]":
-    from torchvision import models
+    from trainables.models.torchvision_library import models
 
     # No auxiliary head: it fails below 299 px. No transform_input: our transform normalises.
     net = models.inception_v3(weights=None, aux_logits=False, init_weights=False, transform_input=False)
@@ -89,7 +89,7 @@ def _inception_v3(channels: int) -> "OrderedDict[str, nn.Module]":
 
 
 def _mobilenet_v2(channels: int) -> "OrderedDict[str, nn.Module]":
-    from torchvision import models
+    from trainables.models.torchvision_library import models
 
     features = models.mobilenet_v2(weights=None).features
     return OrderedDict((f"block{number}", block) for number, block in enumerate(features))

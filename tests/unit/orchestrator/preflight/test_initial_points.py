@@ -4,11 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from orchestrator.preflight.initial_points import (
-    about_earlier,
-    choose_initial_points,
-    protocol_of_recipes,
-)
+from orchestrator.preflight.initial_points import about_earlier, choose_initial_points
+from orchestrator.preflight.recipe_protocol import protocol_of_recipes
 from orchestrator.study.price import Pass, PointPrice
 from search_spaces.enqueue import InitialPoint
 from search_spaces.recipes import recipes_of

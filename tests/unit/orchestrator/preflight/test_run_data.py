@@ -1,5 +1,6 @@
 """What a user says of the store on the command line reaches the trial that reads it."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from orchestrator.preflight import run_data
 from orchestrator.request import parse_request
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from trainables.common.errors import ConfigError, SplitError
+from trainables.common.errors import ConfigError, SplitError, WeightsError
 from trainables.data.patches import select_rows
 from trainables.data.split_record import read_split, write_split
 from trainables.data.splits import make_split
 from trainables.data.training_data import training_data_of
+from trainables.models.registry import backbone_named
+from trainables.models.weights import Inventory, WeightsFile
 
 
 def test_the_record_decides_how_a_worker_stores_features(
@@ -96,3 +99,34 @@ def test_a_split_that_is_gone_is_missed_although_it_was_read_before(tmp_path: Pa
     run.split_file.unlink()
     with pytest.raises(SplitError, match="no split at"):
         run_data.open_run_data(run, run.search(), torch.device("cpu"))
+
+
+def test_a_trial_finds_out_what_its_own_nets_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    nets = ("vgg16", "texture")
+    run = make_run(tmp_path, {}, backbones=nets, folds=3)
+    context = space_context.context(backbones=nets).model_dump(mode="json")
+    run.write_search(
+        run.search().model_copy(update={"space_context": context, "weights": {"vgg16": "0" * 64}})
+    )
+
+    def shapes(name: str, *_: int) -> dict[str, tuple[int, int, int]]:
+        asked.append(name)
+        return dict.fromkeys(backbone_named(name).stage_names, (8, 1, 1))
+
+    def inventory(names: tuple[str, ...], **_: object) -> Inventory:
+        asked.extend(names)
+        usable = {name: None if name == "texture" else WeightsFile(tmp_path, "", "1" * 64) for name in names}
+        return Inventory(usable, {})
+
+    monkeypatch.setattr(run_data, "feature_shapes", shapes)
+    monkeypatch.setattr(run_data, "take_inventory", inventory)
+    _, runtime = run_data.open_run_data(run, run.search(), torch.device("cpu"))
+    assert asked == []
+    assert runtime.weights["texture"] is None
+    assert runtime.taps["texture"] == runtime.taps["texture"]
+    assert asked == ["texture", "texture"]  # once for each of the two
+    assert runtime.weights.get("resnet50") is None
+    with pytest.raises(WeightsError, match="is not the file that the search was started with"):
+        _ = pickle.loads(pickle.dumps(runtime)).weights["vgg16"]  # as the process of a fold has it
+    assert [tap.is_pooled for tap in runtime.taps["vgg16"]].count(True) == 3

@@ -13,7 +13,7 @@ from cluster.own_ray import bytes_for_trials
 from cluster.resources import WORKER_BYTES, Machine
 from orchestrator.preflight.preflight import slots_for
 from orchestrator.request import SearchRequest, parse_request
-from orchestrator.tuning import session
+from orchestrator.tuning import connecting, session
 from orchestrator.tuning.allocation import SHARES
 from orchestrator.tuning.surroundings import Surroundings
 from orchestrator.tuning.trial_resources import trial_resources
@@ -33,8 +33,9 @@ class Connects:
 
     found = OWN
 
-    def __init__(self, plan: Callable[[], Any], said: Callable[[Connection], None], needed: Any) -> None:
-        self.plan, self.said = plan, said
+    def __init__(self, plan: Callable[[], Any], needed: Any) -> None:
+        self.plan = plan
+        self.said: Callable[[Connection], None] = lambda _: None
 
     def close(self) -> None:
         """Nothing is open."""
@@ -43,8 +44,8 @@ class Connects:
 def said_on(found: Connection, asked: SearchRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a session says of the connection; Ray must have been asked for the memory."""
     asked_for, said = dict[str, Any](), list[str]()
-    monkeypatch.setattr(session, "BackgroundConnection", Connects)
-    monkeypatch.setattr(session, "plan_connection", lambda address, **options: asked_for.update(options))
+    monkeypatch.setattr(connecting, "BackgroundConnection", Connects)
+    monkeypatch.setattr(connecting, "plan_connection", lambda address, **options: asked_for.update(options))
     surroundings = Surroundings(notify=said.append, open_view=cast(Any, None))
     with session._connector(surroundings, asked) as connection:
         stand_in = cast(Connects, connection)
@@ -63,6 +64,35 @@ def test_on_a_cluster_it_is_said_that_the_number_does_not_hold(monkeypatch: pyte
     assert first == CLUSTER.message
     assert "--memory-gb 8 is for a Ray of the search's own: here trials share what `ray start" in second
     assert said_on(CLUSTER, request(), monkeypatch) == [CLUSTER.message]
+
+
+@pytest.mark.parametrize(
+    ("options", "cpus", "workers"),
+    [
+        ({"trials": 24}, 8, 8),
+        ({"trials": 24, "workers": 1}, 8, 1),
+        ({"trials": 24, "memory_gb": 3.0}, 16, 1),
+        ({"trials": 24, "memory_gb": 4.0}, 16, 2),
+        ({"trials": 24, "cpus_per_trial": 4.0}, 8, 2),
+        ({"trials": 24, "cpus_per_trial": 0.5}, 2, 2),
+        ({"trials": 24, "cpus_per_trial": 4.0}, 2, 1),
+        ({"trials": 3}, 8, 3),
+    ],
+)
+def test_so_many_workers_import_ahead_as_trials_may_run_at_once(
+    options: dict[str, Any], cpus: int, workers: int
+) -> None:
+    assert connecting.most_at_once(request(**options), cpus=cpus) == workers
+
+
+def test_a_resume_counts_the_trials_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connecting.most_at_once(request(trials=24), left=1, cpus=8) == 1
+    assert connecting.most_at_once(request(trials=24), left=0, cpus=8) == 1
+    planned = dict[str, Any]()
+    monkeypatch.setattr(connecting, "count_cpus", lambda: 8)
+    monkeypatch.setattr(connecting, "plan_connection", lambda address, **options: planned.update(options))
+    connecting.connection_of(request(trials=24), None, left=2)._plan()
+    assert planned["workers"] == 2
 
 
 @pytest.mark.parametrize(("memory_gb", "slots"), [(None, 8), (3.0, 1), (4.0, 2), (64.0, 8)])

@@ -5,7 +5,7 @@ import pytest
 from cluster.connect import Connection, PlannedConnection
 from cluster.target import Target
 from orchestrator.request import parse_request
-from orchestrator.tuning import session
+from orchestrator.tuning import connecting, session
 from orchestrator.tuning.surroundings import Surroundings
 
 
@@ -15,7 +15,9 @@ def test_a_search_says_where_it_runs_and_warns_of_an_open_cluster(
 ) -> None:
     found = Connection("10.0.0.1:6379", False, 2.0, 0.0, 1, "Running on a cluster.", warning=warning)
     monkeypatch.setattr(
-        session, "plan_connection", lambda *_, **__: PlannedConnection(Target(found.address, "the user"), {})
+        connecting,
+        "plan_connection",
+        lambda *_, **__: PlannedConnection(Target(found.address, "the user"), {}),
     )
     monkeypatch.setattr(PlannedConnection, "start", lambda _: found)
     monkeypatch.setattr("cluster.background.disconnect", lambda _: None)
