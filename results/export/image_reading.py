@@ -19,6 +19,7 @@ from trainables.data.image_files import DecodedImage, check_one_frame, decode_im
 from trainables.data.mammogram.preparation import Preparation, PreparationError, Prepared, prepare
 from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
 from trainables.data.prepared.reading import read_example_pixels
+from trainables.data.resizing import resize
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EIGHT_BITS: Final = FULL_RANGES["uint8"]
@@ -38,6 +39,8 @@ NOTES: Final = {
     "with --view, or for predict in the table of units",
     "side": "show no chest wall and state no side of the breast, and were turned by their brighter half; say "
     "it with --laterality, or for predict in the table of units",
+    "resized": "have another size than the model's training images, and are resized within the model, since it "
+    "is not known how those came to theirs",
     "alpha": "are partly transparent; their transparency was dropped",
 }
 
@@ -49,26 +52,31 @@ class ReadImage:
     Attributes:
         pixels: Pixels in the model's own type and range, shape (H, W) or (H, W, 3).
         changes: Keys of `NOTES` for the changes that made the image fit.
-        place: Where the pixels of a prepared mammogram lie in its file; None where they are the file's own.
+        place: Where the pixels of an image that was made ready or resized lie in its file; None where they are
+            the file's own.
+        file_px: Height and width of the image in its file.
     """
 
     pixels: NDArray[Any]
     changes: tuple[str, ...]
-    place: PlaceInFile | None = None
+    place: PlaceInFile | None
+    file_px: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MadeReady(DecodedImage):
-    """A whole mammogram made ready, and its place in the film."""
+    """A whole mammogram made ready, its place in the film, and the film's height and width."""
 
     place: PlaceInFile
+    file_px: tuple[int, int]
 
 
 def read_image(
     path: Path, wanted: ModelInput, preparation: Preparation | None = None, stated: Stated = NOT_STATED
 ) -> ReadImage:
-    """Read one file and convert it to the channels, type and range of a model; its size stays.
+    """Read one file and convert it to the channels, type, range and size that the training images have.
 
+    Its size stays where it is not known how training images came to theirs.
     Files of the kind that the model was searched on get the pixels that the search saw, since one reader
     serves both. OpenCV is needed for colour of 16 bits a channel only.
 
@@ -97,15 +105,37 @@ def read_image(
         raise ExportError(f"{path} {error}") from error
     if decoded.is_transparent:
         changes.append("alpha")
-    pixels = in_channels(decoded.pixels, wanted, changes)
+    size, file_px = (wanted.trained_shape[0], wanted.trained_shape[1]), _size_in_file(decoded)
+    resized = None if isinstance(decoded, _MadeReady) else wanted.resized
+    pixels = resize(decoded.pixels, size) if resized == "as read" else decoded.pixels
+    pixels = in_channels(pixels, wanted, changes)
     white = _white(decoded, wanted, path, changes)
     if decoded.is_inverted:
         changes.append("inverted")
     pixels = to_range(pixels, white=white, max_value=wanted.max_value, is_inverted=decoded.is_inverted)
     if wanted.dtype == "int32" and pixels.dtype.kind == "f":
         pixels = np.rint(pixels)
-    place = decoded.place if isinstance(decoded, _MadeReady) else None
-    return ReadImage(pixels.astype(wanted.dtype), tuple(changes), place)
+    pixels = pixels.astype(wanted.dtype)
+    if resized == "in range":
+        pixels = resize(pixels, size)
+    return ReadImage(pixels, tuple(changes), _place(decoded, pixels), file_px)
+
+
+def _size_in_file(decoded: DecodedImage) -> tuple[int, int]:
+    if isinstance(decoded, _MadeReady):
+        return decoded.file_px
+    return decoded.pixels.shape[0], decoded.pixels.shape[1]
+
+
+def _place(decoded: DecodedImage, pixels: NDArray[Any]) -> PlaceInFile | None:
+    """Where pixels lie in the file that was decoded; None where they are the file's own."""
+    if isinstance(decoded, _MadeReady):
+        return decoded.place
+    height, width = decoded.pixels.shape[:2]
+    if pixels.shape[:2] == (height, width):
+        return None
+    scale = (pixels.shape[0] / height, pixels.shape[1] / width)
+    return PlaceInFile(Frame(0, 0, width, height), False, scale, (0, 0))
 
 
 def _leaves_pixels(preparation: Preparation) -> bool:
@@ -150,7 +180,8 @@ def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated
     changes += lacking(preparation, read.pixels, white, known)
     place = PlaceInFile(Frame(*done.box), done.flipped, done.scale, done.offset)
     stated_max = None if read.stated_max is None else int(read.stated_max)
-    return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place)
+    file_px = (read.pixels.shape[0], read.pixels.shape[1])
+    return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place, file_px=file_px)
 
 
 def _is_cut(done: Prepared) -> bool:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from trainables.common.text import count_text
 from trainables.data.pixel_range import bit_range, to_range
-from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize
+from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize_mask
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import IMAGES_FILE, MASKS_FILE
+from trainables.data.resizing import resize
 
 _FULL_8: Final = 255.0
 _COPIED_BYTES: Final = 2**20  # at a time
@@ -202,7 +203,7 @@ def _mask_in_form(mask: NDArray[np.uint8] | None, layout: Layout) -> NDArray[np.
         return np.zeros(layout.size if layout.has_masks else (0, 0), np.uint8)
     if layout.fills_up:
         return fill_up(mask, layout.size, layout.corner(mask.shape))
-    return resize(mask, layout.size, is_mask=True)
+    return resize_mask(mask, layout.size)
 
 
 def _note_sizes(
