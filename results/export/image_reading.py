@@ -24,6 +24,7 @@ from trainables.data.resizing import resize
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EIGHT_BITS: Final = FULL_RANGES["uint8"]
 _SIXTEEN_BITS: Final = FULL_RANGES["uint16"]
+_FAR_DARKER: Final = 4  # two bits, by which detectors differ; less is a dark image
 
 # Changes to the pixels of a file, for the user: kind of change -> sentence without the file's name.
 NOTES: Final = {
@@ -37,10 +38,15 @@ NOTES: Final = {
     "cut": "are larger than the model's images at their scale; what goes beyond was cut",
     "view": "state no view, by which the pectoral muscle is removed, and were taken for oblique ones; say it "
     "with --view, or for predict in the table of units",
+    "no_breast": "show no breast that could be found, and were kept whole",
+    "spacing": "do not state the spacing of their pixels, and were taken to have the one that the steps "
+    "declare",
+    "dark": "have 16 bits, do not state which value is white, and reach a quarter of the one that was taken "
+    "or less; save those of a smaller range in a format that states it, such as PGM",
     "side": "show no chest wall and state no side of the breast, and were turned by their brighter half; say "
     "it with --laterality, or for predict in the table of units",
-    "resized": "have another size than the model's training images, and are resized within the model, since it "
-    "is not known how those came to theirs",
+    "resized": "have another size than the model's training images, and are resized within the model, since "
+    "it is not known how those came to theirs",
     "alpha": "are partly transparent; their transparency was dropped",
 }
 
@@ -52,8 +58,8 @@ class ReadImage:
     Attributes:
         pixels: Pixels in the model's own type and range, shape (H, W) or (H, W, 3).
         changes: Keys of `NOTES` for the changes that made the image fit.
-        place: Where the pixels of an image that was made ready or resized lie in its file; None where they are
-            the file's own.
+        place: Where the pixels of an image that was made ready or resized lie in its file; None where they
+            are the file's own.
         file_px: Height and width of the image in its file.
     """
 
@@ -167,6 +173,8 @@ def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated
         stated.side or ("L" if side == "L" else "R" if side == "R" else None),
     )
     white = read.stated_max or bit_range(int(read.pixels.max()))
+    if preparation.needs_breast and read.pixels.min() == read.pixels.max():
+        raise ExportError(f"{path} has one value in all of its pixels, so that it shows no breast")
     done = prepare(
         read.pixels,
         white,
@@ -177,11 +185,21 @@ def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated
     )
     if _is_cut(done):
         changes.append("cut")
+    if preparation.needs_breast and not done.has_breast:
+        changes.append("no_breast")
+    if read.spacing_mm is None and _goes_by_spacing(preparation):
+        changes.append("spacing")
     changes += lacking(preparation, read.pixels, white, known)
     place = PlaceInFile(Frame(*done.box), done.flipped, done.scale, done.offset)
     stated_max = None if read.stated_max is None else int(read.stated_max)
     file_px = (read.pixels.shape[0], read.pixels.shape[1])
     return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place, file_px=file_px)
+
+
+def _goes_by_spacing(preparation: Preparation) -> bool:
+    """True where the spacing that the steps declare changes pixels: at a scale, or where it is not square."""
+    declared = preparation.spacing_mm
+    return declared is not None and (preparation.mm_per_px is not None or declared[0] != declared[1])
 
 
 def _is_cut(done: Prepared) -> bool:
@@ -220,6 +238,8 @@ def _white(decoded: DecodedImage, wanted: ModelInput, path: Path, changes: list[
     if white != wanted.max_value:
         is_known = decoded.pixels.dtype == np.uint16 and white in wanted.whites_of_16
         changes.append("white" if is_known else "depth")
+    if decoded.pixels.dtype == np.uint16 and white >= _FAR_DARKER * bit_range(int(decoded.pixels.max())):
+        changes.append("dark")
     return white
 
 

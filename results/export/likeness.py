@@ -68,10 +68,10 @@ def _said_of(trained: Sequence[int], files: FromFiles | None) -> str:
     if files is None:
         return f"{trained[1]}x{trained[0]}"
     sides = [round(side) for side in files.side_px]
-    shapes = [f"{shape:.2g}" for shape in files.height_by_width]
+    shapes = dict.fromkeys(f"{shape:.2g}" for shape in files.height_by_width)
     return (
-        f"of {' to '.join(map(str, sorted(set(sides))))} pixels a side and {' to '.join(dict.fromkeys(shapes))} "
-        "times as high as wide in their files"
+        f"of {' to '.join(map(str, dict.fromkeys(sides)))} pixels a side and {' to '.join(shapes)} times as "
+        "high as wide in their files"
     )
 
 

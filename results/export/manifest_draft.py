@@ -152,7 +152,7 @@ def _said_of_whites(patch_set: PatchSet) -> str:
 
 
 def _said_of_sizes(patch_set: PatchSet) -> str:
-    """What images of another size need; nothing where it is not known how the training images came to theirs."""
+    """What images of another size need; nothing where it is not known how training images came to theirs."""
     if patch_set.from_files is None or patch_set.from_files.resized is None:
         return ""
     height, width = patch_set.images.shape[1:3]

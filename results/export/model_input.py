@@ -26,8 +26,8 @@ class ModelInput(FrozenModel):
         trained_shape: Shape of the images of the search, (H, W) or (H, W, 3). `from_files` says how files of
             other sizes are brought to it; without that the model resizes them.
         how_to_feed: Description of the input in a sentence.
-        from_files: Sizes of the training files, and how their images were resized, which a prediction repeats;
-            None where the training images are no files, and in bundles of earlier versions.
+        from_files: Sizes of the training files, and how their images were resized, which a prediction
+            repeats; None where the training images are no files, and in bundles of earlier versions.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How the images of a set came from files of their own sizes, so that a prediction does the same to a file."""
+"""How the images of a set came from files of their own sizes, which a prediction does to a file, too."""
 
 import math
 from collections.abc import Mapping, Sequence

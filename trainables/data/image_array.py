@@ -68,8 +68,9 @@ def read_image_files(
 ) -> ImageArray:
     """Read image files into one array.
 
-    All images get the most frequent shape; the others are resized, see `trainables.data.resizing`. If every image is grey
-    the array is grey, even where files are stored as RGB with equal channels; otherwise it is RGB.
+    All images get the most frequent shape; the others are resized, see `trainables.data.resizing`. If every
+    image is grey the array is grey, even where files are stored as RGB with equal channels; otherwise it is
+    RGB.
 
     Args:
         files: Paths, at least one.

@@ -226,8 +226,8 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
 
     The copy is written under a temporary name and renamed, so it is whole or not there at all; several
     processes may store the same set at once. A damaged copy is replaced. Steps of preparation, whites of 16
-    bits and sizes of files that the copy does not know, or knows otherwise, are written down with it; a set without them
-    leaves them as they are.
+    bits and sizes of files that the copy does not know, or knows otherwise, are written down with it; a set
+    without them leaves them as they are.
 
     Raises:
         DataError: If the arrays do not fit together.

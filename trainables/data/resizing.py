@@ -5,6 +5,7 @@ and a single division rounds. Pixels are those of OpenCV's `INTER_AREA` and `INT
 rounding, which differs there from one processor and version to the next.
 """
 
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,13 +48,13 @@ def _summed_rows(pixels: NDArray[Any], target: int) -> Sums:
     length = len(pixels)
     edges = [divmod(place * length, target) for place in range(target + 1)]
     total = np.empty((target, *pixels.shape[1:]), np.int64)
-    for own, (first, before), (last, within) in zip(total, edges, edges[1:], strict=False):
-        np.add.reduce(pixels[first:last], axis=0, dtype=np.int64, out=own)
-        own *= target
+    for place, ((first, before), (last, within)) in enumerate(pairwise(edges)):
+        own = target * np.add.reduce(pixels[first:last], axis=0, dtype=np.int64)
         if before:
             own -= before * pixels[first].astype(np.int64)
         if within:
             own += within * pixels[last].astype(np.int64)
+        total[place] = own
     return total
 
 

@@ -109,6 +109,12 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
         notes.append(
             f"{count_text(turned, 'image')} of {len(stored)} {be} in which 0 is white, and turned over"
         )
+    if lost := sum(one.lacks_breast for one in stored):
+        shows = "shows" if lost == 1 else "show"
+        notes.append(
+            f"{count_text(lost, 'image')} of {len(stored)} {shows} no breast that could be found, and "
+            f"{'was' if lost == 1 else 'were'} kept whole"
+        )
     is_colour = [len(one.shape) == 3 for one in stored]
     if any(is_colour) and not all(is_colour):
         notes.append(f"{is_colour.count(False)} of {len(stored)} images are grey and were copied to RGB")

@@ -95,6 +95,7 @@ class Stored:
         facts: What the file says for the table.
         identifying: Names of identifying tags that are filled in the file.
         is_inverted: True where 0 is white; it is turned over within the range of the set.
+        lacks_breast: True where a step goes by the breast and none was found, so that all of it was kept.
     """
 
     example: int
@@ -112,6 +113,7 @@ class Stored:
     facts: dict[str, Any]
     identifying: tuple[str, ...]
     is_inverted: bool = False
+    lacks_breast: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -266,6 +268,7 @@ class _Ready:
     scaled: tuple[int, int]
     offset: tuple[int, int]
     mm_per_px: tuple[float, float] | None
+    lacks_breast: bool = False
 
     def follow(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bring a mask of the image to where the pixels are."""
@@ -313,7 +316,8 @@ def _made_ready(piece: Piece, example: Example, read: Read, steps: Preparation, 
     _, _, width, height = done.box
     scaled = (max(1, round(height * done.scale[0])), max(1, round(width * done.scale[1])))
     box = _place_of(piece) if is_scaled_alone else done.box
-    return _Ready(done.pixels, box, done.flipped, scaled, done.offset, done.mm_per_px)
+    lacks_breast = steps.needs_breast and not done.has_breast
+    return _Ready(done.pixels, box, done.flipped, scaled, done.offset, done.mm_per_px, lacks_breast)
 
 
 def _check_scale(piece: Piece, read: Read, steps: Preparation) -> None:
@@ -368,6 +372,7 @@ def _written(
         facts=dict(read.facts),
         identifying=read.identifying,
         is_inverted=read.is_inverted,
+        lacks_breast=ready.lacks_breast,
     )
 
 

@@ -1,4 +1,4 @@
-"""Images are resized by exact sums: equal to OpenCV's but for the last rounding, and to plain loops exactly."""
+"""Images are resized by exact sums: as by OpenCV but for the last rounding, and as by plain loops exactly."""
 
 from fractions import Fraction
 
