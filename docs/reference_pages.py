@@ -37,6 +37,7 @@ from results.scores.overtuning import Overtuning
 from search_spaces.recipes import Recipe
 from trainables.common.errors import OrchestrateError
 from trainables.config.tasks import Task
+from trainables.data import from_files
 from trainables.data.patches import RawPatches
 from trainables.data.source import Source
 from trainables.features.feature_use import FeatureUse
@@ -327,7 +328,7 @@ def _parts_of_manifest() -> list[type[BaseModel]]:
     """Records inside the manifest, in the order of their definition."""
     return [
         part
-        for module in (model_input, manifest_parts, precision_record)
+        for module in (model_input, from_files, manifest_parts, precision_record)
         for part in vars(module).values()
         if inspect.isclass(part) and issubclass(part, BaseModel) and part.__module__ == module.__name__
     ]

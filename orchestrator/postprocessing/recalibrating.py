@@ -79,7 +79,9 @@ def recalibrate(
     bundle = load_bundle(path)
     request = request_for(task_of_bundle(bundle, task), asked)
     patch_set = read_outside(request, asked.notify)
-    found = predict_outside(bundle, patch_set, request.task_definition, read_reference(path))
+    found = predict_outside(
+        bundle, patch_set, request.task_definition, read_reference(path), is_fitted_on=True
+    )
     written = recalibrate_bundle(
         path, out, found, operation, source=patch_set.source, fingerprint=patch_set.fingerprint
     )

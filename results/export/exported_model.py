@@ -19,6 +19,7 @@ from results.scores.triage import OUTCOMES
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.text import first_line
 from trainables.data.mammogram.preparation import Preparation, PreparationError
+from trainables.data.resizing import resize
 
 _BATCH: Final = 8  # images in one run of the session, and
 _BATCH_PIXELS: Final = 1 << 24  # their pixels, unless a single image has more: both bound its memory
@@ -63,6 +64,8 @@ class Bundle:
         units: Sequence[str] = (),
     ) -> NDArray[np.float32]:
         """Predict raw images, or the units that they make up; images may differ in size.
+
+        Those of another size than the training images are resized as these were, where that is known.
 
         Args:
             images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
@@ -124,6 +127,7 @@ class Bundle:
             for number, array in enumerate(arrays):
                 self.check(array, f"{kind} {number}")
         check_sizes(images, baselines)
+        images, baselines = self._resized(images), self._resized(baselines)
         told = as_numbers(types, len(images))
         predicted: list[NDArray[Any]] = [np.zeros(len(self.manifest.classes), np.float32)] * len(images)
         novelty = np.ones(len(images))
@@ -205,6 +209,14 @@ class Bundle:
         in_range = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)
         if not (in_range.all() and (np.abs(found.sum(axis=1) - 1) <= _ROUNDING).all()):
             raise ExportError(f"the model returned no probabilities for {what}")
+
+    def _resized(self, images: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Images as the training images were resized; as they are where that is not known."""
+        wanted = self.manifest.input
+        if wanted.resized is None:
+            return list(images)
+        size = (wanted.trained_shape[0], wanted.trained_shape[1])
+        return [resize(image.astype(wanted.dtype), size) for image in images]
 
     def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
         return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)

@@ -19,10 +19,12 @@ from trainables.data.image_files import DecodedImage, check_one_frame, decode_im
 from trainables.data.mammogram.preparation import Preparation, PreparationError, Prepared, prepare
 from trainables.data.pixel_range import FULL_RANGES, bit_range, to_range
 from trainables.data.prepared.reading import read_example_pixels
+from trainables.data.resizing import resize
 
 _LUMA: Final = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _EIGHT_BITS: Final = FULL_RANGES["uint8"]
 _SIXTEEN_BITS: Final = FULL_RANGES["uint16"]
+_FAR_DARKER: Final = 4  # two bits, by which detectors differ; less is a dark image
 
 # Changes to the pixels of a file, for the user: kind of change -> sentence without the file's name.
 NOTES: Final = {
@@ -36,8 +38,15 @@ NOTES: Final = {
     "cut": "are larger than the model's images at their scale; what goes beyond was cut",
     "view": "state no view, by which the pectoral muscle is removed, and were taken for oblique ones; say it "
     "with --view, or for predict in the table of units",
+    "no_breast": "show no breast that could be found, and were kept whole",
+    "spacing": "do not state the spacing of their pixels, and were taken to have the one that the steps "
+    "declare",
+    "dark": "have 16 bits, do not state which value is white, and reach a quarter of the one that was taken "
+    "or less; save those of a smaller range in a format that states it, such as PGM",
     "side": "show no chest wall and state no side of the breast, and were turned by their brighter half; say "
     "it with --laterality, or for predict in the table of units",
+    "resized": "have another size than the model's training images, and are resized within the model, since "
+    "it is not known how those came to theirs",
     "alpha": "are partly transparent; their transparency was dropped",
 }
 
@@ -49,26 +58,31 @@ class ReadImage:
     Attributes:
         pixels: Pixels in the model's own type and range, shape (H, W) or (H, W, 3).
         changes: Keys of `NOTES` for the changes that made the image fit.
-        place: Where the pixels of a prepared mammogram lie in its file; None where they are the file's own.
+        place: Where the pixels of an image that was made ready or resized lie in its file; None where they
+            are the file's own.
+        file_px: Height and width of the image in its file.
     """
 
     pixels: NDArray[Any]
     changes: tuple[str, ...]
-    place: PlaceInFile | None = None
+    place: PlaceInFile | None
+    file_px: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MadeReady(DecodedImage):
-    """A whole mammogram made ready, and its place in the film."""
+    """A whole mammogram made ready, its place in the film, and the film's height and width."""
 
     place: PlaceInFile
+    file_px: tuple[int, int]
 
 
 def read_image(
     path: Path, wanted: ModelInput, preparation: Preparation | None = None, stated: Stated = NOT_STATED
 ) -> ReadImage:
-    """Read one file and convert it to the channels, type and range of a model; its size stays.
+    """Read one file and convert it to the channels, type, range and size that the training images have.
 
+    Its size stays where it is not known how training images came to theirs.
     Files of the kind that the model was searched on get the pixels that the search saw, since one reader
     serves both. OpenCV is needed for colour of 16 bits a channel only.
 
@@ -97,15 +111,37 @@ def read_image(
         raise ExportError(f"{path} {error}") from error
     if decoded.is_transparent:
         changes.append("alpha")
-    pixels = in_channels(decoded.pixels, wanted, changes)
+    size, file_px = (wanted.trained_shape[0], wanted.trained_shape[1]), _size_in_file(decoded)
+    resized = None if isinstance(decoded, _MadeReady) else wanted.resized
+    pixels = resize(decoded.pixels, size) if resized == "as read" else decoded.pixels
+    pixels = in_channels(pixels, wanted, changes)
     white = _white(decoded, wanted, path, changes)
     if decoded.is_inverted:
         changes.append("inverted")
     pixels = to_range(pixels, white=white, max_value=wanted.max_value, is_inverted=decoded.is_inverted)
     if wanted.dtype == "int32" and pixels.dtype.kind == "f":
         pixels = np.rint(pixels)
-    place = decoded.place if isinstance(decoded, _MadeReady) else None
-    return ReadImage(pixels.astype(wanted.dtype), tuple(changes), place)
+    pixels = pixels.astype(wanted.dtype)
+    if resized == "in range":
+        pixels = resize(pixels, size)
+    return ReadImage(pixels, tuple(changes), _place(decoded, pixels), file_px)
+
+
+def _size_in_file(decoded: DecodedImage) -> tuple[int, int]:
+    if isinstance(decoded, _MadeReady):
+        return decoded.file_px
+    return decoded.pixels.shape[0], decoded.pixels.shape[1]
+
+
+def _place(decoded: DecodedImage, pixels: NDArray[Any]) -> PlaceInFile | None:
+    """Where pixels lie in the file that was decoded; None where they are the file's own."""
+    if isinstance(decoded, _MadeReady):
+        return decoded.place
+    height, width = decoded.pixels.shape[:2]
+    if pixels.shape[:2] == (height, width):
+        return None
+    scale = (pixels.shape[0] / height, pixels.shape[1] / width)
+    return PlaceInFile(Frame(0, 0, width, height), False, scale, (0, 0))
 
 
 def _leaves_pixels(preparation: Preparation) -> bool:
@@ -137,6 +173,8 @@ def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated
         stated.side or ("L" if side == "L" else "R" if side == "R" else None),
     )
     white = read.stated_max or bit_range(int(read.pixels.max()))
+    if preparation.needs_breast and read.pixels.min() == read.pixels.max():
+        raise ExportError(f"{path} has one value in all of its pixels, so that it shows no breast")
     done = prepare(
         read.pixels,
         white,
@@ -147,10 +185,21 @@ def _made_ready(path: Path, preparation: Preparation, changes: list[str], stated
     )
     if _is_cut(done):
         changes.append("cut")
+    if preparation.needs_breast and not done.has_breast:
+        changes.append("no_breast")
+    if read.spacing_mm is None and _goes_by_spacing(preparation):
+        changes.append("spacing")
     changes += lacking(preparation, read.pixels, white, known)
     place = PlaceInFile(Frame(*done.box), done.flipped, done.scale, done.offset)
     stated_max = None if read.stated_max is None else int(read.stated_max)
-    return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place)
+    file_px = (read.pixels.shape[0], read.pixels.shape[1])
+    return _MadeReady(pixels=done.pixels, stated_max=stated_max, place=place, file_px=file_px)
+
+
+def _goes_by_spacing(preparation: Preparation) -> bool:
+    """True where the spacing that the steps declare changes pixels: at a scale, or where it is not square."""
+    declared = preparation.spacing_mm
+    return declared is not None and (preparation.mm_per_px is not None or declared[0] != declared[1])
 
 
 def _is_cut(done: Prepared) -> bool:
@@ -189,6 +238,8 @@ def _white(decoded: DecodedImage, wanted: ModelInput, path: Path, changes: list[
     if white != wanted.max_value:
         is_known = decoded.pixels.dtype == np.uint16 and white in wanted.whites_of_16
         changes.append("white" if is_known else "depth")
+    if decoded.pixels.dtype == np.uint16 and white >= _FAR_DARKER * bit_range(int(decoded.pixels.max())):
+        changes.append("dark")
     return white
 
 

@@ -130,11 +130,12 @@ def _model_input(opened: OpenedModel) -> ModelInput:
         max_value=patch_set.max_value,
         whites_of_16=patch_set.whites_of_16,
         trained_shape=tuple(patch_set.images.shape[1:]),
+        from_files=patch_set.from_files,
         how_to_feed=(
             f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
             f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
             "contrast, resizing and normalisation lie inside the model: do none of them before it"
-            f"{_said_of_whites(patch_set)}"
+            f"{_said_of_sizes(patch_set)}{_said_of_whites(patch_set)}"
             f"{_MADE_READY if patch_set.preparation is not None else ''}"
         ),
     )
@@ -147,6 +148,18 @@ def _said_of_whites(patch_set: PatchSet) -> str:
     return (
         "; but scale files of 16 bits that do not state which value is white, from "
         f"{in_words(patch_set.whites_of_16)} to {patch_set.max_value:g}"
+    )
+
+
+def _said_of_sizes(patch_set: PatchSet) -> str:
+    """What images of another size need; nothing where it is not known how training images came to theirs."""
+    if patch_set.from_files is None or patch_set.from_files.resized is None:
+        return ""
+    height, width = patch_set.images.shape[1:3]
+    return (
+        f"; but bring images of another height or width to {height}x{width} before, as the training images "
+        "were: by area averaging, bilinearly between the centres of pixels where a side grows, rounded to "
+        "whole numbers"
     )
 
 

@@ -23,7 +23,7 @@ def facts_of(manifest: Manifest) -> dict[str, str]:
     content = manifest.model_dump(mode="json")
     facts = {name: content[name] for name in ("task", "classes", "positive", "threshold", "calibration")}
     facts |= {name: content[name] for name in ("unit", "triage", "preparation", "novelty", "is_synthetic")}
-    of_input = ("dtype", "channels", "max_value", "whites_of_16", "trained_shape")
+    of_input = ("dtype", "channels", "max_value", "whites_of_16", "trained_shape", "from_files")
     facts |= {name: content["input"][name] for name in of_input}
     facts |= {"precision": None if manifest.precision is None else manifest.precision.name}
     facts |= {"input": manifest.input.name, "extra_inputs": [extra.name for extra in manifest.extra_inputs]}

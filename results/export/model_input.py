@@ -6,6 +6,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from trainables.common.frozen import FrozenModel
 from trainables.data.declared_whites import in_words
+from trainables.data.from_files import FromFiles
 
 _LARGEST_RAW: Final = 65535  # of images of 16 bits
 
@@ -22,8 +23,11 @@ class ModelInput(FrozenModel):
         whites_of_16: Values that are white in files of 16 bits that do not state it, ascending, from 1 to
             `max_value`, to which they are scaled; several where training images differ in it; empty where no
             training image is of that kind, and in bundles of earlier versions, which take `max_value`.
-        trained_shape: Shape of the images of the search, (H, W) or (H, W, 3); the model resizes other sizes.
+        trained_shape: Shape of the images of the search, (H, W) or (H, W, 3). `from_files` says how files of
+            other sizes are brought to it; without that the model resizes them.
         how_to_feed: Description of the input in a sentence.
+        from_files: Sizes of the training files, and how their images were resized, which a prediction
+            repeats; None where the training images are no files, and in bundles of earlier versions.
     """
 
     name: str
@@ -33,6 +37,12 @@ class ModelInput(FrozenModel):
     trained_shape: tuple[PositiveInt, ...]
     how_to_feed: str
     whites_of_16: tuple[Annotated[FiniteFloat, Field(ge=1)], ...] = ()
+    from_files: FromFiles | None = None
+
+    @property
+    def resized(self) -> Literal["as read", "in range"] | None:
+        """Where files of another size are resized as the training images were; None where they are not."""
+        return None if self.from_files is None else self.from_files.resized
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ModelInput":
@@ -45,6 +55,8 @@ class ModelInput(FrozenModel):
                 f"whites_of_16 must be up to max_value, {self.max_value:g}, and for int32 alone, found "
                 f"{in_words(self.whites_of_16)} for {self.dtype}"
             )
+        if self.resized is not None and self.dtype == "float32":
+            raise ValueError("from_files cannot be resized for float32, as whole numbers are")
         if len(self.trained_shape) != (2 if self.channels == 1 else 3):
             raise ValueError(
                 f"trained_shape must be (H, W), and (H, W, 3) for 3 channels, found {self.trained_shape} for "

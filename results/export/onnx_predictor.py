@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle, load_bundle
 from results.export.image_reading import NOTES, ReadImage, read_image
 from results.export.input_checks import check_given, check_sizes, check_units
 from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
+from results.export.model_input import ModelInput
 from results.export.view_and_side import NOT_STATED, Stated, check_stated, each_of
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import count_text
@@ -27,6 +28,7 @@ from trainables.config.unit_config import PLURALS
 
 _HELD_FILES: Final = 64  # images that are read before they are predicted, and
 _HELD_PIXELS: Final = 1 << 25  # their pixels, unless a single image has more: both bound the memory
+_LYING: Final = (5, 6, 7, 8)  # orientations of EXIF whose rows are columns
 _NAMED: Final = 3  # files that a note lists by name
 
 __all__ = [
@@ -273,12 +275,17 @@ def read_with_place(bundle: Bundle, path: Path, stated: Stated = NOT_STATED) -> 
     _check_file(path)
     with warnings.catch_warnings():  # what Pillow takes for an attack is refused by its size below
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        if steps is None:  # a whole film is far larger than what it is made into
-            _check_size(path, _size_in_header(path), wanted.trained_shape)
+        # A whole film is far larger than what it is made into, and older bundles know no more than that.
+        if steps is None or wanted.from_files is not None:
+            _check_size(path, _size_in_header(path), wanted)
         read = read_image(path, wanted, steps, stated)
-    _check_size(path, read.pixels.shape, wanted.trained_shape)
+    compared = read.pixels.shape[:2] if wanted.from_files is None else read.file_px
+    _check_size(path, compared, wanted)
     bundle.check(read.pixels, str(path))
-    return replace(read, changes=(*read.changes, *unlike(read.pixels.shape, wanted.trained_shape)))
+    changes = (*read.changes, *unlike(compared, wanted.trained_shape, wanted.from_files))
+    if read.pixels.shape[:2] != tuple(wanted.trained_shape[:2]):
+        changes = (*changes, "resized")
+    return replace(read, changes=changes)
 
 
 def sentence_of(change: str) -> str:
@@ -301,13 +308,15 @@ def _size_in_header(path: Path) -> tuple[int, ...]:
     """Height and width as the file states them, before its pixels are read; nothing if it states none."""
     try:
         with Image.open(path) as image:
-            return (image.height, image.width)
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+            return (image.width, image.height) if lies else (image.height, image.width)
     except Exception:  # of any reader; the one that reads the pixels says what is wrong
         return ()
 
 
-def _check_size(path: Path, size: Sequence[int], trained: Sequence[int]) -> None:
-    if size and min(size) > 0 and (reason := too_unlike(size, trained)):
+def _check_size(path: Path, size: Sequence[int], wanted: ModelInput) -> None:
+    is_known = bool(size) and min(size) > 0
+    if is_known and (reason := too_unlike(size, wanted.trained_shape, wanted.from_files)):
         raise ExportError(f"{path} is unlike the training images: {reason}")
 
 

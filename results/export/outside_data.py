@@ -55,7 +55,12 @@ class OutsideData:
 
 
 def predict_outside(
-    bundle: Bundle, patch_set: PatchSet, task: Task, reference: TrainingReference | None
+    bundle: Bundle,
+    patch_set: PatchSet,
+    task: Task,
+    reference: TrainingReference | None,
+    *,
+    is_fitted_on: bool = False,
 ) -> OutsideData:
     """Check and predict the images of another set.
 
@@ -67,6 +72,8 @@ def predict_outside(
         patch_set: The other set.
         task: Task of the model.
         reference: What is kept of the model's training images; None where it is not known.
+        is_fitted_on: The model is calibrated on these images, so that they must be made ready as the training
+            images were; elsewhere a note says what differs where the model itself has no steps.
 
     Raises:
         ExportError: If all images were in the training set or its sealed part or are extra ones, or they are
@@ -74,11 +81,12 @@ def predict_outside(
         DataError: If labels, baselines, types or units of the images are missing.
         OneClassError: If the set has fewer than two classes.
     """
-    _check_alike(bundle, patch_set)
+    made_otherwise = _check_alike(bundle, patch_set, is_fitted_on=is_fitted_on)
     rows, notes = _scored_rows(patch_set, task)
+    notes += made_otherwise
     digests, figures = _looked_at(bundle, patch_set, rows.rows)
     kept = np.ones(len(digests), dtype=np.bool_)
-    notes += [] if reference is not None else [_NO_REFERENCE]
+    notes += _said_of_recognition(bundle, patch_set, reference)
     for what, known in (
         ()
         if reference is None
@@ -132,7 +140,32 @@ _NO_NOVELTY: Final = (
 )
 
 
-def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
+def _said_of_recognition(
+    bundle: Bundle, patch_set: PatchSet, reference: TrainingReference | None
+) -> list[str]:
+    """Why training images cannot be known again; nothing where they can.
+
+    They are known by their pixels, which differ where the same file was brought to another size.
+    """
+    if reference is None:
+        return [_NO_REFERENCE]
+    here, there = patch_set.images.shape[1:3], bundle.manifest.input.trained_shape
+    if tuple(here) == tuple(there[:2]):
+        return []
+    return [
+        f"WARNING: these images are {here[0]}x{here[1]} pixels and those of the model's search "
+        f"{there[0]}x{there[1]}, so that training images, and those sealed for its test, cannot be known "
+        "again by their pixels: whether some of these were among them is not checked, and scores are too "
+        "high if so; prepare the set with the same size to have it checked"
+    ]
+
+
+def _check_alike(bundle: Bundle, patch_set: PatchSet, *, is_fitted_on: bool) -> list[str]:
+    """Refuse a set that the model cannot take; sentences on how it was made otherwise.
+
+    A model without steps may still be scored on images that were cut, blanked or mirrored, since that is what
+    such a set can show, but not be fitted on them: the files that it predicts come as they are.
+    """
     manifest = bundle.manifest
     if patch_set.is_table:
         raise ExportError(f"this model takes images, and {patch_set.source} is a table of measurements")
@@ -149,13 +182,16 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
     if reason := too_unlike(patch_set.images.shape[1:3], manifest.input.trained_shape):
         raise ExportError(f"{patch_set.source} is unlike the training images: {reason}")
     made_ready = None if patch_set.preparation is None else dict(patch_set.preparation)
-    is_made_ready = manifest.preparation is not None
-    if is_made_ready and (said := difference("training", manifest.preparation, "these", made_ready)):
-        raise ExportError(
-            f"{patch_set.source} was not made ready as the training images were, {said}; prepare it with the "
-            "same steps and size (orchestrate data prepare), or predict whole mammograms with orchestrate "
-            "predict"
-        )
+    said = difference("training", manifest.preparation, "these", made_ready)
+    if not said:
+        return []
+    otherwise = f"{patch_set.source} was not made ready as the training images were, {said}"
+    if manifest.preparation is None and not is_fitted_on:
+        return [f"WARNING: {otherwise}; its scores are not those of files that the model is given"]
+    raise ExportError(
+        f"{otherwise}; prepare it with the same steps and size (orchestrate data prepare), or predict whole "
+        "mammograms with orchestrate predict"
+    )
 
 
 def _scored_rows(patch_set: PatchSet, task: Task) -> tuple[TaskRows, list[str]]:

@@ -20,6 +20,7 @@ from trainables.data.image_files import UnreadableImageError, decode_image, is_g
 from trainables.data.image_survey import notes_on_ranges
 from trainables.data.patches import PixelArray
 from trainables.data.pixel_range import bit_range, to_range
+from trainables.data.resizing import resize
 
 ARRAY_FILE: Final = "images.npy"
 _SCRATCH_FILE: Final = "decoded.raw"
@@ -68,8 +69,9 @@ def read_image_files(
 ) -> ImageArray:
     """Read image files into one array.
 
-    All images get the most frequent shape; the others are resized by area averaging. If every image is grey
-    the array is grey, even where files are stored as RGB with equal channels; otherwise it is RGB.
+    All images get the most frequent shape; the others are resized, see `trainables.data.resizing`. If every
+    image is grey the array is grey, even where files are stored as RGB with equal channels; otherwise it is
+    RGB.
 
     Args:
         files: Paths, at least one.
@@ -187,8 +189,6 @@ def _settled(
     is_colour: bool,
 ) -> Iterator[NDArray[Any]]:
     """Images in the common shape, channels and range, one after the other."""
-    import cv2  # only sets with images of several shapes need it, and all of the search has it
-
     with scratch.open("rb") as file:
         for one in decoded:
             file.seek(one.offset)
@@ -196,8 +196,7 @@ def _settled(
             white = max_value if one.stated_max is None else one.stated_max
             ranged = to_range(pixels, white=white, max_value=max_value, is_inverted=one.is_inverted)
             pixels = ranged if ranged.dtype == one.dtype else np.rint(ranged).astype(one.dtype)
-            if pixels.shape[:2] != shape:
-                pixels = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA)
+            pixels = resize(pixels, shape)
             yield np.repeat(pixels[..., None], 3, axis=2) if is_colour and pixels.ndim == 2 else pixels
 
 

@@ -32,6 +32,7 @@ from trainables.data.columns import (
     write_columns,
 )
 from trainables.data.declared_whites import WHITES
+from trainables.data.from_files import FROM_FILES, FromFiles
 from trainables.data.group_names import named_by_rows
 from trainables.data.pixel_range import FULL_RANGES
 
@@ -69,6 +70,7 @@ class RawPatches:
         preparation: Steps by which whole mammograms were made ready, as plain values; None for none.
         whites_of_16: White of the images of 16 bits whose files do not state it, before they were scaled to
             `max_value`, see `whites_of`; empty where there are none, or it is not known.
+        from_files: Sizes of the files, and how images were resized; None where it is not known.
     """
 
     images: PixelArray
@@ -87,6 +89,7 @@ class RawPatches:
     shared_file: Path | None = None
     preparation: Mapping[str, Any] | None = None
     whites_of_16: tuple[float, ...] = ()
+    from_files: FromFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ class PatchSet:
         whites_of_16: White of the images of 16 bits whose files do not state it, before they were scaled to
             `max_value`, see `whites_of`; empty where there are none, or it is not known. Likewise no part of
             the fingerprint.
+        from_files: Sizes of the files, and how images were resized, which a prediction repeats; None where
+            images are no files, or it is not known. Likewise no part of the fingerprint.
     """
 
     images: PixelArray
@@ -139,6 +144,7 @@ class PatchSet:
     columns: Columns | None = None
     preparation: Mapping[str, Any] | None = None
     whites_of_16: tuple[float, ...] = ()
+    from_files: FromFiles | None = None
 
     @property
     def is_table(self) -> bool:
@@ -219,9 +225,9 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
     """Store patches as `<folder>/<fingerprint>/`, or reuse the copy that is there.
 
     The copy is written under a temporary name and renamed, so it is whole or not there at all; several
-    processes may store the same set at once. A damaged copy is replaced. Steps of preparation and whites of
-    16 bits that the copy does not know, or knows otherwise, are written down with it; a set without them
-    leaves them as they are.
+    processes may store the same set at once. A damaged copy is replaced. Steps of preparation, whites of 16
+    bits and sizes of files that the copy does not know, or knows otherwise, are written down with it; a set
+    without them leaves them as they are.
 
     Raises:
         DataError: If the arrays do not fit together.
@@ -234,8 +240,7 @@ def store_patch_set(raw: RawPatches, folder: Path) -> PatchSet:
     except DataError:
         _write(raw, fingerprint, folder)
         stored = open_patch_set(folder, fingerprint)
-    said = beside_content(raw.preparation, raw.whites_of_16)
-    known = beside_content(stored.preparation, stored.whites_of_16)
+    said, known = (beside_content(one.preparation, one.whites_of_16, one.from_files) for one in (raw, stored))
     if known | said != known:
         add_to_stored(said, folder / fingerprint)
         stored = open_patch_set(folder, fingerprint)
@@ -280,6 +285,7 @@ def open_patch_set(folder: Path, fingerprint: str) -> PatchSet:
         columns=columns,
         preparation=meta.get("preparation"),
         whites_of_16=tuple(meta.get(WHITES, ())),
+        from_files=FromFiles(**meta[FROM_FILES]) if FROM_FILES in meta else None,
     )
 
 
@@ -452,7 +458,7 @@ def _write_files(raw: RawPatches, folder: Path) -> None:
     if raw.columns:
         write_columns(raw.columns, folder / COLUMNS_FILE)
         meta["columns"] = columns_digest(raw.columns)
-    meta |= beside_content(raw.preparation, raw.whites_of_16)
+    meta |= beside_content(raw.preparation, raw.whites_of_16, raw.from_files)
     write_atomically(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
 
 

@@ -22,6 +22,7 @@ from trainables.config.tasks import StoredCodes
 from trainables.data.columns import EXTRA_COLUMN, Columns
 from trainables.data.declared_steps import steps_of
 from trainables.data.declared_whites import whites_of
+from trainables.data.from_files import from_files_of
 from trainables.data.parquet import read_parquet, write_parquet
 from trainables.data.patches import NO_PARTNER, PixelArray, RawPatches
 
@@ -82,7 +83,11 @@ class PreparedSet:
             shared_file=self.folder / IMAGES_FILE,
             preparation=steps_of(self.facts),
         )
-        return replace(raw, whites_of_16=whites_of(self.facts) or ())
+        return replace(
+            raw,
+            whites_of_16=whites_of(self.facts) or (),
+            from_files=from_files_of(self.facts, self.table),
+        )
 
 
 def is_prepared_set(folder: Path) -> bool:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from trainables.common.text import count_text
 from trainables.data.image_survey import notes_on_ranges
 from trainables.data.pixel_range import bit_range, to_range
-from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize
+from trainables.data.prepared.chunk import Chunk, Stored, fill_up, resize_mask
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import IMAGES_FILE, MASKS_FILE
+from trainables.data.resizing import resize
 
 _FULL_8: Final = 255.0
 _COPIED_BYTES: Final = 2**20  # at a time
@@ -108,6 +109,12 @@ def layout_of(stored: Sequence[Stored], settings: Settings, notes: list[str]) ->
         be = "is a TIFF" if turned == 1 else "are TIFFs"
         notes.append(
             f"{count_text(turned, 'image')} of {len(stored)} {be} in which 0 is white, and turned over"
+        )
+    if lost := sum(one.lacks_breast for one in stored):
+        shows = "shows" if lost == 1 else "show"
+        notes.append(
+            f"{count_text(lost, 'image')} of {len(stored)} {shows} no breast that could be found, and "
+            f"{'was' if lost == 1 else 'were'} kept whole"
         )
     is_colour = [len(one.shape) == 3 for one in stored]
     if any(is_colour) and not all(is_colour):
@@ -218,7 +225,7 @@ def _mask_in_form(mask: NDArray[np.uint8] | None, layout: Layout) -> NDArray[np.
         return np.zeros(layout.size if layout.has_masks else (0, 0), np.uint8)
     if layout.fills_up:
         return fill_up(mask, layout.size, layout.corner(mask.shape))
-    return resize(mask, layout.size, is_mask=True)
+    return resize_mask(mask, layout.size)
 
 
 def _note_sizes(

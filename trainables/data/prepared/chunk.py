@@ -27,6 +27,7 @@ from trainables.data.prepared.known_files import content_of
 from trainables.data.prepared.reading import Read, files_beside, read_example_pixels
 from trainables.data.prepared.regions import Piece, box_of_mask, cut_pieces
 from trainables.data.prepared.settings import Settings
+from trainables.data.resizing import resize
 
 _PLAIN_CUTS: Final = (None, "whole", "box")  # others look for tissue, or turn pieces at random
 _NAME_FRAME: Final = "name the frame in a column frame of the table, 0 for the first, or save it by itself"
@@ -95,6 +96,7 @@ class Stored:
         facts: What the file says for the table.
         identifying: Names of identifying tags that are filled in the file.
         is_inverted: True where 0 is white; it is turned over within the range of the set.
+        lacks_breast: True where a step goes by the breast and none was found, so that all of it was kept.
     """
 
     example: int
@@ -112,6 +114,7 @@ class Stored:
     facts: dict[str, Any]
     identifying: tuple[str, ...]
     is_inverted: bool = False
+    lacks_breast: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -268,12 +271,13 @@ class _Ready:
     scaled: tuple[int, int]
     offset: tuple[int, int]
     mm_per_px: tuple[float, float] | None
+    lacks_breast: bool = False
 
     def follow(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bring a mask of the image to where the pixels are."""
         left, top, width, height = self.box
         own: NDArray[Any] = mask[top : top + height, left : left + width]
-        own = resize(own[:, ::-1] if self.is_flipped else own, self.scaled, is_mask=True)
+        own = resize_mask(own[:, ::-1] if self.is_flipped else own, self.scaled)
         canvas: NDArray[Any] = np.zeros(self.pixels.shape[:2], np.uint8)
         down, right = self.offset
         own = own[max(-down, 0) :, max(-right, 0) :]
@@ -315,7 +319,8 @@ def _made_ready(piece: Piece, example: Example, read: Read, steps: Preparation, 
     _, _, width, height = done.box
     scaled = (max(1, round(height * done.scale[0])), max(1, round(width * done.scale[1])))
     box = _place_of(piece) if is_scaled_alone else done.box
-    return _Ready(done.pixels, box, done.flipped, scaled, done.offset, done.mm_per_px)
+    lacks_breast = steps.needs_breast and not done.has_breast
+    return _Ready(done.pixels, box, done.flipped, scaled, done.offset, done.mm_per_px, lacks_breast)
 
 
 def _check_scale(piece: Piece, read: Read, steps: Preparation) -> None:
@@ -370,13 +375,12 @@ def _written(
         facts=dict(read.facts),
         identifying=read.identifying,
         is_inverted=read.is_inverted,
+        lacks_breast=ready.lacks_breast,
     )
 
 
 def _mask(file: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """A mask as 0 and 255, brought to the size of its image."""
-    import cv2
-
     found = decode_image(file).pixels
     flat = found.max(axis=2) if found.ndim == 3 else found
     mask = np.where(flat > flat.max() / 2, np.uint8(255), np.uint8(0))
@@ -386,19 +390,17 @@ def _mask(file: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
         raise DataError(
             f"has {shape[0]}x{shape[1]} pixels, and its mask {file.name} has {mask.shape[0]}x{mask.shape[1]}"
         )
-    resized = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized, dtype=np.uint8)
+    return resize_mask(mask, shape)
 
 
-def resize(pixels: NDArray[Any], size: tuple[int, int], *, is_mask: bool = False) -> NDArray[Any]:
-    """Resize by area averaging, bilinearly where an image grows, and masks by the nearest pixel."""
+def resize_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a mask by the nearest pixel."""
     import cv2
 
-    if pixels.shape[:2] == size:
-        return pixels
-    grows = size[0] > pixels.shape[0] or size[1] > pixels.shape[1]
-    how = cv2.INTER_NEAREST if is_mask else cv2.INTER_LINEAR if grows else cv2.INTER_AREA
-    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=how))
+    if mask.shape == size:
+        return mask
+    resized = cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized, dtype=np.uint8)
 
 
 def fill_up(pixels: NDArray[Any], size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> NDArray[Any]:

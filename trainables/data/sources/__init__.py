@@ -17,6 +17,7 @@ from trainables.common.discovery import constants_of
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import folder_in_progress
 from trainables.config.tasks import LabelCodes, Task, UpperFolders
+from trainables.data.from_files import FromFiles
 from trainables.data.image_array import ARRAY_FILE, read_image_files
 from trainables.data.image_survey import surveyed
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
@@ -127,6 +128,7 @@ def _stored(
             is_extra=found.is_extra,
             source=found.source,
             file=scratch / ARRAY_FILE,
+            from_files=FromFiles.of(read.shapes.tolist(), resized="in range"),
         )
         if not is_known:
             raw = surveyed(raw, found.names.__getitem__, notes, given=max_value, stated=read.stated_max)

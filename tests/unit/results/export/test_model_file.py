@@ -123,7 +123,7 @@ def saying(facts: dict[str, str], bundle: Path, tmp_path: Path) -> Path:
     return copy
 
 
-LATER = ("unit", "triage", "precision", "novelty", "is_synthetic", "whites_of_16")
+LATER = ("unit", "triage", "precision", "novelty", "is_synthetic", "whites_of_16", "from_files")
 
 
 @pytest.mark.parametrize("said", ["nothing", "less"])

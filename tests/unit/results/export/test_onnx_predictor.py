@@ -336,6 +336,8 @@ def test_what_was_done_to_files_is_said_once_for_all_of_them(bundle, tmp_path):
     assert notes == (
         "5 of 6 images have another depth than the model's images and were rescaled: "
         "0.png, 1.png, 2.png, ...",
+        "6 of 6 images have another size than the model's training images, and are resized within the model, "
+        "since it is not known how those came to theirs: 0.png, 1.png, 2.png, ...",
     )
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from results.scores.calibration import Platt, log_odds, sigmoid
 from results.scores.operating_point import Operation, odds_shift
 from results.scores.set_shift import FEATURES
 from trainables.config.tasks import task_named
+from trainables.data.declared_steps import AS_THEY_ARE
+from trainables.data.mammogram.preparation import Preparation
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.split_record import TEST, read_split
 
@@ -429,3 +432,36 @@ def test_runs_whose_data_have_grown_are_compared_on_the_images_that_both_know(ru
     assert found.groups == len(both) < len(set(before.groups))
     assert f"{run.path.name} holds other data: only images that both runs know are compared" in found.notes
     assert compare([(run, "best", 0), (later, "best", 0)]).images == found.images
+
+
+def test_training_images_of_another_size_are_said_to_be_unknown(bundle, tmp_path):
+    known, new = _raw(0), _raw(1)
+    images = np.stack([cv2.resize(image, (40, 40)) for image in [*known.images[4:36], *new.images]])
+    raw = RawPatches(
+        images,
+        np.concatenate([known.labels[4:36], new.labels]),
+        "task",
+        patients=np.concatenate([known.patients[4:36], new.patients]),
+        source="the same files",
+    )
+    opened, reference = load_bundle(bundle), read_reference(bundle)
+    found = predict_outside(opened, store_patch_set(raw, tmp_path), task_named(TASK), reference)
+    (said,) = [note for note in found.notes if "cannot be known again" in note]
+    assert said.startswith("WARNING: these images are 40x40 pixels and those of the model's search 32x32, so")
+    same = predict_outside(opened, store_patch_set(new, tmp_path), task_named(TASK), reference)
+    assert not any("cannot be known again" in note for note in same.notes)
+
+
+def test_a_model_without_steps_is_not_fitted_on_images_that_steps_changed(bundle, tmp_path):
+    steps = Preparation(size=(32, 32)).as_dict()
+    made = store_patch_set(replace(_raw(2), preparation=steps), tmp_path)
+    opened, reference, task = load_bundle(bundle), read_reference(bundle), task_named(TASK)
+    found = predict_outside(opened, made, task, reference)
+    assert any(
+        "not made ready as the training images were, no steps (training) and" in n for n in found.notes
+    )
+    with pytest.raises(ExportError, match=r"no steps \(training\) and steps \(these\); prepare it with the"):
+        predict_outside(opened, made, task, reference, is_fitted_on=True)
+    raw_films = replace(AS_THEY_ARE, allows_for_processing=True).as_dict()
+    plain = store_patch_set(replace(_raw(3), preparation=raw_films), tmp_path)
+    assert predict_outside(opened, plain, task, reference, is_fitted_on=True).left_out == 0

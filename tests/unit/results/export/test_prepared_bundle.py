@@ -230,3 +230,23 @@ def test_nothing_that_names_a_person_reaches_the_bundle(folder: Path) -> None:
         content = file.read_bytes()
         assert PLANTED.encode() not in content
         assert b"planted-id" not in content
+
+
+def test_files_that_show_no_breast_are_named_or_refused(folder: Path, tree: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(folder)
+    sizes = bundle.manifest.input.from_files
+    assert sizes is not None
+    assert (sizes.side_px[0], sizes.resized) == (pytest.approx((160 * 120) ** 0.5), None)
+    whole = film(bits=12, side=(160, 120), seed=0)
+    black = dicom(tmp_path / "black.dcm", np.zeros_like(whole), bits=12)
+    small = dicom(tmp_path / "small.dcm", whole[60:64, 10:14], bits=12)
+    patch = dicom(
+        tmp_path / "patch.dcm", np.full((60, 60), 1500, np.uint16) + whole[50:110, 5:65] % 7, bits=12
+    )
+    found = predict_files(bundle, [black, small, patch, tree / "woman 0/0.dcm"])
+    assert [fault.file for fault in found.faults] == [str(black), str(small)]
+    assert (
+        "black.dcm has one value in all of its pixels, so that it shows no breast" in found.faults[0].reason
+    )
+    assert "small.dcm is unlike the training images: it is 4x4 pixels" in found.faults[1].reason
+    assert "1 of 2 images show no breast that could be found, and were kept whole: patch.dcm" in found.notes

@@ -139,3 +139,32 @@ def test_which_films_may_be_read_keeps_no_sets_apart(tmp_path: Path) -> None:
     assert difference("usual", steps_of(facts["usual"]), "raw", steps_of(facts["raw"])) == ""
     for order in (facts, dict(reversed(facts.items()))):
         assert (agreed_steps(order) or {})["allows_for_processing"] is True
+
+
+@pytest.mark.parametrize(
+    ("declared", "changes"),
+    [
+        ({"mm_per_px": 0.2, "spacing_mm": (0.1, 0.1)}, ("spacing",)),
+        ({"size": (32, 24), "spacing_mm": (0.1, 0.2)}, ("spacing",)),
+        ({"size": (32, 24), "spacing_mm": (0.1, 0.1)}, ()),
+        ({"size": (32, 24)}, ()),
+    ],
+)
+def test_a_spacing_that_is_assumed_is_said(
+    tmp_path: Path, declared: dict[str, object], changes: tuple[str, ...]
+) -> None:
+    tree = films(tmp_path / "films")
+    asked = wanted(prepare_set("dicom", tree, tmp_path / "set", size=(32, 24), workers=1).prepared)
+    steps = Preparation(crop_breast=False, blank_background=False, chest_wall=None, **declared)  # type: ignore[arg-type] # by names
+    silent = dicom(tmp_path / "silent.dcm", film(seed=1, side=(96, 64)), bits=12)
+    assert read_image(silent, asked, steps).changes == changes
+    assert read_image(tree / "0.dcm", asked, steps).changes == ()
+
+
+def test_films_without_a_breast_are_counted(tmp_path: Path) -> None:
+    tree = films(tmp_path / "films")
+    dicom(tree / "3.dcm", np.zeros((96, 64), np.uint16), bits=12)
+    done = prepare_set(
+        "dicom", tree, tmp_path / "set", options={"mammograms": "yes"}, size=(48, 40), workers=1
+    )
+    assert "1 image of 4 shows no breast that could be found, and was kept whole" in done.notes

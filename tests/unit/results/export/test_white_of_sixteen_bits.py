@@ -204,3 +204,14 @@ def test_whites_beyond_the_range_of_the_model_are_refused() -> None:
             trained_shape=SIZE,
             how_to_feed="",
         )
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_film_of_fewer_bits_than_those_of_the_model_is_named(tmp_path: Path, kept: bool) -> None:
+    files = [png(tmp_path / "raw" / f"{name}.png", pixels(65535)) for name in "ab"]
+    wanted = wanted_by(prepared(tmp_path, "set", files), tmp_path / "store")
+    wanted = wanted if kept else wanted.model_copy(update={"whites_of_16": ()})
+    assert read_image(files[0], wanted).changes == ()
+    assert read_image(png(tmp_path / "c.png", pixels(20000)), wanted).changes == ()  # dark, and of 16 bits
+    assert read_image(png(tmp_path / "d.png", pixels(4000)), wanted).changes == ("dark",)
+    assert read_image(pgm(tmp_path / "e.pgm", pixels(4000), 4095), wanted).changes == ("maxval",)
