@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.postprocessing.outside_set import LabelledData, read_outside, request_for, task_of_bundle
+from results.errors import ExportError
 from results.export.exported_model import load_bundle
-from results.export.outside_data import OutsideData, predict_outside
+from results.export.outside_data import OutsideData, predict_outside, said_of_steps
 from results.export.recalibration import RecalibratedBundle, recalibrate_bundle
 from results.export.training_reference import read_reference
 from results.run.records import OutOfFold
@@ -74,11 +75,16 @@ def recalibrate(
         operation: What is asked of the decisions; what it leaves open is kept.
 
     Raises:
-        OrchestrateError: If the data cannot be used, there are too few patients, or `out` holds something.
+        OrchestrateError: If the data cannot be used or were made ready by steps that the bundle does not know
+            of, there are too few patients, or `out` holds something.
     """
     bundle = load_bundle(path)
     request = request_for(task_of_bundle(bundle, task), asked)
     patch_set = read_outside(request, asked.notify)
+    if steps := said_of_steps(bundle, patch_set):
+        raise ExportError(
+            f"{steps[0]}; give local data as orchestrate predict will see them, or search on prepared ones"
+        )
     found = predict_outside(bundle, patch_set, request.task_definition, read_reference(path))
     written = recalibrate_bundle(
         path, out, found, operation, source=patch_set.source, fingerprint=patch_set.fingerprint

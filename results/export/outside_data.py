@@ -42,6 +42,8 @@ class OutsideData:
             set.
         notes: Sentences on what was left out or converted.
         has_patients: The groups are patients.
+        digests: Digest of each image that was predicted, by which a bundle that is calibrated on them knows
+            them again.
     """
 
     labels: IntArray
@@ -52,6 +54,7 @@ class OutsideData:
     left_out: int
     notes: tuple[str, ...]
     has_patients: bool = True
+    digests: tuple[str, ...] = ()
 
 
 def predict_outside(
@@ -59,8 +62,8 @@ def predict_outside(
 ) -> OutsideData:
     """Check and predict the images of another set.
 
-    Patients with an image that the model was trained on, or that is sealed for its test, are left out, and so
-    are extra images, whose labels may be guessed.
+    Patients with an image that the model was trained or calibrated on, or that is sealed for its test, are
+    left out, and so are extra images, whose labels may be guessed.
 
     Args:
         bundle: The model.
@@ -69,8 +72,8 @@ def predict_outside(
         reference: What is kept of the model's training images; None where it is not known.
 
     Raises:
-        ExportError: If all images were in the training set or its sealed part or are extra ones, or they are
-            unlike those that the model takes.
+        ExportError: If all images were in the training set, its sealed part or what the model was calibrated
+            on, or are extra ones, or they are unlike those that the model takes.
         DataError: If labels, baselines, types or units of the images are missing.
         OneClassError: If the set has fewer than two classes.
     """
@@ -85,6 +88,7 @@ def predict_outside(
         else (
             ("among the training images", reference.digests),
             ("sealed for the test of this model, which orchestrate evaluate RUN opens", reference.sealed),
+            ("among those that this bundle was calibrated on", reference.calibrated),
         )
     ):
         is_copy = np.isin(digests, known)
@@ -96,8 +100,8 @@ def predict_outside(
         unit = group_unit(rows.groups)
         are = "are images" if unit == "image" else f"are of {unit}s"
         raise ExportError(
-            f"all {len(kept)} images of {patch_set.source} {are} that the model was trained on, or that are "
-            "sealed for its test; give data that it never saw"
+            f"all {len(kept)} images of {patch_set.source} {are} that the model was trained or calibrated "
+            "on, or that are sealed for its test; give data that it never saw"
         )
     rows = _only(rows, kept)
     units = units_of(patch_set, rows, bundle.manifest.unit, task)
@@ -117,14 +121,24 @@ def predict_outside(
             novelty=novelty,
         ),
         left_out=int((~kept).sum()),
-        notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
+        notes=(
+            *notes,
+            *said_of_steps(bundle, patch_set),
+            *_said_of_sizes(bundle, patch_set),
+            *([_NO_NOVELTY] if novelty is None else []),
+        ),
         has_patients=rows.is_grouped,
+        digests=tuple(digest for digest, is_kept in zip(digests, kept.tolist(), strict=True) if is_kept),
     )
 
 
 _NO_REFERENCE: Final = (
     "this bundle has no training_reference.json and so keeps nothing of its training images: whether some of "
     "these were among them, and how far these lie from them, cannot be said; export it again"
+)
+_OWN_STEPS: Final = (
+    "{source} was made ready by steps that this model does not know of, {said}: orchestrate predict does "
+    "none of them, so what is found here holds for files that were made ready so before"
 )
 _NO_NOVELTY: Final = (
     "this model has no novelty score (no frozen stages, too few data, or an earlier version), so the "
@@ -142,7 +156,7 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
             "orchestrate evaluate RUN, without --data"
         )
     local = manifest.recalibration
-    if local is not None and patch_set.fingerprint == local.fingerprint:
+    if local is not None and patch_set.fingerprint in (local.fingerprint, *local.earlier):
         raise ExportError(
             f"{patch_set.source} is the set that this bundle was calibrated on; give data that it never saw"
         )
@@ -156,6 +170,17 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet) -> None:
             "same steps and size (orchestrate data prepare), or predict whole mammograms with orchestrate "
             "predict"
         )
+
+
+def said_of_steps(bundle: Bundle, patch_set: PatchSet) -> list[str]:
+    """Return a sentence on steps that made another set ready, and that the model does not know of; or none.
+
+    A model that does know steps is given no set of others, which `predict_outside` refuses.
+    """
+    if bundle.manifest.preparation is not None or patch_set.preparation is None:
+        return []
+    said = difference("training", None, "these", dict(patch_set.preparation))
+    return [_OWN_STEPS.format(source=patch_set.source, said=said)] if said else []
 
 
 def _scored_rows(patch_set: PatchSet, task: Task) -> tuple[TaskRows, list[str]]:
