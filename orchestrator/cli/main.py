@@ -1,11 +1,9 @@
 """`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code."""
 
 if __name__ == "__main__":  # before the imports, since Ctrl-C may come in them, and the command answers it
-    import sys
+    import runpy
 
-    from orchestrator.cli.entry import main as entered
-
-    sys.exit(entered())
+    runpy.run_module("orchestrator", run_name="__main__")  # which ends the process
 
 import argparse
 import contextlib
