@@ -227,13 +227,16 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         model = {"ensemble": ensemble, "trial": trial, "refit": refit, "max_ms": max_ms}
         return self.export_report(path, changes=ExportChanges(**changes), operation=operation, **model).path
 
-    def refit(self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1) -> "pd.DataFrame":
+    def refit(
+        self, *, ensemble: str = BEST, trial: int | None = None, seeds: int | None = None
+    ) -> "pd.DataFrame":
         """Train the members of a model again, on the whole training part; the test part stays sealed.
 
         Args:
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
             trial: Number of a single trial, or None.
-            seeds: Number of models of each member, whose probabilities are averaged.
+            seeds: Number of models of each member, whose probabilities are averaged; None trains as many as
+                each of its folds had in the search.
 
         Returns:
             One row for each member: trial, models, images, epochs, loss and seconds.
@@ -249,7 +252,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         )
 
     def refit_members(
-        self, *, ensemble: str = BEST, trial: int | None = None, seeds: int = 1
+        self, *, ensemble: str = BEST, trial: int | None = None, seeds: int | None = None
     ) -> "tuple[str, Iterator[RefittedTrial]]":
         """Do what `refit` does, and return the model's name, and each member as it is finished."""
         from orchestrator.postprocessing.refit import refit_model

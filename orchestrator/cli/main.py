@@ -1,5 +1,10 @@
 """`orchestrate`: finds the verb, runs it, turns errors into one sentence and an exit code."""
 
+if __name__ == "__main__":  # before the imports, since Ctrl-C may come in them, and the command answers it
+    import runpy
+
+    runpy.run_module("orchestrator", run_name="__main__")  # which ends the process
+
 import argparse
 import contextlib
 import gc
@@ -254,7 +259,3 @@ class _Version(argparse.Action):
         (version,) = package_versions(("breast-image-orchestrator",)).values() or ("of a source tree",)
         print(f"orchestrate {version}")
         parser.exit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,8 @@ sealed test part stays sealed. Features of frozen layers do not depend on
 folds, so they are read from the store, never computed again.
 
 What is finished is kept: an interrupted nested search goes on where it was.
-Where all is there, the result is printed and nothing runs.
+Where all is there, the result is printed and nothing runs. What --results of
+the search has copied is copied again at the end, with all of this.
 
 examples:
   orchestrate nest latest
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.cli.common import open_run
 
     folder = open_run(arguments)  # before what takes seconds to import
+    from orchestrator.api.copies import copied_at_end
     from orchestrator.api.nesting import nest_search
     from orchestrator.cli.closing import CommandDisplay
     from orchestrator.cli.common import given_again, short_path
@@ -52,14 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
     from trainables.common.errors import INTERRUPTED
 
     display = CommandDisplay()
-    result = nest_search(
-        folder,
-        outer=arguments.outer,
-        address=arguments.address,
-        progress=display,
-        by=typed_command(sys.argv[1:]),
-        options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
-    )
+    with copied_at_end(folder, display):
+        result = nest_search(
+            folder,
+            outer=arguments.outer,
+            address=arguments.address,
+            progress=display,
+            by=typed_command(sys.argv[1:]),
+            options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
+        )
     if result is None:
         again = given_again(arguments, "outer", "space", "sampler", "pruner")
         print_next(display.console, "orchestrate", "nest", short_path(folder.path), *again)

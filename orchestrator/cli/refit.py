@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         type=int,
-        default=1,
         metavar="K",
-        help="train K models of each member, whose probabilities are averaged (default: 1)",
+        help="train K models of each member, whose probabilities are averaged (default: as many as "
+        "each of its folds had in the search)",
     )
 
 

@@ -14,7 +14,8 @@ feature is computed again. `orchestrate compare` then takes the repeats for
 trials that have them.
 
 What is finished is kept: interrupted repeats go on where they were, and
-finalists that were lost to their machine are tried again.
+finalists that were lost to their machine are tried again. What --results of
+the search has copied is copied again at the end, with all of this.
 
 examples:
   orchestrate repeat latest
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from orchestrator.cli.common import open_run
 
     folder = open_run(arguments)  # before what takes seconds to import
+    from orchestrator.api.copies import copied_at_end
     from orchestrator.api.repeating import repeat_search
     from orchestrator.cli.closing import CommandDisplay
     from orchestrator.cli.common import given_again, short_path
@@ -57,14 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
     from trainables.common.errors import INTERRUPTED
 
     display = CommandDisplay()
-    found = repeat_search(
-        folder,
-        repeats=arguments.repeats,
-        finalists=arguments.finalists,
-        address=arguments.address,
-        progress=display,
-        options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
-    )
+    with copied_at_end(folder, display):
+        found = repeat_search(
+            folder,
+            repeats=arguments.repeats,
+            finalists=arguments.finalists,
+            address=arguments.address,
+            progress=display,
+            options=ResumeOptions(space=arguments.space, sampler=arguments.sampler, pruner=arguments.pruner),
+        )
     if found is None:
         again = given_again(arguments, "repeats", "finalists", "space", "sampler", "pruner")
         print_next(display.console, "orchestrate", "repeat", short_path(folder.path), *again)

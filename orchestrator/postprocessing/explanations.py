@@ -115,7 +115,8 @@ def explain_run(
         ensemble: Name of a method, `best_single` or `best`; not used if a trial is given.
         trial: Number of a single trial, or None.
         refit: Explain the models that were trained on the whole training part.
-        out: Folder to write; None takes `explanations/MODEL-METHOD` in the run folder.
+        out: Folder to write; None takes `explanations/MODEL-METHOD` in the run folder, where pictures of an
+            earlier explanation are removed.
 
     Returns:
         Facts, and the folder that was written.
@@ -165,8 +166,10 @@ def explain_run(
         found_at=found_at,
         left_out=left_out,
         notes=tuple(dict.fromkeys(note for one in asked for note in one.notes)),
+        model_digest=opened.chosen.whole_digest,
     )
-    write_explanations(folder, explanations, images, max_value=opened.patch_set.max_value)
+    max_value = opened.patch_set.max_value
+    write_explanations(folder, explanations, images, max_value=max_value, removes_earlier=out is None)
     return explanations, folder
 
 

@@ -74,7 +74,8 @@ def recalibrate(
         operation: What is asked of the decisions; what it leaves open is kept.
 
     Raises:
-        OrchestrateError: If the data cannot be used, there are too few patients, or `out` holds something.
+        OrchestrateError: If the data cannot be used or were made ready by steps that the bundle does not know
+            of, there are too few patients, or `out` holds something.
     """
     bundle = load_bundle(path)
     request = request_for(task_of_bundle(bundle, task), asked)

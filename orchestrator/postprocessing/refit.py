@@ -10,11 +10,19 @@ from orchestrator.preflight.run_data import open_run_data
 from results.errors import DamagedFileError, RunError
 from results.predictors.selected_model import resolve_model
 from results.run.records import SearchRecord, TrialRecord
-from results.run.refit_records import REFIT_FILE, RefitRecord, read_refit, refit_folder, weights_digest
+from results.run.refit_records import (
+    REFIT_FILE,
+    RefitRecord,
+    models_of_a_fold,
+    read_refit,
+    refit_folder,
+    said_of_models,
+    weights_digest,
+)
 from results.run.run_folder import RunFolder
 from trainables.common.files import folder_in_progress, replace_folder, reserve, write_atomically
 from trainables.common.text import count_text
-from trainables.config.trial_config import TrialConfig, decode
+from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 from trainables.runtime.devices import available_device
 from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
@@ -30,11 +38,15 @@ class RefittedTrial:
         number: Trial number.
         record: Record of the refit.
         is_new: False if the refit was in the run folder already.
+        searched: Number of models of a fold in the search, which calibration and threshold are of.
+        has_calibration: There are such; beyond two classes there are none.
     """
 
     number: int
     record: RefitRecord
     is_new: bool
+    searched: int
+    has_calibration: bool = True
 
     def message(self) -> str:
         """Describe the refit in one line for the terminal."""
@@ -42,11 +54,13 @@ class RefittedTrial:
         models = f"{count_text(record.seeds, 'model')} on {record.images} images"
         took = f"{record.seconds:.1f} s" if self.is_new else "was there already"
         note = f"; {record.note}" if record.note else ""
+        if record.seeds != self.searched and self.has_calibration:
+            note += f"; {said_of_models(self.number, refitted=record.seeds, searched=self.searched)}"
         return f"trial {self.number}: {models} for {record.epochs} epochs, {took}{note}"
 
 
 def refit_model(
-    run: RunFolder, *, ensemble: str, trial: int | None, seeds: int
+    run: RunFolder, *, ensemble: str, trial: int | None, seeds: int | None = None
 ) -> tuple[str, Iterator[RefittedTrial]]:
     """Refit all members of a model that have no whole refit as they are now, one after the other.
 
@@ -54,7 +68,8 @@ def refit_model(
         run: Run folder of the search; its data must still be in the store.
         ensemble: Name of the ensemble; not used where a trial is given.
         trial: Number of a single trial, or None.
-        seeds: Number of models of each member, each trained with its own random seed.
+        seeds: Number of models of each member, each trained with its own random seed; None trains as many as
+            each fold of the member had in the search, which its calibration and threshold are of.
 
     Returns:
         The model's name, and its members as they are finished.
@@ -63,7 +78,7 @@ def refit_model(
         RunError: If the model has a member without a chosen epoch.
         OrchestrateError: If the model was not built, or data, weights or pretrained files are missing.
     """
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise RunError(f"--seeds must be at least 1, found {seeds}")
     chosen = resolve_model(run, ensemble=ensemble, trial=trial)
     records = [_record_and_epochs(run, number) for number in chosen.trials]
@@ -77,11 +92,12 @@ def _record_and_epochs(run: RunFolder, number: int) -> tuple[TrialRecord, int]:
     return record, record.best_epoch
 
 
-def _refitted(run: RunFolder, record: TrialRecord, epochs: int, seeds: int) -> RefittedTrial:
-    known = _whole_refit(run, record.number)
+def _refitted(run: RunFolder, record: TrialRecord, epochs: int, asked: int | None) -> RefittedTrial:
+    known, config, search = _whole_refit(run, record.number), decode(record.config), run.search()
+    searched, begun = models_of_a_fold(flatten(config.model_dump())), time.monotonic()
+    seeds, is_binary = searched if asked is None else asked, len(search.classes) == 2
     if known is not None and (known.seeds, known.epochs) == (seeds, epochs):
-        return RefittedTrial(record.number, known, is_new=False)
-    search, config, begun = run.search(), decode(record.config), time.monotonic()
+        return RefittedTrial(record.number, known, is_new=False, searched=searched, has_calibration=is_binary)
     place = refit_folder(run, record.number)
     with folder_in_progress(place) as folder:  # before hours of training that could not be kept
         reserve(folder, seeds * _largest(run.weights_folder(record.number)))
@@ -109,7 +125,7 @@ def _refitted(run: RunFolder, record: TrialRecord, epochs: int, seeds: int) -> R
         )
         write_atomically(folder / REFIT_FILE, written.model_dump_json(indent=1) + "\n")
         replace_folder(place, folder)
-    return RefittedTrial(record.number, written, is_new=True)
+    return RefittedTrial(record.number, written, is_new=True, searched=searched, has_calibration=is_binary)
 
 
 def _whole_refit(run: RunFolder, number: int) -> RefitRecord | None:

@@ -7,13 +7,13 @@ a place that fails is left at the first file.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 from orchestrator.callbacks import Callback, EndedSearch
 from orchestrator.reporting.background import BackgroundThread
-from orchestrator.reporting.copied_run import started_there
+from orchestrator.reporting.copied_run import started_there, trials_apart
 from orchestrator.reporting.place import Place, explained
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
@@ -102,17 +102,30 @@ class MirrorCallback(Callback):
     def _sync(self, run: RunFolder) -> None:
         self._claim(run)
         there, names = self._place.sizes(self._prefix), set[str]()
+        elsewhere = self._run_again_there(run, {name: size for name, (size, _) in there.items()})
         paths = sorted(_files(run.path), key=lambda path: path.name == "record.json")
         for path in paths:
             if self._is_left:
                 return
             name = self._name(run, path)
             names.add(name)
+            if name.startswith(elsewhere):
+                continue
             if name not in there or not self._is_current(name, path, *there[name]):
                 self._write(run, path)
         for name in there.keys() - names:
-            if self._is_of_here(run, name):
+            if self._is_of_here(run, name) and not name.startswith(elsewhere):
                 self._place.remove(name)
+
+    def _run_again_there(self, run: RunFolder, sizes: Mapping[str, int]) -> tuple[str, ...]:
+        """Folders there of trials that another machine has run again since they ended here; all of it stays.
+
+        Trials that this session has copied are not asked about.
+        """
+        below = f"{self._prefix}/"
+        others = {name.removeprefix(below): size for name, size in sizes.items() if name not in self._copied}
+        again = trials_apart(self._place, self._prefix, run, others).newer_there
+        return tuple(f"{self._name(run, run.trial(number))}/" for number in again)
 
     def _is_of_here(self, run: RunFolder, name: str) -> bool:
         """Tell whether a file may go: another machine may have gone on with the search, and have made it.

@@ -27,7 +27,7 @@ from results.export.manifest import (
 )
 from results.export.manifest_draft import manifest_draft
 from results.export.manifest_parts import ParityCheck
-from results.export.model_card import licence_warnings
+from results.export.model_card import licence_warnings, said_of_refits
 from results.export.model_file import describe_model, sha256_of
 from results.export.novelty import novelty_facts, with_novelty
 from results.export.parity import (
@@ -93,6 +93,7 @@ class BundleReport:
         for change in (manifest.distilled, manifest.precision):
             said += [] if change is None else change.sentences(manifest.cost)
         said += licence_warnings(manifest)
+        said += said_of_refits(manifest)
         if manifest.split == NAIVE:
             said.append(NAIVE_WARNING)
         if manifest.said_of_no_test:

@@ -204,8 +204,8 @@ def _scores(manifest: Manifest) -> str:
     if isinstance(manifest.test, TestScores) and found.metric in manifest.test.metrics:
         test = manifest.test
         own = test.metrics[found.metric].text(3)
-        return f"{said} Sealed test part ({test.images} {PLURALS[manifest.unit]}), {name} {own}."
-    return f"{said} {manifest.said_of_no_test}"
+        said += f" Sealed test part ({test.images} {PLURALS[manifest.unit]}), {name} {own}."
+    return " ".join(part for part in (said, manifest.said_of_no_test, manifest.said_of_precision) if part)
 
 
 def _audit(manifest: Manifest) -> str:

@@ -198,6 +198,8 @@ class Bundle:
             raise ExportError(f"the model cannot run on an image of {size}: {reason}") from error
         novelty = further[0] if further and self.manifest.novelty else 1.0
         if self.manifest.unit != "image":
+            if not np.isfinite(found).all():
+                raise ExportError(f"the model returned no numbers for an image of {size}")
             return found, novelty
         wanted = (len(feed[self.manifest.input.name]), len(self.manifest.classes))
         if found.shape != wanted:

@@ -189,6 +189,16 @@ class Manifest(FrozenModel):
         return "The sealed test part was not opened for this model."
 
     @property
+    def said_of_precision(self) -> str:
+        """Which file the scores are of, as a sentence; empty where it is the exported one."""
+        if self.precision is None:
+            return ""
+        return (
+            "All scores, out of fold and on a sealed part, are those of the model in float32; what changed "
+            f"in {self.precision.name} was measured on {self.precision.images} training {PLURALS[self.unit]}."
+        )
+
+    @property
     def said_of_operation(self) -> str:
         """What the user asked of the decisions, in a sentence without its end."""
         asked = self.operation

@@ -15,14 +15,15 @@ from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
 from results.predictors.test_evaluation import first_look
 from results.predictors.unit_module import IMAGE_OUTPUT
-from results.run.records import OutOfFold, SourceTrial
+from results.run.records import OutOfFold, SearchRecord, SourceTrial
 from results.run.run_folder import RunFolder
+from results.run.source_trials import source_record, source_search
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from results.scores.outer_result import readable_outer
 from results.scores.strata_table import sentences_of
 from trainables.common.errors import WeightsError
-from trainables.config.trial_config import TrialConfig, flatten
+from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.declared_whites import in_words
 from trainables.data.patches import PatchSet
 from trainables.data.split_record import read_split
@@ -202,7 +203,7 @@ def _members(opened: OpenedModel) -> tuple[Member, ...]:
                 settings=flatten(config.model_dump(mode="json")),
                 told_by=_named(search.type_from) if is_told else None,
                 started_from=_named(search.start_from) if config.model.weights == "start" else None,
-                licences=published_licences(config, search.request.weights_dir),
+                licences=licences_of_member(config, search),
             )
         )
     return tuple(members)
@@ -216,6 +217,27 @@ def published_licences(config: TrialConfig, weights_dir: Path | None) -> dict[st
     backbones = [backbone_named(part.model.backbone) for part in frozen_parts(config)]
     published = [own for own in backbones if own.has_imagenet_weights and config.model.weights != "random"]
     return {own.name: _declared_licence(own.name, weights_dir) or own.licence for own in published}
+
+
+def licences_of_member(config: TrialConfig, search: SearchRecord) -> dict[str, str]:
+    """Return backbone -> licence of all published weights that a member brings, as `published_licences` does.
+
+    Those of the trial that tells it the type of a finding are in the file, too, and of a trial that tells
+    that one. A backbone of such a trial with another licence stands with the trial's name.
+
+    Args:
+        config: The member.
+        search: Its search.
+    """
+    found = published_licences(config, search.request.weights_dir)
+    if config.model.type_input not in ("probability", "hard") or search.type_from is None:
+        return found
+    source = search.type_from
+    told_by = licences_of_member(decode(source_record(source).config), source_search(source))
+    for name, licence in told_by.items():
+        is_other = found.get(name, licence) != licence
+        found[f"{name} of {_named(source)}" if is_other else name] = licence
+    return found
 
 
 def _declared_licence(backbone: str, weights_dir: Path | None) -> str | None:

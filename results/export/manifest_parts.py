@@ -174,6 +174,7 @@ class Recalibration(FrozenModel):
     Attributes:
         source: Name of the local data.
         fingerprint: Fingerprint of the whole set.
+        earlier: Fingerprints of the sets of earlier recalibrations that this one went on from, in order.
         images: Number of images, or of units.
         groups: Number of their patients, or of image groups where patients are unknown.
         has_patients: The groups are patients; True in bundles of earlier versions, which did not say it.
@@ -190,6 +191,7 @@ class Recalibration(FrozenModel):
 
     source: str
     fingerprint: str
+    earlier: tuple[str, ...] = ()
     images: int
     groups: int
     has_patients: bool = True

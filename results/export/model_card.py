@@ -8,6 +8,7 @@ from results.export.card_templates import TITLES, card_fields, fields_as_markdow
 from results.export.manifest import PREPARATION_CODE, PREPARATION_FILE, REFERENCE_FILE, Manifest
 from results.export.manifest_parts import Member, ParityCheck, TestScores
 from results.run.audit_record import AuditRecord
+from results.run.refit_records import models_of_a_fold, said_of_models
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
 from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS, said_of_decisions
@@ -60,7 +61,8 @@ _ETHICS = (
     "A missed malignancy delays treatment and a false alarm leads to worry and biopsies; the model weighs\n"
     "neither. It was trained on labels that people and pathology gave, with their errors. It holds no\n"
     f"images. But `{REFERENCE_FILE}` holds an unsalted digest of every image of the training and of\n"
-    "the sealed part: whoever has the file of an image can tell for certain whether it is among them.\n"
+    "the sealed part, and of local data that it was calibrated on: whoever has the file of an image can\n"
+    "tell for certain whether it is among them.\n"
     "As any trained model, the model itself may leak it, too; treat both as the data are treated."
 )
 
@@ -243,11 +245,12 @@ def _evaluation_data(manifest: Manifest) -> str:
         order = "the first opening" if test.opening == 1 else f"opening number {test.opening}"
         whose = of_groups(test.groups, manifest.data.group_unit)
         scored_on = f"{test.images} {PLURALS[manifest.unit]}{whose}"
-        return (
-            f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
-            f"{test.openings} so far."
+        said = (
+            f"{scored_on}, sealed before the search. These scores are from {order} of {test.openings} so far."
         )
-    return f"{out_of_fold}\n\nTest: {manifest.said_of_no_test}"
+    else:
+        said = manifest.said_of_no_test
+    return "\n\n".join([out_of_fold, f"Test: {said}", *_precision_lines(manifest)])
 
 
 def _training_data(manifest: Manifest) -> str:
@@ -299,7 +302,13 @@ def _analyses(manifest: Manifest) -> str:
         else ""
     )
     nested = "" if manifest.nested_search is None else f"\n\n{' '.join(sentences(manifest.nested_search))}"
-    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + warning + nested
+    lower = "".join(f"\n\n{line}" for line in _precision_lines(manifest))
+    return "\n".join(rows) + (_ORDER if manifest.is_ordinal else "") + lower + warning + nested
+
+
+def _precision_lines(manifest: Manifest) -> list[str]:
+    """Which file the scores are of, where it is not this one."""
+    return [manifest.said_of_precision] if manifest.precision is not None else []
 
 
 def _caveats(manifest: Manifest) -> str:
@@ -311,6 +320,7 @@ def _caveats(manifest: Manifest) -> str:
             f"- It knows the patient population of its training data only, and {_of_calibration(manifest)}.",
             *_caveats_of_inputs(manifest),
             *_caveats_of_calibration(manifest),
+            *(f"- {said[0].upper()}{said[1:]}." for said in said_of_refits(manifest)),
             *([f"- {manifest.recalibration.text}"] if manifest.recalibration else []),
             _TELEMETRY,
             _caveat_of_other_images(manifest),
@@ -376,6 +386,17 @@ def _caveats_of_calibration(manifest: Manifest) -> list[str]:
         "- Its calibration was fitted to single fold models and is corrected for their mean by half of what "
         "their number could change; on new patients its slope may be off by up to "
         f"{1 / (1 - NOISE_SHARE / manifest.data.folds) - 1:.0%} either way, besides chance."
+    ]
+
+
+def said_of_refits(manifest: Manifest) -> list[str]:
+    """Return what is to be said of each member refitted to another number of models than a fold had."""
+    if not manifest.is_refitted or manifest.threshold is None or manifest.recalibration is not None:
+        return []
+    return [
+        said_of_models(member.trial, refitted=member.folds, searched=searched)
+        for member in manifest.members
+        if (searched := models_of_a_fold(member.settings)) != member.folds
     ]
 
 

@@ -22,6 +22,7 @@ from results.export.input_checks import check_given, check_sizes, check_units
 from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.export.model_input import ModelInput
 from results.export.view_and_side import NOT_STATED, Stated, check_stated, each_of
+from results.novelty.reference import is_at_most
 from trainables.common.errors import OrchestrateError
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
@@ -197,7 +198,9 @@ def _of_units(
 def is_unlike(bundle: Bundle, one: Prediction) -> bool | None:
     """Tell whether an image, or a unit, is unlike the training images; None without a novelty score."""
     novelty = bundle.manifest.novelty
-    return None if novelty is None or one.novelty_p is None else one.novelty_p <= novelty.level
+    if novelty is None or one.novelty_p is None:
+        return None
+    return bool(is_at_most(one.novelty_p, novelty.level))
 
 
 def novelty_notes(bundle: Bundle, predictions: Sequence[Prediction]) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class OutsideData:
             set.
         notes: Sentences on what was left out or converted.
         has_patients: The groups are patients.
+        digests: Digest of each image that was predicted, by which a bundle that is calibrated on them knows
+            them again.
     """
 
     labels: IntArray
@@ -52,6 +54,7 @@ class OutsideData:
     left_out: int
     notes: tuple[str, ...]
     has_patients: bool = True
+    digests: tuple[str, ...] = ()
 
 
 def predict_outside(
@@ -64,8 +67,8 @@ def predict_outside(
 ) -> OutsideData:
     """Check and predict the images of another set.
 
-    Patients with an image that the model was trained on, or that is sealed for its test, are left out, and so
-    are extra images, whose labels may be guessed.
+    Patients with an image that the model was trained or calibrated on, or that is sealed for its test, are
+    left out, and so are extra images, whose labels may be guessed.
 
     Args:
         bundle: The model.
@@ -76,8 +79,8 @@ def predict_outside(
             images were; elsewhere a note says what differs where the model itself has no steps.
 
     Raises:
-        ExportError: If all images were in the training set or its sealed part or are extra ones, or they are
-            unlike those that the model takes.
+        ExportError: If all images were in the training set, its sealed part or what the model was calibrated
+            on, or are extra ones, or they are unlike those that the model takes.
         DataError: If labels, baselines, types or units of the images are missing.
         OneClassError: If the set has fewer than two classes.
     """
@@ -93,6 +96,7 @@ def predict_outside(
         else (
             ("among the training images", reference.digests),
             ("sealed for the test of this model, which orchestrate evaluate RUN opens", reference.sealed),
+            ("among those that this bundle was calibrated on", reference.calibrated),
         )
     ):
         is_copy = np.isin(digests, known)
@@ -104,8 +108,8 @@ def predict_outside(
         unit = group_unit(rows.groups)
         are = "are images" if unit == "image" else f"are of {unit}s"
         raise ExportError(
-            f"all {len(kept)} images of {patch_set.source} {are} that the model was trained on, or that are "
-            "sealed for its test; give data that it never saw"
+            f"all {len(kept)} images of {patch_set.source} {are} that the model was trained or calibrated "
+            "on, or that are sealed for its test; give data that it never saw"
         )
     rows = _only(rows, kept)
     units = units_of(patch_set, rows, bundle.manifest.unit, task)
@@ -125,8 +129,13 @@ def predict_outside(
             novelty=novelty,
         ),
         left_out=int((~kept).sum()),
-        notes=(*notes, *_said_of_sizes(bundle, patch_set), *([_NO_NOVELTY] if novelty is None else [])),
+        notes=(
+            *notes,
+            *_said_of_sizes(bundle, patch_set),
+            *([_NO_NOVELTY] if novelty is None else []),
+        ),
         has_patients=rows.is_grouped,
+        digests=tuple(digest for digest, is_kept in zip(digests, kept.tolist(), strict=True) if is_kept),
     )
 
 
@@ -175,7 +184,7 @@ def _check_alike(bundle: Bundle, patch_set: PatchSet, *, is_fitted_on: bool) -> 
             "orchestrate evaluate RUN, without --data"
         )
     local = manifest.recalibration
-    if local is not None and patch_set.fingerprint == local.fingerprint:
+    if local is not None and patch_set.fingerprint in (local.fingerprint, *local.earlier):
         raise ExportError(
             f"{patch_set.source} is the set that this bundle was calibrated on; give data that it never saw"
         )

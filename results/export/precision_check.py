@@ -23,6 +23,7 @@ from results.export.lower_precision import convert_graph, without_output
 from results.export.novelty import with_novelty
 from results.export.parity import scored_by_fold
 from results.export.precision_record import LowerPrecision, ModelChange
+from results.novelty.reference import is_at_most
 from results.predictors.ensemble_module import OUTPUT_NAME, EnsembleModule, WithFolds, write_onnx
 from results.predictors.loading import OpenedModel
 from results.predictors.model_inputs import ModelInputs
@@ -235,7 +236,7 @@ def _predicted(opened: OpenedModel, own: OutOfFold, path: Path) -> _Predicted:
 
 def _warned_apart(first: _Predicted, second: _Predicted, level: float) -> float:
     """Share of the images of which only one graph says that they are unlike the training images."""
-    return float(((first.novelty <= level) != (second.novelty <= level)).mean())
+    return float((is_at_most(first.novelty, level) != is_at_most(second.novelty, level)).mean())
 
 
 def _held_out(module: EnsembleModule, by_fold: Sequence[Tensor], folds: IntArray) -> FloatArray:

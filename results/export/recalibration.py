@@ -5,6 +5,7 @@ the local images before it is kept.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from results.errors import ExportError
 from results.export.bundle_folder import check_free, new_bundle
+from results.export.companions import digests_of_companions
 from results.export.descriptions import write_manifest
 from results.export.exported_model import Bundle, load_bundle
 from results.export.manifest import CARD_DATA_FILE, CARD_FILE, MANIFEST_FILE, MODEL_FILE, UNITS_FILE, Manifest
 from results.export.manifest_parts import Recalibration
 from results.export.model_file import describe_model, sha256_of
 from results.export.outside_data import OutsideData
+from results.export.training_reference import read_reference, write_reference
 from results.scores.calibration import Platt
 from results.scores.calibration_update import CalibrationUpdate, composed, fit_update
 from results.scores.decision_rule import BALANCED, balanced_threshold, best_threshold
@@ -111,7 +114,7 @@ def recalibrate_bundle(
         }
     )
     with new_bundle(out) as folder:
-        manifest = _write(path, folder, manifest)
+        manifest = _write(path, folder, manifest, data.digests)
         _check(load_bundle(folder), bundle, change)
     return RecalibratedBundle(out, manifest, update, here, calibrated)
 
@@ -169,10 +172,11 @@ def _own_thresholds(old: Manifest, data: OutsideData, calibrated: FloatArray) ->
 def _provenance(
     old: Manifest, data: OutsideData, update: CalibrationUpdate, source: str, fingerprint: str
 ) -> Recalibration:
-    is_as_before = update.update == "nothing"
+    is_as_before, before = update.update == "nothing", old.recalibration
     return Recalibration(
         source=source,
         fingerprint=fingerprint,
+        earlier=() if before is None else (*before.earlier, before.fingerprint),
         images=len(data.labels),
         groups=len(np.unique(data.groups)),
         has_patients=data.has_patients,
@@ -186,8 +190,11 @@ def _provenance(
     )
 
 
-def _write(path: Path, folder: Path, manifest: Manifest) -> Manifest:
-    """Copy the bundle with another calibration in its graph; returns the manifest with the new hashes."""
+def _write(path: Path, folder: Path, manifest: Manifest, digests: Sequence[str]) -> Manifest:
+    """Copy the bundle with another calibration in its graph; returns the manifest with the new hashes.
+
+    Where something is kept of its training images, the digests of the local ones are kept beside it.
+    """
     for file in path.iterdir():
         if file.is_file() and file.name not in (MANIFEST_FILE, CARD_FILE, CARD_DATA_FILE):
             shutil.copyfile(file, folder / file.name)
@@ -196,7 +203,12 @@ def _write(path: Path, folder: Path, manifest: Manifest) -> Manifest:
     _set_calibration(tail, calibration)
     for name in (MODEL_FILE, *([UNITS_FILE] if manifest.unit != "image" else [])):
         describe_model(folder / name, manifest)
-    hashes = {"sha256": sha256_of(folder / MODEL_FILE)}
+    if (reference := read_reference(path)) is not None:
+        write_reference(reference.calibrated_on(digests), folder)
+    hashes: dict[str, Any] = {
+        "sha256": sha256_of(folder / MODEL_FILE),
+        "companions": manifest.companions | digests_of_companions(folder),
+    }
     if manifest.unit != "image":
         hashes["units_sha256"] = sha256_of(folder / UNITS_FILE)
     manifest = manifest.model_copy(update=hashes)

@@ -38,12 +38,19 @@ class TrainingReference(FrozenModel):
     Attributes:
         digests: Digests of the training images, ascending, in hexadecimal.
         sealed: Digests of the images of the sealed test part; empty in bundles of earlier versions.
+        calibrated: Digests of the local images that the bundle was calibrated on after its export, one time
+            or several, ascending; empty in bundles of earlier versions.
         figures: Name in `FIGURES` -> its distribution over the training images.
     """
 
     digests: tuple[str, ...]
     sealed: tuple[str, ...] = ()
+    calibrated: tuple[str, ...] = ()
     figures: dict[str, FigureQuantiles]
+
+    def calibrated_on(self, digests: Sequence[str]) -> "TrainingReference":
+        """Return the reference of a bundle that was calibrated on further images, of which it knows."""
+        return self.model_copy(update={"calibrated": tuple(sorted({*self.calibrated, *digests}))})
 
 
 def model_pixels(image: NDArray[Any], max_value: float, wanted: ModelInput) -> NDArray[Any]:

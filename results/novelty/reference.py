@@ -26,6 +26,7 @@ _MOST_AXES: Final = 128
 _MOST_DISTANCES: Final = 1024
 _LEAST_SCALE: Final = 1e-6
 _FEWEST: Final = 8  # images that a fit needs
+_MARGIN: Final = 1e-6  # relative, so that rounding to single precision puts no p on the wrong side of a level
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,17 @@ def level_for(patients: int) -> float | None:
     (0.01, 0.05, None)
     """
     return next((level for level in LEVELS if 1 / (patients + 1) <= level), None)
+
+
+def is_at_most(p: NDArray[Any] | float, level: float) -> NDArray[np.bool_]:
+    """Tell of p-values of a graph, of any shape, in [0, 1], whether they call for a warning at a level.
+
+    A p that equals the level counts, also where single precision has put it a little above.
+
+    >>> is_at_most(np.array([1, 2], np.float32) / np.float32(20), 0.05).tolist()
+    [True, False]
+    """
+    return np.asarray(np.asarray(p, dtype=np.float64) <= level * (1 + _MARGIN))
 
 
 def fit_cloud(features: FloatArray) -> FeatureCloud:

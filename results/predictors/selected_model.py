@@ -80,6 +80,11 @@ class SelectedModel:
         return self.rule.calibration if self.is_refitted else self.rule.mean_calibration
 
     @property
+    def whole_digest(self) -> str:
+        """Digest of the model with that of its refit, if it has one."""
+        return self.digest if self.refit_digest is None else f"{self.digest}-{self.refit_digest}"
+
+    @property
     def threshold(self) -> float:
         """Smallest calibrated positive probability that is called positive."""
         return self.rule.threshold

@@ -117,15 +117,21 @@ def _is_own(file: Path) -> bool:
 
 
 def write_explanations(
-    folder: Path, explanations: Explanations, images: Sequence[ExplainedImage], *, max_value: float
+    folder: Path,
+    explanations: Explanations,
+    images: Sequence[ExplainedImage],
+    *,
+    max_value: float,
+    removes_earlier: bool = False,
 ) -> None:
-    """Write pictures, maps and, last, the JSON file; earlier ones of the same names are replaced.
+    """Write pictures, maps and the JSON file; earlier ones of the same names are replaced.
 
     Args:
         folder: Folder to write; it is made if it is missing.
         explanations: Facts.
         images: Images with their maps.
         max_value: Pixel value that is white.
+        removes_earlier: Remove pictures of other names that an earlier explanation wrote, in the end.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -143,6 +149,15 @@ def write_explanations(
         write_atomically(folder / f"{one.facts.name}{ENDING}", drawn)
     write_atomically(folder / MAPS_FILE, _archive(images))
     write_atomically(folder / EXPLANATIONS_FILE, explanations.model_dump_json(indent=1) + "\n")
+    named = set(names_of_pictures(explanations))
+    for file in folder.glob(f"*{ENDING}") if removes_earlier else ():
+        if file.name not in named and _is_own(file):
+            file.unlink()
+
+
+def names_of_pictures(explanations: Explanations) -> list[str]:
+    """Return the file names of the pictures that `explanations.json` tells of, in its order."""
+    return [f"{one.name}{ENDING}" for one in explanations.images]
 
 
 def _archive(images: Sequence[ExplainedImage]) -> bytes:

@@ -103,6 +103,8 @@ class Explanations(FrozenModel):
         left_out: Number of images that `found_at` does not count, since where their lesions lie is not known.
         pointing: The pointing game over the images whose lesions are known; None without one.
         notes: Sentences on what was done to files.
+        model_digest: Digest of the model, which is another one once a member was run or trained again or an
+            ensemble was built again; None for a bundle, and in files of earlier versions.
     """
 
     model: str
@@ -118,6 +120,7 @@ class Explanations(FrozenModel):
     left_out: int = 0
     pointing: Pointing | None = None
     notes: tuple[str, ...] = ()
+    model_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, FiniteFloat, ValidationError
 
@@ -12,7 +12,7 @@ from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
 from results.run.weights_file import folder_fault
 from trainables.common.frozen import FrozenModel
-from trainables.common.text import command_text, typed_path
+from trainables.common.text import command_text, count_text, typed_path
 
 REFIT_FILE: Final = "refit.json"
 
@@ -40,6 +40,32 @@ class RefitRecord(FrozenModel):
     predictions_digest: str | None = None
     weights_digest: str | None = None
     finished_at: datetime.datetime
+
+
+def models_of_a_fold(settings: Mapping[str, Any]) -> int:
+    """Return how many models of a trial each fold averaged in the search, by its settings under dotted names.
+
+    >>> models_of_a_fold({"training.repeats": 3}), models_of_a_fold({})
+    (3, 1)
+    """
+    is_net = settings.get("classical.name", "none") in ("none", None)  # a closed-form head is fitted once
+    return int(settings.get("training.repeats", 1)) if is_net else 1
+
+
+def said_of_models(trial: int, *, refitted: int, searched: int) -> str:
+    """Say, without a full stop, that a trial was refitted to another number of models than a fold had.
+
+    Args:
+        trial: Number of the trial.
+        refitted: Number of models that were trained on the whole training part, at least 1.
+        searched: Number of models of a fold in the search, at least 1.
+    """
+    how = "more" if refitted < searched else "less"
+    return (
+        f"calibration and threshold of trial {trial} are of folds of {count_text(searched, 'model')}, and on "
+        f"the whole training part {count_text(refitted, 'model')} {'was' if refitted == 1 else 'were'} "
+        f"trained: probabilities may be {how} extreme than they should be"
+    )
 
 
 def refit_folder(run: RunFolder, number: int) -> Path:

@@ -60,8 +60,10 @@ class Split:
 
     @property
     def unit(self) -> GroupUnit:
-        """Noun for a group: `patient`, `image group`, or `image` in a naive split."""
-        return split_unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
+        """Noun for a group: `patient`; without patients `image`, or `image group` where some has several."""
+        noun = split_unit(is_grouped=self.is_grouped, is_naive=self.is_naive)
+        is_single = all(sum(own.values()) == 2 * own.get(f"{noun}s", 0) for own in self.counts.values())
+        return "image" if noun == "image group" and is_single else noun
 
     @property
     def digest(self) -> str:
@@ -145,7 +147,10 @@ def _made_again(path: Path) -> str:
 
 
 def split_unit(*, is_grouped: bool, is_naive: bool) -> GroupUnit:
-    """Return the noun for a group of a split: `patient`, `image group`, or `image` in a naive one."""
+    """Return the noun by which the file of a split counts groups, whatever they hold.
+
+    It is `patient`, `image group`, or `image` in a naive split.
+    """
     if is_naive:
         return "image"
     return "patient" if is_grouped else "image group"

@@ -7,7 +7,7 @@ from trainables.common.errors import SplitError
 from trainables.data.extra_rows import extra_groups
 from trainables.data.patches import TaskRows
 from trainables.data.split_parts import SplitRequest, check_classes, check_units, counted
-from trainables.data.split_record import TEST, TRAINING, Split, by_split_unit, some_of
+from trainables.data.split_record import TEST, TRAINING, Split, by_split_unit, some_of, split_unit
 
 
 def taken_over(
@@ -52,7 +52,8 @@ def with_counts(split: Split, rows: TaskRows, classes: tuple[str, ...], way_out:
         SplitError: If a part lacks a class, or has units of a single one.
     """
     by_unit = by_split_unit(rows, is_naive=split.is_naive)
-    request = SplitRequest(by_unit, classes, split.folds, split.test_share, split.holdout, split.unit)
+    noun = split_unit(is_grouped=split.is_grouped, is_naive=split.is_naive)
+    request = SplitRequest(by_unit, classes, split.folds, split.test_share, split.holdout, noun)
     counts = counted(request, split.fold_of_group)
     check_classes(request, counts, way_out)
     check_units(request, split.fold_of_group, way_out)

@@ -15,6 +15,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _RUN: Final = "orchestrate.run"  # tag that ties a run of MLflow to the run folder,
 _STARTED: Final = "orchestrate.started"  # and to the search there: another one may have the folder later
+_REPLACED_BY: Final = "orchestrate.replaced_by"  # of a trial that was run again: the run of its last one
+_PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
 _LONGEST: Final = 500  # letters of a parameter that every server takes
 # A call to a server that is gone fails after two minutes; MLflow's own limits let it take up to 16.
 _LIMITS: Final = MappingProxyType(
@@ -26,14 +28,27 @@ class _MlflowSearch(TrackedSearch):
     def __init__(self, client: Any, experiment: str, parent: str, name: str) -> None:
         self._client, self._experiment, self._parent, self._name = client, experiment, parent, name
 
+    def _mark_earlier(self, name: str, run: str) -> None:
+        """Say of earlier runs of a trial, under its name, that another one has replaced them.
+
+        What was logged of them stays: MLflow takes no other value of a parameter.
+        """
+        for one in self._client.search_runs(
+            [self._experiment],
+            filter_string=f"tags.`{_PARENT}` = '{self._parent}' and tags.`{_NAME}` = '{_plain(name)}'",
+        ):
+            earlier = str(one.info.run_id)
+            if earlier != run:
+                self._client.set_tag(earlier, _NAME, f"{name} (run again)")
+                self._client.set_tag(earlier, _REPLACED_BY, run)
+
     def log_trial(self, record: TrialRecord, curves: Mapping[int, Scalars], scores: Scalars) -> None:
         from mlflow.entities import Metric, Param
 
-        tags = {
-            "mlflow.parentRunId": self._parent,
-            "mlflow.runName": f"{self._name}/trial-{record.number:04d}",
-        }
-        run = self._client.create_run(self._experiment, tags=tags).info.run_id
+        name = f"{self._name}/trial-{record.number:04d}"
+        tags = {_PARENT: self._parent, _NAME: name}
+        run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+        self._mark_earlier(name, run)
         ended = int(record.finished_at.timestamp() * 1000)
         metrics = [
             Metric(name.replace("@", "-"), value, ended, epoch)
@@ -78,7 +93,7 @@ def _open(run: RunFolder, record: SearchRecord) -> TrackedSearch:
     tags = {
         _RUN: _quoted(run),
         _STARTED: record.started_at.isoformat(),
-        "mlflow.runName": record.name,
+        _NAME: record.name,
         "mlflow.source.name": record.command or "orchestrator",
         "data": record.source,
         "fingerprint": record.fingerprint,
@@ -104,7 +119,12 @@ def _earlier(client: Any, experiment: str, run: RunFolder, record: SearchRecord)
 
 
 def _quoted(run: RunFolder) -> str:
-    return str(run.path.resolve()).replace("'", "_")
+    return _plain(str(run.path.resolve()))
+
+
+def _plain(text: str) -> str:
+    """A text as a filter of MLflow can hold it."""
+    return text.replace("'", "_")
 
 
 MLFLOW = Tracker("mlflow", "mlflow", "mlflow", _open)

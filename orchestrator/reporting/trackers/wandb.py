@@ -1,5 +1,6 @@
 """`wandb`: Weights & Biases; `WANDB_MODE=offline` keeps everything below the run folder."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 _LIMITS: Final = MappingProxyType(
     {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60", "WANDB_FINISH_TIMEOUT_RAISES": "true"}
 )
+
+_ID_LETTERS: Final = 20  # of the identity of a run, which is unique in its project
 
 
 class _WandbSearch(TrackedSearch):
@@ -57,7 +60,10 @@ class _WandbSearch(TrackedSearch):
         import wandb
 
         record = self._record
+        # A run of the same identity takes the place of the one before, as that of a trial that is run again.
+        own = f"{self._run.path.resolve()}\n{record.started_at.isoformat()}\n{name}"
         return wandb.init(
+            id=hashlib.sha256(own.encode()).hexdigest()[:_ID_LETTERS],
             project=f"orchestrate-{record.task}".replace("/", "-"),
             group=record.name,
             name=f"{record.name}/{name}",

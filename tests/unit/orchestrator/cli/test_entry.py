@@ -26,6 +26,17 @@ def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(
     assert capsys.readouterr().err == "\norchestrate: interrupted\n"
 
 
+def test_ctrl_c_is_answered_in_the_same_way_where_the_module_itself_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "orchestrator.cli.main", raising=False)
+    monkeypatch.setattr(entry, "main", lambda: 130)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("orchestrator.cli.main", run_name="__main__")
+    assert left.value.code == 130
+    assert "orchestrator.cli.main" not in sys.modules, "nothing that it imports was asked for before"
+
+
 def test_python_runs_the_package_as_the_command_runs() -> None:
     words = [sys.executable, "-m", "orchestrator", "recipes", ""]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -79,6 +79,20 @@ def test_folds_that_stopped_by_themselves_are_told_of(refitted):
     update(refitted, 1, config=run_config(refitted, 1) | {"training.early_stopping_scope": "mean"})
 
 
+def test_a_refit_has_as_many_models_as_a_fold_had_unless_others_are_asked_for(searched):
+    before = run_config(searched, 1)
+    update(searched, 1, config=before | {"training.repeats": 2})
+    try:
+        (member,) = refit_model(searched, ensemble="best", trial=1)[1]
+        assert len(read_fold_weights(refit_folder(searched, 1))) == member.record.seeds == 2
+        assert "calibration" not in member.message()
+        (member,) = refit_model(searched, ensemble="best", trial=1, seeds=1)[1]
+        assert member.record.seeds == 1
+        assert "calibration and threshold of trial 1 are of folds of 2 models" in member.message()
+    finally:
+        update(searched, 1, config=before)
+
+
 def whole_refit(run, number):
     """Number of a trial's models once it is refitted again if it must be, and whether it was."""
     (member,) = refit_model(run, ensemble="best", trial=number, seeds=1)[1]

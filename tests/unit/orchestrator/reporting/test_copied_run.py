@@ -1,5 +1,6 @@
 """A copy of a run at a storage is brought back whole, and where two machines go on nothing is lost."""
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,77 @@ def test_runs_that_have_gone_on_apart_are_not_mixed(run: RunFolder, place: Place
         fetch_copy(place, prefix(run), apart.path)
     with run.exclusive(), pytest.raises(RunError, match="is being searched by another process"):
         fetch_copy(place, prefix(run), run.path)
+
+
+def fail_trial(run: RunFolder, number: int) -> None:
+    """Write what a trial leaves that a fault has ended, an hour before those that are complete."""
+    record = end_trial(run, number)
+    run.predictions_file(number).unlink()
+    early = record.finished_at - datetime.timedelta(hours=1)
+    run.write_record(
+        record.model_copy(
+            update={"state": "failed", "value": None, "cause": "exception", "finished_at": early}
+        )
+    )
+
+
+def test_a_trial_that_was_run_again_elsewhere_comes_whole(
+    run: RunFolder, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind, read = begun_run(tmp_path / "behind"), Place.read
+    end_trial(behind, 0)
+    fail_trial(behind, 1)
+    (behind.trial(1) / "left.txt").write_text("of the run that failed")
+    before = visible(behind.path)
+
+    def breaks(self: Place, name: str, path: Path) -> None:
+        if name.endswith("oof.npz"):
+            raise OSError("the network is gone")
+        read(self, name, path)
+
+    monkeypatch.setattr(Place, "read", breaks)
+    with pytest.raises(MachineError, match="the network is gone"):
+        fetch_copy(place, prefix(run), behind.path)
+    assert visible(behind.path) == before
+    monkeypatch.setattr(Place, "read", read)
+    fetch_copy(place, prefix(run), behind.path)
+    assert visible(behind.path) == visible(run.path)
+
+
+def test_a_trial_that_was_run_again_here_stays_and_nothing_of_its_first_run_comes_beside_it(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    early = begun_run(tmp_path / "early")
+    end_trial(early, 0)
+    fail_trial(early, 1)
+    (early.trial(1) / "left.txt").write_text("of the run that failed")
+    place = Place((tmp_path / "copy").as_uri())
+    MirrorCallback(place).on_search_end(ended(early))
+    before = visible(run.path)
+    fetch_copy(place, prefix(run), run.path)
+    assert visible(run.path) == before
+    end_trial(early, 2)  # over there a trial is new as well
+    MirrorCallback(place).on_search_end(ended(early))
+    with pytest.raises(RunError, match="have gone on apart"):
+        fetch_copy(place, prefix(run), run.path)
+
+
+def test_a_machine_whose_trial_has_failed_replaces_none_that_was_run_again_elsewhere(
+    run: RunFolder, place: Place, tmp_path: Path
+) -> None:
+    behind = begun_run(tmp_path / "behind")
+    end_trial(behind, 0)
+    fail_trial(behind, 1)
+    there = tmp_path / "there" / prefix(run)
+    before = visible(there / "trials/0001")
+    MirrorCallback(place).on_search_end(ended(behind))
+    assert visible(there / "trials/0001") == before
+    callback = MirrorCallback(place)  # once it has run it again itself, its own is the newer one
+    callback.on_search_start(behind, behind.search())
+    behind.record_file(1).unlink()  # as a resume sets it aside
+    callback.on_trial_end(end_trial(behind, 1))
+    callback.on_search_end(ended(behind))
+    assert visible(there / "trials/0001") == visible(behind.trial(1))
 
 
 def test_a_file_that_is_being_written_there_is_left_out(run: RunFolder, place: Place, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Tracking: what is logged to MLflow and to Weights & Biases, both on the disk alone."""
 
+import contextlib
 import json
+import sys
+import types
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reported_run import make_reported_run
@@ -170,6 +174,68 @@ def test_a_new_search_in_the_folder_of_another_has_a_run_of_mlflow_of_its_own(
     assert second != first
     assert client.get_run(second).data.tags["orchestrate.started"] == later.isoformat()
     assert len(parents()) == 2, "it goes on with its own"
+
+
+@pytest.mark.long
+def test_a_trial_that_is_run_again_is_under_its_name_once_in_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is an extra")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = make_reported_run(tmp_path, trials=1, with_ensembles=False)
+    for _ in range(2):  # the second session has run its trials again
+        (callback,) = tracking_callbacks(["mlflow"])
+        follow(run, callback)
+    client = tracking.MlflowClient(tracking_uri=(tmp_path / "runs" / "mlflow").as_uri())
+    experiment = client.get_experiment_by_name("benign_malignant")
+    children = [
+        one.data.tags
+        for one in client.search_runs([experiment.experiment_id])
+        if "mlflow.parentRunId" in one.data.tags
+    ]
+    names = [tags["mlflow.runName"] for tags in children if "orchestrate.replaced_by" not in tags]
+    assert len(names) == len(set(names)) == len(run.records())
+    replaced = [tags["mlflow.runName"] for tags in children if "orchestrate.replaced_by" in tags]
+    assert sorted(replaced) == sorted(f"{name} (run again)" for name in names)
+
+
+class WandbLog(contextlib.nullcontext[Any]):
+    """A run of Weights & Biases that keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(self)
+        self.summary: dict[str, object] = {}
+
+    def log(self, *_: object, **__: object) -> None:
+        """Take scalars."""
+
+    save = log
+
+
+def test_a_trial_that_is_run_again_keeps_its_identity_in_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[dict[str, Any]] = []
+
+    def init(**options: Any) -> WandbLog:
+        opened.append(options)
+        return WandbLog()
+
+    module = types.SimpleNamespace(init=init, Settings=lambda **options: None)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    run = make_reported_run(tmp_path, trials=1, with_ensembles=False)
+    for _ in range(2):
+        follow(run, TrackingCallback(tracker_named("wandb")))
+    run.write_search(run.search().model_copy(update={"started_at": datetime.now(UTC)}))  # another search
+    follow(run, TrackingCallback(tracker_named("wandb")))
+    each = len(opened) // 3
+    first, second, other = (
+        {one["name"]: one["id"] for one in opened[place : place + each]} for place in (0, each, 2 * each)
+    )
+    assert first == second
+    assert len(set(first.values())) == len(first) == len(run.records()) + 1
+    assert not set(first.values()) & set(other.values())
+    assert not any("resume" in one for one in opened)  # which would put new epochs behind those before
 
 
 def told(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from results.export import bundle as bundle_module
 from results.export import parity
 from results.export.bundle import export_bundle
 from results.export.manifest import Manifest
-from results.export.manifest_draft import published_licences
+from results.export.manifest_draft import licences_of_member, published_licences
 from results.export.model_card import model_card
 from results.export.parity import (
     held_out_rows,
@@ -27,7 +27,7 @@ from results.export.parity import (
 )
 from results.predictors.loading import open_model
 from results.predictors.test_evaluation import evaluate_test
-from results.run.records import OutOfFold
+from results.run.records import OutOfFold, SourceTrial
 from trainables.config.trial_config import decode
 from trainables.data.split_record import TEST, read_split
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
@@ -109,6 +109,37 @@ def test_weights_that_are_in_the_file_are_licensed(tmp_path):
     assert published_licences(decode(config), tmp_path)["vgg16"] == "CC-BY-NC-4.0"
     scratch = {"model.backbone": "vgg16", "model.weights": "random", "model.trained_stages": "all"}
     assert published_licences(decode(scratch), None) == {}
+
+
+def test_weights_of_the_trial_that_tells_the_type_are_licensed_too(run, tmp_path, monkeypatch):
+    """The member is told by trial 3, and that one by trial 4, each with weights of its own."""
+    for name, licence in (("own", "MIT"), ("types", "CC-BY-NC-4.0"), ("earlier", "CC-BY-NC-SA-4.0")):
+        (tmp_path / name).mkdir()
+        for backbone in ("vgg16", "efficientnet_lite0"):
+            (tmp_path / name / f"{backbone}.pt").write_bytes(b"weights")
+            (tmp_path / name / f"{backbone}.yaml").write_text(f"licence: {licence}\n")
+    sources = [SourceTrial(run=f"runs/types/s{number}", trial=number) for number in (3, 4)]
+    searches = [
+        run.search().with_options(weights_dir=str(tmp_path / name)).model_copy(update={"type_from": source})
+        for name, source in zip(("own", "types", "earlier"), (*sources, None), strict=True)
+    ]
+    configs = [
+        {"model.backbone": backbone, "model.pair": "diff", "model.type_input": told}
+        for backbone, told in (("vgg16", "hard"), ("vgg16", "probability"), ("efficientnet_lite0", "none"))
+    ]
+    later = dict(zip(sources, zip(searches[1:], configs[1:], strict=True), strict=True))
+    monkeypatch.setattr("results.export.manifest_draft.source_search", lambda source: later[source][0])
+    monkeypatch.setattr(
+        "results.export.manifest_draft.source_record",
+        lambda source: run.record(0).model_copy(update={"config": later[source][1]}),
+    )
+    assert licences_of_member(decode(configs[0]), searches[0]) == {
+        "vgg16": "MIT",
+        "vgg16 of trial 3 of types/s3": "CC-BY-NC-4.0",
+        "efficientnet_lite0": "CC-BY-NC-SA-4.0",
+    }
+    by_people = configs[0] | {"model.type_input": "human"}
+    assert licences_of_member(decode(by_people), searches[0]) == {"vgg16": "MIT"}
 
 
 def kept_predictions(images=12, folds=3):

@@ -15,7 +15,7 @@ from results.export.manifest_parts import (
     TestScores,
     TrainingData,
 )
-from results.export.model_card import model_card
+from results.export.model_card import model_card, said_of_refits
 from results.export.model_input import ModelInput
 from results.export.precision_record import LowerPrecision
 from results.run.audit_record import AuditRecord
@@ -168,6 +168,24 @@ def test_a_lower_precision_stands_where_the_difference_from_pytorch_is_said(mani
     for one in said:
         assert "on 32 images before its precision was lowered to int8" in one
         assert "probabilities by up to 0.071 on 90 images" in one
+    unqualified = "All scores, out of fold and on a sealed part, are those of the model in float32"
+    for field in card_fields(lowered):
+        if field.name in ("Accuracy with 95 % intervals", "Usefulness"):
+            assert unqualified in field.text
+    sections = {part.partition("\n")[0]: part for part in model_card(lowered).split("\n## ")}
+    for heading in ("Evaluation data", "Quantitative analyses"):
+        assert unqualified in sections[heading]
+    assert unqualified not in model_card(manifest)
+
+
+def test_a_refit_to_another_number_of_models_than_a_fold_had_is_said(manifest: Manifest) -> None:
+    (member,) = manifest.members
+    for models, said in ((3, ""), (1, "Calibration and threshold of trial 1 are of folds of 3 models")):
+        own = member.model_copy(update={"settings": {"training.repeats": 3}, "folds": models})
+        found = manifest.model_copy(update={"is_refitted": True, "members": (own,)})
+        assert [one.capitalize().startswith(said) for one in said_of_refits(found)] == [True] * bool(said)
+        assert said in model_card(found)
+    assert said_of_refits(manifest) == []
 
 
 def test_what_an_audit_found_and_lacked_is_said(manifest: Manifest) -> None:

@@ -205,6 +205,27 @@ def test_a_file_that_the_model_cannot_run_on_costs_the_others_nothing(
     assert f"cannot run on an image of 50x50 pixels: {said}" in found.faults[0].reason
 
 
+def test_an_image_without_numbers_costs_the_other_images_of_its_unit_and_other_units_nothing(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    def run(_: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        images = len(feed["raw"])
+        return [np.full((images, 1, 3), np.nan if feed["raw"].shape[1] == 50 else 0.5)]
+
+    def combine(_: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        assert np.isfinite(feed["predictions"]).all()
+        return [np.full((len(feed["unit"]), 2), 0.5, np.float32)]
+
+    sessions = [type("Session", (), {"run": staticmethod(one)}) for one in (run, combine)]
+    broken = Bundle(bundle.manifest.model_copy(update={"unit": "breast"}), *sessions)
+    paths = [save(tmp_path / "a.png"), save(tmp_path / "b.png", (50, 50)), save(tmp_path / "c.png")]
+    found = predict_files(broken, paths, units=["one", "one", "other"])
+    assert [(one.file, one.images) for one in found.predictions] == [("one", 1), ("other", 1)]
+    (fault,) = found.faults
+    assert fault.reason.startswith(str(paths[1]))
+    assert "the model returned no numbers for an image of 50x50 pixels" in fault.reason
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [

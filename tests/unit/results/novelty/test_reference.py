@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from results.novelty.reference import NoveltyReference, fit_cloud, fit_reference, level_for, p_values
+from results.novelty.reference import (
+    NoveltyReference,
+    fit_cloud,
+    fit_reference,
+    is_at_most,
+    level_for,
+    p_values,
+)
 from results.predictors.novelty_module import NoveltyGraph
 
 WIDTH = 24
@@ -79,6 +86,19 @@ def test_too_few_patients_give_no_score() -> None:
     rows, patient = features(12, 4, 4)
     assert fit_reference(rows, patient % 2, patient) is None
     assert level_for(18) is None
+
+
+@pytest.mark.parametrize("patients", [19, 39, 99])
+def test_the_smallest_p_that_a_level_allows_is_unlike_in_the_graph_too(patients: int) -> None:
+    rows, patient = features(patients, 2, 4)
+    one = fit_reference(rows, patient % 2, patient)
+    assert one is not None
+    far = np.full((1, rows.shape[1]), 1e3)
+    p = NoveltyGraph(one)(torch.tensor(far, dtype=torch.float32)).numpy()
+    assert p == pytest.approx(1 / (patients + 1))
+    assert is_at_most(p, one.level).all()
+    assert is_at_most(one.p_values(far), one.level).all()
+    assert not is_at_most(2 * one.level, one.level)
 
 
 def test_a_patient_counts_once_however_many_images_there_are() -> None:

@@ -34,7 +34,7 @@ def explained(name: str, *, file: str | None = None) -> ExplainedImage:
     return ExplainedImage(facts, np.full((16, 12), 100, np.uint8), values)
 
 
-def write(folder: Path, *images: ExplainedImage) -> None:
+def write(folder: Path, *images: ExplainedImage, removes_earlier: bool = False) -> None:
     found = Explanations(
         model="trial 1",
         trials=(1,),
@@ -43,7 +43,7 @@ def write(folder: Path, *images: ExplainedImage) -> None:
         source="",
         images=tuple(one.facts for one in images),
     )
-    write_explanations(folder, found, images, max_value=255)
+    write_explanations(folder, found, images, max_value=255, removes_earlier=removes_earlier)
 
 
 def saved(path: Path) -> Path:
@@ -62,6 +62,13 @@ def test_a_picture_has_an_ending_of_its_own_and_may_be_drawn_again(tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {
         "scan.png", "scan.map.png", "other.map.png", EXPLANATIONS_FILE, MAPS_FILE
     }  # fmt: skip
+
+
+def test_pictures_of_an_earlier_explanation_go_where_that_is_asked_for_and_no_others(tmp_path: Path) -> None:
+    own = saved(tmp_path / f"mine{ENDING}")
+    write(tmp_path, explained("row-1"), explained("row-2"))
+    write(tmp_path, explained("row-2"), explained("row-3"), removes_earlier=True)
+    assert {path.name for path in tmp_path.glob("*.png")} == {own.name, "row-2.map.png", "row-3.map.png"}
 
 
 @pytest.mark.parametrize("is_link", [False, True])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trainables.common.errors import SplitError, UnknownNameError
 from trainables.common.seeds import LARGEST_SEED
 from trainables.data import splits as module
+from trainables.data.group_names import named_by_rows
 from trainables.data.patches import TaskRows
 from trainables.data.split_record import TEST, Split, read_split, write_split
 from trainables.data.splits import make_split
@@ -176,6 +177,15 @@ def test_an_unlucky_cut_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "grouped_cut", cut)
     assert len(split(patients(20), test_share=0.0).counts) == 4
+
+
+@pytest.mark.parametrize(("images", "noun"), [(1, "image"), (2, "image group")])
+def test_a_split_without_patients_names_its_groups_by_what_they_hold(images: int, noun: str) -> None:
+    places = np.arange(40)
+    groups = named_by_rows((places // images * images).tolist())
+    found = split(TaskRows(places, places // images % 2, groups, None, is_grouped=False))
+    assert found.unit == noun
+    assert "image groups" in found.counts["fold 0"]  # as files of earlier versions have it
 
 
 def test_image_groups_are_called_so_where_patients_are_unknown() -> None:
