@@ -284,7 +284,7 @@ def _training_cost(
     image_channels = backbone.channels or shape[0]
     part = assemble_part(config, shape, weights=None, image_channels=image_channels, classes=2, built=built)
     part = part.to(device).train()
-    trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    trained: list[torch.Tensor] = [one for one in part.parameters() if one.requires_grad]
     features = torch.rand(_BATCH, *shape, device=device)
     labels, ones = torch.zeros(_BATCH, dtype=torch.long, device=device), torch.ones(2, device=device)
 

@@ -307,8 +307,10 @@ def test_the_process_that_starts_workers_is_told_their_number(
     monkeypatch.setattr(services, "start_ray_process", lambda command, *_, **__: began.append(command))
     before = services.start_ray_process
     with lean_start(ahead):
-        services.start_ray_process(["raylet", "--num_prestart_python_workers=64", "--head"], "raylet")
-        services.start_ray_process(["gcs_server"], "gcs_server")
+        services.start_ray_process(
+            ["raylet", "--num_prestart_python_workers=64", "--head"], "raylet", fate_share=True
+        )
+        services.start_ray_process(["gcs_server"], "gcs_server", fate_share=True)
     assert sorted(began[0]) == ["--head", f"--num_prestart_python_workers={told}", "raylet"]
     assert began[1] == ["gcs_server"]
     assert services.start_ray_process is before
