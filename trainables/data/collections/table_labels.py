@@ -56,6 +56,8 @@ def read_labels(texts: Sequence[str], task: Task, table: str, notes: list[str]) 
     numbers = {str(code): code for code in range(len(task.classes))}
     findings = {plain_name(name): code for code, name in enumerate(FINDINGS)}
     books: list[tuple[StoredCodes, Mapping[str, int]]] = [("task", classes | numbers), ("pisa", findings)]
+    if task.classes == FINDINGS:
+        books.reverse()  # as findings they answer every task, and can be joined with those of others
     label_codes, book = max(books, key=lambda one: sum(form in one[1] for form in forms))
     whole = {code for text in texts if _WHOLE_NUMBER.fullmatch(code := code_text(text))}
     if not whole <= set(book):

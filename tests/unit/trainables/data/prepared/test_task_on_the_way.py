@@ -78,12 +78,19 @@ def test_a_tree_is_read_by_the_codes_of_an_own_task(tmp_path: Path) -> None:
     assert classes(found, turned) == ["B", "A", "B"]
 
 
-def test_findings_stay_findings(tmp_path: Path) -> None:
-    found, _ = read(
-        tree(tmp_path / "tree", ["mass_benign", "normal", "calcification malignant"] * 2), PATHOLOGY
-    )
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("finding_pathology", ["benign", "normal", "malignant"]),
+        ("five_class", ["mass_benign", "normal", "calcification_malignant"]),
+        ("normal_abnormal", ["abnormal", "normal", "abnormal"]),
+    ],
+)
+def test_findings_stay_findings(tmp_path: Path, name: str, wanted: list[str]) -> None:
+    labels = ["mass_benign", "normal", "calcification malignant"] * 2
+    found, _ = read(tree(tmp_path / "tree", labels), TASKS[name])
     assert found.label_codes == "pisa"
-    assert classes(found, PATHOLOGY) == ["benign", "normal", "malignant"] * 2
+    assert classes(found, TASKS[name]) == wanted * 2
 
 
 def test_a_set_that_was_prepared_for_fewer_classes_is_warned_of(tmp_path: Path) -> None:
