@@ -36,7 +36,7 @@ class ImageTable:
                 `laterality`. Lines without a filled cell are passed over.
 
         Raises:
-            ExportError: If it cannot be read, or two columns may mean the same.
+            ExportError: If it cannot be read, a filled column has no name, or two may mean the same.
         """
         try:
             header, lines = read_csv(path)
@@ -47,8 +47,7 @@ class ImageTable:
             number: {
                 name: cells[place].strip() if place < len(cells) else "" for name, place in places.items()
             }
-            for number, cells in enumerate(lines, start=2)
-            if any(cell.strip() for cell in cells)
+            for number, cells in lines.items()
         }
         return cls(path, tuple(header), rows)
 

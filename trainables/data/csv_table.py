@@ -31,27 +31,69 @@ KNOWN_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 _NAME_OF: Final = {alias: name for name, aliases in KNOWN_COLUMNS.items() for alias in aliases}
 
 
-def read_csv(file: Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(file: Path) -> tuple[list[str], dict[int, list[str]]]:
     """Read a table as cells, which are separated by comma, semicolon or tab.
+
+    Columns without a name are left out where their cells are empty, as spreadsheets add them, and where a
+    first one only numbers the rows, as programs write their index.
 
     Args:
         file: A table in UTF-8.
 
     Returns:
-        The cells of the header, and those of each line below it; an empty line has none.
+        The cells of the header, and line of the file, from 1, on which a row begins -> cells of each row
+        below it that has a filled one.
+
+    Raises:
+        DataError: If it is not there or cannot be read, or a column without a name is filled.
+    """
+    header, rows = _cells(file)
+    kept = [place for place, name in enumerate(header) if name.strip()]
+    for place in set(range(len(header))) - set(kept):
+        filled = {
+            line: cell for line, row in rows.items() if (cell := "".join(row[place : place + 1]).strip())
+        }
+        if filled and not (place == 0 and _are_row_numbers(list(filled.values()))):
+            raise DataError(
+                f"{file.name}: column {place + 1} has no name, and line {min(filled)} fills it; give it a "
+                "name, or remove it"
+            )
+    return (
+        [header[place] for place in kept],
+        {line: [row[place] for place in kept if place < len(row)] for line, row in rows.items()},
+    )
+
+
+def header_of(file: Path) -> list[str]:
+    """Return the header of a table as it is written, columns without a name among it.
 
     Raises:
         DataError: If it is not there or cannot be read.
     """
+    return _cells(file)[0]
+
+
+def _cells(file: Path) -> tuple[list[str], dict[int, list[str]]]:
+    """The first row that is filled, and the other ones by the line on which each begins."""
     try:
         text = file.read_text(encoding="utf-8-sig")
         lines = io.StringIO(text, newline="")
-        rows = list(csv.reader(lines, delimiter=delimiter_of(text), skipinitialspace=True))
+        reader = csv.reader(lines, delimiter=delimiter_of(text), skipinitialspace=True)
+        rows, line = dict[int, list[str]](), 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows[line] = cells
+            line = reader.line_num + 1  # a line break within a cell counts
     except FileNotFoundError as error:
         raise DataError(f"there is no table {file}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file} cannot be read as CSV in UTF-8 ({error}); save it again as such") from error
-    return (rows[0], rows[1:]) if rows else ([], [])
+    return (rows.pop(min(rows)), rows) if rows else ([], {})
+
+
+def _are_row_numbers(cells: Sequence[str]) -> bool:
+    """True for whole numbers of which none repeats, so that they group nothing."""
+    return all(cell.isdecimal() for cell in cells) and len(set(cells)) == len(cells)
 
 
 def delimiter_of(text: str) -> str:
@@ -60,7 +102,7 @@ def delimiter_of(text: str) -> str:
     >>> delimiter_of("file;patient\\na.png;1,5"), delimiter_of("file")
     (';', ',')
     """
-    return max(_DELIMITERS, key=text.partition("\n")[0].count)
+    return max(_DELIMITERS, key=text.lstrip("\r\n").partition("\n")[0].count)
 
 
 def letters_of(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:  # it takes as long to import as all the rest that processes need to prepare images
-    from trainables.config.tasks import StoredCodes
+    from trainables.config.tasks import StoredCodes, Task
     from trainables.data.columns import Laterality
 
 Cut: TypeAlias = Literal["whole", "box", "roi_1", "roi_2", "data_set_6", "tiles"]
@@ -127,11 +127,14 @@ class Choices:
             patches that the source system cut; None takes what the collection is published for.
         table: Table of labels that the user names, where the collection does not bring its own.
         options: Further choices by name, which the collection checks, such as `roi_method: 2`.
+        task: Task that the labels of a user's own layout are for, as a search asks for it; None for the one
+            that the option `task` names.
     """
 
     regions: Literal["image", "roi", "patches"] | None = None
     table: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    task: "Task | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,16 @@ from typing import Any, Final
 import numpy as np
 
 from trainables.common.errors import DataError
-from trainables.common.text import plain_name
-from trainables.config.tasks import FINDINGS, StoredCodes, Task
+from trainables.config.tasks import LEFT_OUT
 from trainables.data.collections.collection import Choices, Collection, Example, Listing, Problem
 from trainables.data.collections.mammograms import MAMMOGRAMS, are_mammograms
 from trainables.data.collections.parts import regions_of, task_option
 from trainables.data.collections.rowless_images import note_rowless
 from trainables.data.collections.table_cells import box_of, check_boxes_in_pixels, frame_of, known_cell
+from trainables.data.collections.table_labels import read_labels
 from trainables.data.collections.tree import files_below
 from trainables.data.columns import EXTRA_COLUMN, NOT_STATED_WORDS, SIDES
-from trainables.data.csv_table import KNOWN_COLUMNS, column_names, read_csv
+from trainables.data.csv_table import KNOWN_COLUMNS, column_names, header_of, read_csv
 from trainables.data.dicom.headers import VIEWS
 from trainables.data.dicom.reading import is_dicom, read_headers
 from trainables.data.image_files import ImageFileError
@@ -52,13 +52,14 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     Args:
         path: Folder of the images.
         choices: The table, unless it is `labels.csv` in the folder; `image` takes whole images, `roi` the
-            boxes of the table, and neither takes the box of a row where it has one. `task` among the options
-            names the task whose classes, or numbers, the labels are; `mammograms` says whether whole images
+            boxes of the table, and neither takes the box of a row where it has one. The task is the one whose
+            classes, numbers or codes the labels are; `mammograms` among the options says whether whole images
             are mammograms (`yes`, `no`), which headers and sizes decide otherwise.
 
     Raises:
-        DataError: If there is no table, it cannot be read, it lacks a column that is needed, or it names the
-            part of a split for some images alone.
+        ConfigError: If the file of an own task cannot be used.
+        DataError: If there is no table, it cannot be read, it lacks a column that is needed, its labels may
+            be the numbers of something else, or it names the part of a split for some images alone.
     """
     if not path.is_dir():
         raise DataError(f"there is no folder {path}")
@@ -71,9 +72,11 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     images = [file for file in files if file != table.path]
     find = _finder(path, images, table, problems)
     examples, notes, words = list[Example](), list[str](), list[str]()
-    codes = _code_book([row.get("label", "") for row in table.rows], task)
-    for number, row in enumerate(table.rows, start=2):
-        found = _example(row, f"{table.path.name}, line {number}", find, codes, table)
+    labels = read_labels([row.get("label", "") for row in table.rows], task, table.path.name, notes)
+    for line, row, label in zip(table.lines, table.rows, labels.values, strict=True):
+        if label == LEFT_OUT:
+            continue
+        found = _example(row, f"{table.path.name}, line {line}", find, label)
         if isinstance(found, Problem):
             problems.append(found)
         else:
@@ -83,21 +86,25 @@ def list_tree(path: Path, choices: Choices) -> Listing:
     note_rowless(path, images, {file for row in table.rows if isinstance(file := find(row), Path)}, notes)
     if table.left_out:
         notes.append(f"columns left out, as they may name a person: {', '.join(table.left_out)}")
-    classes = task.classes if codes[0] == "task" else ()
     unique, unused = _of_regions(examples, regions)
     whole = [example for example in unique if example.box is None]
     is_mammogram = are_mammograms(whole, options["mammograms"], notes)
     if is_mammogram:
         _note_unknown_words(table.rows, notes)
-    return Listing(unique, codes[0], tuple(notes), (*problems, *unused), classes, is_mammogram)
+    every = (*problems, *unused)
+    return Listing(unique, labels.label_codes, tuple(notes), every, labels.classes, is_mammogram)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table of labels: rows as column -> text, columns by the names that are known, or their own."""
+    """A table of labels: rows as column -> text, columns by the names that are known, or their own.
+
+    `lines` are those of the file on which the rows begin.
+    """
 
     path: Path
     rows: tuple[dict[str, str], ...]
+    lines: tuple[int, ...]
     by_uid: bool
     left_out: tuple[str, ...]
 
@@ -124,10 +131,9 @@ class _Table:
                 for name, cell in zip(names, row, strict=False)
                 if name not in left_out
             }
-            for row in cells
-            if any(cell.strip() for cell in row)
+            for row in cells.values()
         ]
-        return cls(path, tuple(rows), "file" not in names, left_out)
+        return cls(path, tuple(rows), tuple(cells), "file" not in names, left_out)
 
 
 def _check_box_columns(path: Path, names: Sequence[str]) -> None:
@@ -214,26 +220,12 @@ def _by_uid(path: Path, files: Sequence[Path], problems: list[Problem]) -> dict[
     return found
 
 
-def _code_book(labels: Sequence[str], task: Task) -> tuple[StoredCodes, Mapping[str, int]]:
-    """The code book in which most labels are known: class names, findings, or numbers."""
-    findings = {plain_name(name): code for code, name in enumerate(FINDINGS)}
-    classes = {plain_name(name): code for code, name in enumerate(task.classes)}
-    numbers = {str(code): code for code in range(len(task.classes))}
-    books: list[tuple[StoredCodes, Mapping[str, int]]] = [
-        ("task", classes | numbers),
-        ("pisa", findings),
-    ]
-    return max(books, key=lambda book: sum(plain_name(label) in book[1] for label in labels))
-
-
 def _example(
     row: Mapping[str, str],
     where: str,
     find: _Find,
-    codes: tuple[StoredCodes, Mapping[str, int]],
-    table: _Table,
+    label: int | None,
 ) -> Example | Problem:
-    label = codes[1].get(plain_name(row.get("label", "")))
     if label is None:
         return Problem(where, f"has a label that is not known ({row.get('label', '')!r})")
     file = find(row)
@@ -379,7 +371,7 @@ def _reads(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        names = column_names(read_csv(_table_in(path))[0])
+        names = column_names(header_of(_table_in(path)))
     except DataError:
         return False
     return "label" in names and bool({"file", "uid"} & set(names))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.errors import DataError
-from trainables.config.tasks import StoredCodes, Task
+from trainables.config.tasks import LEFT_OUT, StoredCodes, Task
 from trainables.data.collections.collection import Choices, Collection, Example, Listing
 from trainables.data.collections.parts import no_table, regions_of, task_option
 from trainables.data.columns import EXTRA_COLUMN, SIDES
@@ -30,9 +30,10 @@ def list_folder(path: Path, choices: Choices) -> Listing:
 
     Args:
         path: Folder that a search would read.
-        choices: `task` among the options names the task whose classes the folders are named after.
+        choices: The task is the one whose classes the folders are named after.
 
     Raises:
+        ConfigError: If the file of an own task cannot be used.
         DataError: If folders or files leave open what is meant.
     """
     task = _checked(choices)
@@ -60,9 +61,10 @@ def list_npz(path: Path, choices: Choices) -> Listing:
 
     Args:
         path: The file.
-        choices: `task` among the options names the task that labels are for.
+        choices: The task is the one that labels are for; rows that an own one leaves out are not listed.
 
     Raises:
+        ConfigError: If the file of an own task cannot be used.
         DataError: If an array cannot be used, or the images are in parts.
     """
     task = _checked(choices)
@@ -123,7 +125,8 @@ def _listing(
         )
         for row, one in enumerate(plain)
     )
-    return Listing(examples, raw.label_codes, tuple(notes), classes=_classes(raw.label_codes, task))
+    used = tuple(one for one in examples if one.label != LEFT_OUT)
+    return Listing(used, raw.label_codes, tuple(notes), classes=_classes(raw.label_codes, task))
 
 
 def _value(array: NDArray[Any] | None, row: int) -> Any:
@@ -145,7 +148,7 @@ def _partner(partners: NDArray[np.int64] | None, row: int, names: Sequence[str])
 
 
 def _classes(codes: StoredCodes, task: Task) -> tuple[str, ...]:
-    return task.classes if codes == "task" else ()
+    return task.classes if codes in ("task", "own") else ()
 
 
 def _is_npz(path: Path) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from trainables.common.errors import DataError
+from trainables.common.errors import ConfigError, DataError
 from trainables.common.text import count_text
-from trainables.config.tasks import StoredCodes, Task, task_named
+from trainables.config.tasks import TASKS, StoredCodes, Task, task_named
 from trainables.data.collections.collection import Choices, Cut, Example, Listing, Problem
 
+DEFAULT_TASK: Final = "benign_malignant"  # of a user's own layout, unless another is asked for
 PICTURES: Final = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp"})
 _DEPTH: Final = 3  # folders between the one that the user names and a table, as archives nest them
-_TASK: Final = "benign_malignant"  # unless the user names another
 _CUTS: Final[Mapping[str, Cut]] = {"box": "box", "1": "roi_1", "2": "roi_2", "6": "data_set_6"}
 
 ROI_METHODS: Final = {"roi_method": tuple(_CUTS)}
@@ -95,13 +95,15 @@ def checked_options(choices: Choices, known: Mapping[str, Sequence[str]] | None 
 def task_option(
     choices: Choices, known: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[Task, dict[str, str]]:
-    """Return the task that the option `task` names, else `benign_malignant`, and the other options.
+    """Return the task that is asked for, and the other options.
 
     Args:
-        choices: What the user chooses.
+        choices: What the user chooses: a task, or the option `task` with the name of a built-in one, or the
+            file of own ones (`tasks.yaml`, of several `tasks.yaml:NAME`); without both `benign_malignant`.
         known: Other options -> their values, the first of which is the default.
 
     Raises:
+        ConfigError: If the file cannot be used, or defines several tasks and none is named.
         DataError: If an option or a value is not known.
         UnknownNameError: If there is no such task.
     """
@@ -111,7 +113,29 @@ def task_option(
             raise DataError(f"this collection has no option {name}; it has: {', '.join(('task', *known))}")
     others = {name: value for name, value in choices.options.items() if name != "task"}
     options = checked_options(Choices(options=others), known)
-    return task_named(choices.options.get("task", _TASK)), options
+    return choices.task or _task_said(choices.options.get("task", DEFAULT_TASK)), options
+
+
+def _task_said(said: str) -> Task:
+    """The built-in task of a name, or an own one of a file."""
+    if said in TASKS:
+        return TASKS[said]
+    file, _, name = said.rpartition(":")
+    if _is_file_of_tasks(said):
+        file, name = said, ""
+    if not _is_file_of_tasks(file):
+        return task_named(said)
+    from trainables.config.task_file import read_tasks, task_in
+
+    if not name and len(known := read_tasks(Path(file))) > 1:
+        raise ConfigError(
+            f"{file} defines {', '.join(known)}; say which: --option task={file}:{next(iter(known))}"
+        )
+    return task_in(Path(file), name or None)
+
+
+def _is_file_of_tasks(said: str) -> bool:
+    return bool(said) and (Path(said).suffix.lower() in (".yaml", ".yml") or Path(said).is_file())
 
 
 def no_table(choices: Choices) -> None:

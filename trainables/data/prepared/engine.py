@@ -394,7 +394,7 @@ def _facts(
         "choices": {
             "regions": plan.choices.regions,
             "table": None if plan.choices.table is None else plan.choices.table.name,
-            "options": dict(plan.choices.options),
+            "options": _options_of(plan.choices),
         },
         "settings": _as_made(plan.settings, layout).as_dict(),
         "key_id": plan.settings.key_id(),
@@ -408,6 +408,12 @@ def _facts(
         "versions": {name: _version(name) for name in _TOOLS},
         "prepared_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _options_of(choices: Choices) -> dict[str, str]:
+    """Options as they are recorded: a task by its name, or by its file without the folders above it."""
+    options = {name: Path(said).name if name == "task" else said for name, said in choices.options.items()}
+    return options if choices.task is None else options | {"task": choices.task.name}
 
 
 def _as_made(settings: Settings, layout: Layout) -> Settings:

@@ -8,6 +8,7 @@ from trainables.common.errors import UnknownNameError
 from trainables.config.tasks import LabelCodes, Task, UpperFolders
 from trainables.data.collections import COLLECTIONS
 from trainables.data.collections.collection import Choices, Collection
+from trainables.data.collections.parts import DEFAULT_TASK
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.patches import PatchSet
 from trainables.data.prepared.engine import Progress, prepare
@@ -34,6 +35,8 @@ def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_pat
 ) -> tuple[PatchSet, list[str]]:
     """Load the data of a search; a raw collection is prepared as `data prepare` does without options.
 
+    The labels of a user's own layout are read for the task, each task in a set of its own.
+
     Args:
         data: As for `load_patch_set`, or the path of a published collection.
         task: Task that the labels are for.
@@ -54,7 +57,7 @@ def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_pat
     collection = collection_of(data, source)
     notes = list[str]()
     if collection is not None:
-        folder, notes = _prepared(collection, Path(data), store, progress)
+        folder, notes = _prepared(collection, Path(data), task, store, progress)
         data, source = str(folder), "prepared"
     patch_set, more = load_patch_set(
         data,
@@ -81,11 +84,14 @@ def collection_of(data: str, source: str | None = None) -> Collection | None:
     return None if found is None or found.is_read_directly else found
 
 
-def _prepared(collection: Collection, path: Path, store: Path, progress: Progress) -> tuple[Path, list[str]]:
-    place = path.resolve()
-    folder = store / _FOLDER / f"{collection.name}-{hashed(str(place), _NO_KEY)}"
+def _prepared(
+    collection: Collection, path: Path, task: Task, store: Path, progress: Progress
+) -> tuple[Path, list[str]]:
+    asked = Choices(task=task) if collection.is_general else Choices()
+    own = "" if asked.task is None or task.name == DEFAULT_TASK else f"-{task.name}"
+    folder = store / _FOLDER / f"{collection.name}-{hashed(str(path.resolve()), _NO_KEY)}{own}"
     settings = Settings(steps=Preparation(), workers=processes())
-    done = prepare(collection, path, folder, Choices(), settings, progress=progress, replaces=True)
+    done = prepare(collection, path, folder, asked, settings, progress=progress, replaces=True)
     notes = [f"{path} is read as {collection.title}; orchestrate data prepare {collection.name} has options"]
     if done.problems:
         notes.append(

@@ -2,7 +2,8 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes
 
     Args:
         labels: Numbers or texts, shape (count,).
-        task: Own task. Without codes labels are class names, in any case, or numbers from 0 in the order in
-            which its classes were listed.
+        task: Own task. Labels are its codes, or class names in any case; without codes also numbers from 0
+            in the order in which its classes were listed. No label is a class name where a code that is
+            spelt like one stands for another class.
         count: Number of images.
         where: File and array, for messages, such as "biopsies.npz: labels".
         notes: Sentences on the codes and on rows that are left out are added here.
@@ -41,28 +43,45 @@ def by_own_codes(labels: NDArray[Any], task: Task, count: int, where: str, notes
     array([ 0,  1, -1])
     """
     texts = _texts(labels, count, where)
-    book, form = _code_book(task)
-    counts = Counter(texts)
-    unknown = [text for text in counts if form(text) not in book]
+    book, counts = _CodeBook.of(task), Counter(texts)
+    found = {text: index for text in counts if (index := book.index(text)) is not None}
+    unknown = [text for text in counts if text not in found]
     if unknown:
-        raise DataError(_about_unknown(unknown, counts, book, task, where))
-    listed = ", ".join(f"{code}={task.classes[index]}" for code, index in book.items() if index != LEFT_OUT)
+        raise DataError(_about_unknown(unknown, counts, book.codes, task, where))
+    codes = ((code, index) for code, index in book.codes.items() if index != LEFT_OUT)
+    listed = ", ".join(f"{code}={task.classes[index]}" for code, index in codes)
     notes.append(f"label codes: those of task {task.name} ({listed})")
-    left_out = {text: number for text, number in counts.items() if book[form(text)] == LEFT_OUT}
+    left_out = {text: number for text, number in counts.items() if found[text] == LEFT_OUT}
     if left_out:
         rows, named = count_text(sum(left_out.values()), "row"), ", ".join(sorted(left_out))
         notes.append(f"left out, as task {task.name} says: {rows} with label {named}")
-    return np.array([book[form(text)] for text in texts], dtype=np.int64)
+    return np.array([found[text] for text in texts], dtype=np.int64)
 
 
-def _code_book(task: Task) -> tuple[Mapping[str, int], Any]:
-    """Label in its form -> class index, and the function that brings a label into that form."""
-    place = {name: index for index, name in enumerate(task.classes)}
-    are_names = not task.codes or are_names_and_numbers(task.codes, task.classes)
-    form = plain_name if are_names else code_text
-    codes = task.codes or codes_in_listed_order(task.classes)
-    left_out = {form(str(one)): LEFT_OUT for one in task.left_out}
-    return {form(str(code)): place[name] for code, name in codes.items()} | left_out, form
+@dataclass(frozen=True, slots=True)
+class _CodeBook:
+    """Codes in their form -> class index, and plain names of classes that labels may be, too -> the same."""
+
+    codes: Mapping[str, int]
+    names: Mapping[str, int]
+    form: Callable[[str], str]
+
+    @classmethod
+    def of(cls, task: Task) -> "_CodeBook":
+        place = {name: index for index, name in enumerate(task.classes)}
+        are_names = not task.codes or are_names_and_numbers(task.codes, task.classes)
+        form = plain_name if are_names else code_text
+        listed = task.codes or codes_in_listed_order(task.classes)
+        codes = {form(str(code)): place[name] for code, name in listed.items()}
+        names = {plain_name(name): index for name, index in place.items()}
+        left_out = {form(str(one)): LEFT_OUT for one in task.left_out}
+        coded = (codes | left_out).items()
+        is_clear = all(names.get(plain_name(code), index) == index for code, index in coded)
+        return cls(codes | left_out, names if is_clear else {}, form)
+
+    def index(self, label: str) -> int | None:
+        """Class index of a label, `LEFT_OUT` for one that is left out, None for one that is not known."""
+        return self.codes.get(self.form(label), self.names.get(plain_name(label)))
 
 
 def _texts(labels: NDArray[Any], count: int, where: str) -> list[str]:

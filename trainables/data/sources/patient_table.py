@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from trainables.common.errors import DataError
-from trainables.data.csv_table import letters_of, read_csv
+from trainables.data.csv_table import header_of, letters_of, read_csv
 from trainables.data.patches import TextArray
 from trainables.data.sources.checks import check_spellings, is_no_patient
 from trainables.data.sources.telling_names import could_part, may_be_parts, may_be_patients
@@ -151,7 +151,7 @@ def _check_link(path: Path) -> None:
 def _first_columns(table: Path) -> list[str]:
     _check_link(table)
     try:
-        return _rows(table)[0]
+        return header_of(table)
     except DataError:
         return []
 
@@ -185,7 +185,7 @@ class PatientTable:
         said = "" if path.name == TABLE_NAME else f", which is read as {TABLE_NAME}"
         notes.append(f"patients: from {path.name}{said}")
         columns, rows = _rows(path)
-        _check_columns(path, columns, rows)
+        _check_columns(path, columns, list(rows.values()))
         patients = _read(path, "patient", notes)
         check_spellings(patients.values(), path.name)
         read = {columns[_column(path, columns, name, [])] for name in ("file", "patient")} | {"split"}
@@ -254,9 +254,7 @@ def _read(table: Path, what: str, notes: list[str]) -> dict[str, str]:
     columns, rows = _rows(table)
     place = {name: _column(table, columns, name, notes) for name in ("file", what)}
     found: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
+    for number, row in rows.items():
         cells = {
             name: _in_nfc(row[index]).strip() if index < len(row) else "" for name, index in place.items()
         }
@@ -279,7 +277,7 @@ def _check_columns(table: Path, columns: Sequence[str], rows: Sequence[Sequence[
     if twice:
         raise DataError(f"{table} has the column {twice[0]} more than once; keep one")
     cells = [
-        np.array([row[place].strip() if place < len(row) else "" for row in rows if any(row)])
+        np.array([row[place].strip() if place < len(row) else "" for row in rows])
         for place in range(len(columns))
     ]
     if "patient" in columns:
@@ -300,8 +298,8 @@ def _group_alike(one: TextArray, other: TextArray) -> bool:
     return len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
 
 
-def _rows(table: Path) -> tuple[list[str], list[list[str]]]:
-    """Column names in lower case, and the rows below them."""
+def _rows(table: Path) -> tuple[list[str], dict[int, list[str]]]:
+    """Column names in lower case, and line of the table -> cells of the row that begins there."""
     header, rows = read_csv(table)
     return [name.strip().lower() for name in header], rows
 

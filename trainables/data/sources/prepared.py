@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.common.errors import DataError
+from trainables.common.text import plain_name
 from trainables.config.tasks import Task
 from trainables.data.declared_steps import check_can_be_repeated
 from trainables.data.patches import RawPatches
@@ -56,17 +57,31 @@ def _for_task(raw: RawPatches, found: PreparedSet, task: Task, notes: list[str])
     if found.label_codes not in ("task", "own"):
         return raw
     names = np.array([found.classes[label] for label in raw.labels.tolist()])
-    if task.is_own:
+    place = {plain_name(name): index for index, name in enumerate(task.classes)}
+    unknown = [name for name in found.classes if plain_name(name) not in place]
+    if task.is_own and (unknown or found.label_codes == "task"):  # codes may give other names a meaning
         labels = by_own_codes(names, task, len(names), f"{found.folder.name}: labels", notes)
+        _note_lacking(found, task, set(labels.tolist()), notes)
         return replace(raw, labels=labels, label_codes="own")
-    place = {name: index for index, name in enumerate(task.classes)}
-    unknown = [name for name in found.classes if name not in place]
     if unknown:
         raise DataError(
             f"{found.folder.name} holds the classes {', '.join(found.classes)}, and task {task.name} asks "
             f"for {', '.join(task.classes)}; search another task, or define your own of these classes"
         )
-    return replace(raw, labels=np.array([place[name] for name in names.tolist()], dtype=np.int64))
+    _note_lacking(found, task, {place[plain_name(name)] for name in found.classes}, notes)
+    labels = np.array([place[plain_name(name)] for name in names.tolist()], dtype=np.int64)
+    return replace(raw, labels=labels, label_codes="own" if task.is_own else raw.label_codes)
+
+
+def _note_lacking(found: PreparedSet, task: Task, known: set[int], notes: list[str]) -> None:
+    """Warn of classes of the task that the set was not prepared for, so that no image has one of them."""
+    lacking = [name for index, name in enumerate(task.classes) if index not in known]
+    if lacking:
+        notes.append(
+            f"WARNING: {found.folder.name} was prepared for the classes {', '.join(found.classes)}, so that "
+            f"none of its images is {' or '.join(lacking)}: rows of such a label were left out if there were "
+            f"any, and scores say nothing of {'that class' if len(lacking) == 1 else 'those classes'}"
+        )
 
 
 PREPARED = Source("prepared", load_prepared, "a prepared set", is_prepared_set, precedence=3)
