@@ -147,15 +147,18 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         refit_digest=model.refit_digest,
         model_digest=model.digest,
     )
-    before = len(read_accesses(run, patients=access.seen))
+    read_accesses(run, patients=access.seen)  # a damaged log is refused before anything is opened
     record_access(run, access.opened)
+    looks = len(
+        read_accesses(run, patients=access.seen)
+    )  # this one, too: of two at once neither is the first
     evaluation = score_test(
         model,
         predict(test_rows),
         labels,
         groups,
         training_shares=training_shares,
-        opening=before + 1,
+        opening=looks,
         seed=request.seed,
         unit=request.unit,
     )
