@@ -15,8 +15,9 @@ from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
 from results.predictors.test_evaluation import first_look
 from results.predictors.unit_module import IMAGE_OUTPUT
-from results.run.records import OutOfFold, SourceTrial
+from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from results.scores.outer_result import readable_outer
