@@ -245,9 +245,13 @@ def _evaluation_data(manifest: Manifest) -> str:
         scored_on = f"{test.images} {PLURALS[manifest.unit]}{whose}"
         return (
             f"{out_of_fold}\n\nTest: {scored_on}, sealed before the search. These scores are from {order} of "
-            f"{test.openings} so far."
+            f"{test.openings} so far.{_sentence(test.unknown_looks)}"
         )
     return f"{out_of_fold}\n\nTest: {manifest.said_of_no_test}"
+
+
+def _sentence(words: str) -> str:
+    return f" {words[0].upper()}{words[1:]}." if words else ""
 
 
 def _training_data(manifest: Manifest) -> str:
