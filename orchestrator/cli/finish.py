@@ -7,13 +7,10 @@ from rich.console import Console
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path
 from orchestrator.reporting.console import Sections, print_message, print_next
-from results.ensembles.ensemble import Ensemble, earlier_build
-from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.tables import ensemble_table, ensembles_as_csv, ensembles_as_json
 from results.predictors.selected_model import reason_against_export
 from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
 from results.scores.ranking import objectives_of
-from trainables.common.notify import Notify
 
 _SHOWN = 5
 
@@ -34,7 +31,7 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         csv=lambda: rows_as_csv(rows),
     )
     say = functools.partial(print_message, console)
-    ensembles = _built(result, say)
+    ensembles = result.build_ensembles_as_before(say=say)
     output.add(
         "ensembles",
         table=lambda: ensemble_table(ensembles, objectives),
@@ -54,18 +51,3 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
     for message in report.messages():
         print_message(console, message)
     print_next(console, *report.manifest.command(short_path(run.bundle)))
-
-
-def _built(result: SearchResult, say: Notify) -> list[Ensemble]:
-    """Build the ensembles, asked for what the user had asked of those of an earlier build."""
-    earlier = earlier_build(result.run)
-    if earlier is None or earlier.is_named:
-        return result.build_ensembles(say=say)
-    if earlier.build_options:
-        say(f"ensembles are built as before, with {' '.join(earlier.build_options)}")
-    return result.build_ensembles(
-        max_members=earlier.max_members or DEFAULT_MEMBERS,
-        max_ms=earlier.max_ms,
-        operation=earlier.operation,
-        say=say,
-    )

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import pytest
 from rich.console import Console
@@ -18,6 +18,9 @@ from orchestrator.nesting.overtuning import measure_overtuning
 from orchestrator.report.sections.procedure import PROCEDURE
 from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.build import build_ensembles
+from results.export import manifest_draft
+from results.predictors.loading import OpenedModel
+from results.predictors.selected_model import resolve_model
 from results.run.run_folder import RunFolder
 from results.scores.interval import Interval
 from results.scores.outer_result import OuterCost, OuterResult, RoleScore, Stability, readable_outer
@@ -125,3 +128,15 @@ def test_damage_within_a_nested_search_is_seen_before_its_score_is_returned(
     monkeypatch.setattr(nested_search, "checked_space", reached)
     with pytest.raises(LookupError):
         nested_search.run_nested_search(run, SURROUNDINGS, outer=2)
+
+
+def test_a_bundle_of_another_model_than_the_search_ships_says_so(run: RunFolder) -> None:
+    build_ensembles(run, methods=["average"], seed=0)
+    best, alone = resolve_model(run), resolve_model(run, trial=0)
+    shipped, other = (
+        manifest_draft._nested_search(run, cast(OpenedModel, SimpleNamespace(chosen=chosen)))
+        for chosen in (best, alone)
+    )
+    assert shipped == readable_outer(run)
+    assert other is not None
+    assert other.caveats == ("This model is trial 0, which is not what the search ships by itself.",)

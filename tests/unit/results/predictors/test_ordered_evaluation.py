@@ -84,3 +84,16 @@ def test_many_long_class_names_are_numbered_in_the_confusion_matrix():
     text = io.StringIO()
     Console(width=80, file=text).print(evaluation_table(wide))
     assert all(f"{place} {name}" in text.getvalue() for place, name in enumerate(names, 1))
+
+
+def test_a_look_is_not_called_the_first_where_those_of_an_earlier_search_are_not_known():
+    _, _, found = ordinal_evaluation()
+    said = "looks at the test part by the earlier run first are not known"
+    lost = found.model_copy(update={"unknown_looks": said})
+    assert found.said_of_look == "the first look"
+    assert lost.said_of_look == "look number 1 of those that are known"
+    text = io.StringIO()
+    Console(width=80, file=text).print(evaluation_table(lost))
+    shown = " ".join(text.getvalue().split())
+    assert f"L{said[1:]}; of those known: look number 1." in shown
+    assert "The first look" not in shown
