@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.api.run_view import RunView, silent
 from results.ensembles.against_baseline import baseline_verdict
 from results.ensembles.build import build_ensembles
-from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
+from results.ensembles.ensemble import BEST, BUILT, Ensemble, earlier_build, read_ensemble
 from results.ensembles.later_trials import has_later_trials, said_of_later_trials
 from results.ensembles.limits import DEFAULT_MEMBERS
 from results.errors import EnsembleError, OutdatedEnsembleError
@@ -90,6 +90,29 @@ class RankedTrials(RunView):
             measure=measured if measure or max_ms is not None else None,
             max_ms=max_ms,
             operation=operation,
+        )
+
+    def build_ensembles_as_before(self, *, say: Notify = silent) -> list[Ensemble]:
+        """Build ensembles, asked for what an earlier build was asked for: decisions, time and members.
+
+        Without an earlier build, and after one of trials that were named, nothing is asked.
+
+        Args:
+            say: Function called with a sentence on what is asked, and before what takes time.
+
+        Raises:
+            OrchestrateError: If no trial can be a member.
+        """
+        earlier = earlier_build(self._run)
+        if earlier is None or earlier.is_named:
+            return self.build_ensembles(say=say)
+        if earlier.build_options:
+            say(f"ensembles are built as before, with {' '.join(earlier.build_options)}")
+        return self.build_ensembles(
+            max_members=earlier.max_members or DEFAULT_MEMBERS,
+            max_ms=earlier.max_ms,
+            operation=earlier.operation,
+            say=say,
         )
 
     def against_baseline(self) -> BaselineVerdict | None:

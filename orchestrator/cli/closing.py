@@ -94,7 +94,9 @@ def close_search(
                 csv=lambda: outer_as_csv(nested),
             )
     asked = (("repeat", repeats, result.request.repeats), ("nest", nested, result.request.outer))
-    missing = [verb for verb, found, number in asked if found is None and number is not None]
+    missing = [
+        verb for verb, found, number in asked if number is not None and (found is None or found.outdated)
+    ]
     left = result.unfinished or missing
     for verb in left:
         print_next(console, "orchestrate", verb, short_path(run.path), *again)

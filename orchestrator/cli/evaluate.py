@@ -120,6 +120,8 @@ def _open_test_part(arguments: argparse.Namespace) -> int:
             messages(),
             f"this test part was opened {before} before, over all runs; this is not a first look",
         )
+    if evaluation.unknown_looks:
+        print_warning(messages(), evaluation.unknown_looks)
     warn_if_synthetic(result.run)
     show(
         arguments.format,

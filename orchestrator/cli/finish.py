@@ -31,7 +31,7 @@ def finish_run(result: SearchResult, console: Console, output: Sections) -> None
         csv=lambda: rows_as_csv(rows),
     )
     say = functools.partial(print_message, console)
-    ensembles = result.build_ensembles(say=say)
+    ensembles = result.build_ensembles_as_before(say=say)
     output.add(
         "ensembles",
         table=lambda: ensemble_table(ensembles, objectives),

@@ -18,12 +18,21 @@ from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
+from results.ensembles.later_trials import said_of_later_trials
 from results.errors import EnsembleError, RunError, ScoreError
+from results.run.damage import damaged_trials
 from results.run.outer_fold import FoldPredictions, OuterFold, damaged_outer_fold, read_outer_fold
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.scores.metrics import metric_named
-from results.scores.outer_result import OuterCost, OuterResult, readable_outer, score_outer, stability_of
+from results.scores.outer_result import (
+    OuterCost,
+    OuterResult,
+    readable_outer,
+    score_outer,
+    stability_of,
+    trials_to_nest,
+)
 from results.scores.ranking import objectives_of
 from trainables.common.files import set_aside
 from trainables.common.text import count_text
@@ -100,10 +109,9 @@ def run_nested_search(
     folds = outer
     if folds is None:
         folds = _known_folds(run) or search.request.outer or DEFAULT_OUTER
-    # A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
-    trials = search.request.trials if search.terminated is not None else len(run.records())
-    known = readable_outer(run)
-    if known is not None and (known.folds, known.asked) == (folds, trials):
+    trials, known = trials_to_nest(run), readable_outer(run)
+    is_damaged = any(damaged_trials(run.outer_run(fold + 1)) for fold in range(folds))
+    if known is not None and (known.folds, known.asked) == (folds, trials) and not is_damaged:
         return NestedOutcome(known, is_interrupted=False)
     with run.exclusive():
         space = checked_space(run, search, surroundings.notify, options)
@@ -220,7 +228,9 @@ def _predicted(inner: list[InnerSearch], ground: _Ground, surroundings: Surround
 
 def _is_done(one: InnerSearch, ground: _Ground) -> bool:
     found = _predicted_fold(one.run, ground, one.fold)
-    return found is not None and (found[0].folds, found[0].asked) == (one.folds, one.trials)
+    if found is None or (found[0].folds, found[0].asked) != (one.folds, one.trials):
+        return False
+    return not damaged_trials(one.run)
 
 
 def _predicted_fold(inner: RunFolder, ground: _Ground, fold: int) -> tuple[OuterFold, FoldPredictions] | None:
@@ -324,4 +334,6 @@ def _caveats(ground: _Ground, folds: list[OuterFold]) -> tuple[str, ...]:
         said.append(
             "The first point was not completed everywhere, so what the search gains over it is unknown."
         )
+    if (later := said_of_later_trials(ground.run)) and _shipped_value(ground.run, ground.search) is not None:
+        said.append(f"What the search itself claims is of an earlier state: {later}.")
     return tuple(said)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from results.ensembles.ensemble import read_ensemble
+from results.ensembles.later_trials import said_of_later_trials
 from results.errors import EnsembleError, RunError
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
@@ -40,10 +41,13 @@ def measure_overtuning(run: RunFolder) -> Overtuning:
             f"{run.resume_command}"
         )
     found = overtuning_of(trials, objectives, seed=search.request.seed)
-    outer = readable_outer(run)
+    outer, nested = readable_outer(run), _nested(run)
+    later = "" if nested is None else said_of_later_trials(run)
+    ages = [f"The {later}." if later else "", "" if outer is None else outer.outdated]
     return found.model_copy(
         update={
-            "nested": _nested(run),
+            "nested": nested,
+            "outdated": tuple(age for age in ages if age),
             "outer": None if outer is None else outer.shipped.value,
             "split": search.split_name,
             **_sealed(run, found.metric),

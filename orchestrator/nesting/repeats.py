@@ -19,6 +19,7 @@ from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.setup import Prepared, write_run
 from orchestrator.tuning.surroundings import Surroundings
 from results.errors import RunError
+from results.run.damage import damaged_trials
 from results.run.records import RepeatPlace, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
@@ -293,15 +294,17 @@ def _ran(ends: list[_Repeat], surroundings: Surroundings, search: SearchRecord) 
 
 
 def _has_ended(repeat: RunFolder, trials: int) -> bool:
+    """Tell whether nothing is left to run: what is damaged, or was lost to its machine, is run again."""
+    damaged = damaged_trials(repeat)
     ended = [own for own in repeat.records() if own.state == "complete" or own.cause not in RETRIED]
-    return len(ended) >= trials
+    return sum(own.number not in damaged for own in ended) >= trials
 
 
 def _is_final(run: RunFolder, known: Repeats) -> bool:
     """Tell whether scores are those of the repeats as they are, and no finalist is to be tried again."""
     for place, repeat in enumerate(map(run.repeat_run, range(1, known.repeats + 1))):
         values = [one.values[place] for one in known.trials]
-        if None not in values or not repeat.search_file.is_file():
+        if not repeat.search_file.is_file():
             continue
         now = [_value(repeat, trial) for trial in range(len(values))]
         if not _has_ended(repeat, len(values)) or values != now:

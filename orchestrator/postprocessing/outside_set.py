@@ -170,8 +170,9 @@ def _evaluated(
         threshold=0.5 if manifest.threshold is None else manifest.threshold,
         data=patch_set.fingerprint,
     )
-    before = len(read_outside_accesses(store, patch_set.fingerprint, patients=access.seen))
+    read_outside_accesses(store, patch_set.fingerprint, patients=access.seen)  # refused if it is damaged
     record_outside_access(store, run, patch_set.fingerprint, access.opened)
+    looks = len(read_outside_accesses(store, patch_set.fingerprint, patients=access.seen))
     evaluation = score_outside(
         found.labels,
         found.probabilities,
@@ -188,7 +189,7 @@ def _evaluated(
         chosen_for=manifest.chosen_for,
         decided_on=manifest.decided_on,
         split=manifest.split,
-        look=before + 1,
+        look=looks,
         expected=manifest.out_of_fold.metrics,
         shift=found.shift,
         left_out=found.left_out,

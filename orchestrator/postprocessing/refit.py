@@ -101,7 +101,7 @@ def _refitted(run: RunFolder, record: TrialRecord, epochs: int, asked: int | Non
     place = refit_folder(run, record.number)
     with folder_in_progress(place) as folder:  # before hours of training that could not be kept
         reserve(folder, seeds * _largest(run.weights_folder(record.number)))
-        training_data, runtime = open_run_data(run, search, available_device())
+        training_data, runtime = open_run_data(run, search, available_device(), config)
         found = (refit if config.classical.name == "none" else refit_classical)(
             config,
             training_data,

@@ -45,7 +45,7 @@ from orchestrator.study.drawn_points import check_space
 from orchestrator.study.method import asked_method
 from orchestrator.study.price import Pricing
 from results.run.audit_record import AuditRecord
-from results.run.records import SourceTrial
+from results.run.source_trial import SourceTrial
 from results.run.split_labels import NAIVE_WARNING
 from search_spaces.closed_form import SCALINGS
 from search_spaces.context import SpaceContext

@@ -6,13 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from results.predictors.start_weights import read_start, with_type_probabilities
+from results.predictors.start_weights import (
+    read_start,
+    takes_predicted_type,
+    with_type_probabilities,
+)
 from results.run.records import SearchRecord
 from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
+from results.run.source_trials import checked_source
 from search_spaces.context import SpaceContext
 from trainables.common.errors import WeightsError
 from trainables.config.baseline import BASELINE_BACKBONE
+from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
@@ -21,7 +28,7 @@ from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, WeightsFile, take_inventory
 from trainables.runtime.devices import Device, choose_device
-from trainables.runtime.trial_runtime import TrialRuntime
+from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 
 _Version: TypeAlias = tuple[tuple[int, ...], ...]
 _Found = TypeVar("_Found")
@@ -41,13 +48,23 @@ def _version(*files: Path) -> _Version:
 
 
 @functools.lru_cache(maxsize=2)
-def _training_data(run: RunFolder, fingerprint: str, store: str, version: _Version) -> TrainingData:
+def _training_data(
+    run: RunFolder, fingerprint: str, store: str, version: _Version, *, with_types: bool
+) -> TrainingData:
     patch_set = open_patch_set(Path(store) / "data", fingerprint)
     search = run.search()
     training_data = training_data_of(
         patch_set, search.task_definition, read_split(run.split_file), search.request.unit
     )
+    if not with_types or search.type_from is None:
+        return training_data
+    checked_source(run, search.type_from)
     return with_type_probabilities(training_data, search.type_from)
+
+
+@functools.lru_cache(maxsize=1)
+def _start(run: RunFolder, version: _Version) -> WarmStart | None:
+    return read_start(run)
 
 
 @functools.lru_cache(maxsize=2)
@@ -61,7 +78,6 @@ def _runtime(run: RunFolder, device: Device, version: _Version) -> TrialRuntime:
         features=search.request.features,
         store_gb=search.request.store_gb,
         shared_store=search.request.shared_store,
-        start=read_start(search),
     )
 
 
@@ -143,26 +159,75 @@ def _check_weights(inventory: Inventory, expected: Mapping[str, str]) -> None:
 
 
 def check_run_data(run: RunFolder, search: SearchRecord) -> None:
-    """Check split and weights of a run on this machine, so that no trial fails for want of them.
+    """Check split, weights and earlier trials of a run here, so that no trial fails for want of them.
+
+    Earlier trials are checked where trials take their weights or their predictions: settings that were tried
+    first are known without them.
 
     Raises:
+        ConfigError: If the weights of the trial that others start from are gone.
         SplitError: If the split is missing, changed, or of other data.
         WeightsError: If pretrained weights are missing, or not those that the search was started with.
-        RunError: If a backbone is missing that the program which started the search had registered.
+        RunError: If a backbone is missing that the program which started the search had registered, or if a
+            trial that others take weights or predictions from is gone, or another run has taken its place.
     """
     require_registered(search, kinds=("backbone", "metric"))
     read_split(run.split_file).check_fingerprint(search.fingerprint)
     _check_weights(_inventory(search), search.weights)
+    fixed = search.request.fixed_params
+    if fixed.get("model.weights") == "start" or _takes_start(run, None):
+        read_start(run)
+    types = search.type_from
+    if types and (fixed.get("model.type_input") not in ("none", "human") or _takes_type(run, None)):
+        checked_source(run, types)
+        RunFolder(Path(types.run)).out_of_fold(types.trial)
 
 
-def open_run_data(run: RunFolder, search: SearchRecord, device: Device) -> tuple[TrainingData, TrialRuntime]:
+def _takes_start(run: RunFolder, config: TrialConfig | None) -> bool:
+    """Tell whether a trial starts from the weights of an earlier one; None for any that has a record."""
+    if config is not None:
+        return config.model.weights == "start"
+    return any(record.config.get("model.weights") == "start" for record in run.records())
+
+
+def _takes_type(run: RunFolder, config: TrialConfig | None) -> bool:
+    """Tell whether a trial takes the type that an earlier one predicts; None for any that has a record."""
+    if config is not None:
+        return takes_predicted_type(config)
+    kinds = (record.config.get("model.type_input") for record in run.records())
+    return any(kind in ("probability", "hard") for kind in kinds)
+
+
+def open_run_data(
+    run: RunFolder, search: SearchRecord, device: Device, config: TrialConfig | None = None
+) -> tuple[TrainingData, TrialRuntime]:
     """Open the training data and the runtime of a run; both are kept for the next trial of this process.
 
     They are opened anew once split or record are other files than before.
+
+    Args:
+        run: Folder of the search.
+        search: Its request and facts.
+        device: Where to compute.
+        config: The trial that is trained on them, which alone says what is read of earlier runs; None for any
+            trial that the run has a record of.
+
+    Raises:
+        OrchestrateError: If something is missing, or another run lies where an earlier one was.
     """
     require_registered(search, kinds=("backbone", "metric"))
     opened = _runtime(run, device, _version(run.search_file))
-    return _opened_training_data(run, search), dataclasses.replace(opened, store_gb=_store_gb(run, search))
+    start = None
+    if search.start_from is not None and _takes_start(run, config):
+        start = _start(run, _version(run.search_file, *_files_of(search.start_from)))
+    with_types = search.type_from is not None and _takes_type(run, config)
+    training_data = _opened_training_data(run, search, with_types=with_types)
+    return training_data, dataclasses.replace(opened, start=start, store_gb=_store_gb(run, search))
+
+
+def _files_of(source: SourceTrial) -> tuple[Path, Path]:
+    earlier = RunFolder(Path(source.run))
+    return earlier.search_file, earlier.record_file(source.trial)
 
 
 def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingData, TrialRuntime]:
@@ -181,9 +246,11 @@ def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingDa
     return _opened_training_data(run, search), runtime
 
 
-def _opened_training_data(run: RunFolder, search: SearchRecord) -> TrainingData:
-    version = _version(run.search_file, run.split_file)
-    return _training_data(run, search.fingerprint, search.store, version)
+def _opened_training_data(run: RunFolder, search: SearchRecord, *, with_types: bool = False) -> TrainingData:
+    files = [run.search_file, run.split_file]
+    if with_types and search.type_from is not None:
+        files += _files_of(search.type_from)
+    return _training_data(run, search.fingerprint, search.store, _version(*files), with_types=with_types)
 
 
 def _store_gb(run: RunFolder, search: SearchRecord) -> float | None:

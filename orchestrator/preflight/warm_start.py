@@ -16,10 +16,11 @@ from orchestrator.request import SearchRequest
 from results.errors import RunError
 from results.predictors.start_weights import with_type_probabilities
 from results.run.finding import find_run
-from results.run.records import SourceTrial, TrialRecord
+from results.run.records import TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from results.run.source_trials import source_record, source_search
-from results.run.test_accesses import openings_of
+from results.run.test_accesses import opening_logs, openings_of
 from results.scores.ranking import objectives_of
 from search_spaces.enqueue import InitialPoint
 from trainables.common.errors import OrchestrateError
@@ -239,4 +240,12 @@ def find_source_trial(text: str, root: Path, *, option: str, takes_net: bool = F
 
 
 def _source(run: RunFolder, record: TrialRecord) -> SourceTrial:
-    return SourceTrial(run=str(run.path.resolve()), trial=record.number)
+    search = run.search()
+    return SourceTrial(
+        run=str(run.path.resolve()),
+        trial=record.number,
+        started_at=search.started_at,
+        split_digest=search.split_digest,
+        predictions_digest=record.predictions_digest,
+        logs=opening_logs(run),
+    )

@@ -15,8 +15,9 @@ import numpy as np
 
 from orchestrator.tuning.choices import choices_in
 from orchestrator.tuning.invoice import Invoice, Piece, WeightsOffer
-from results.run.records import SearchRecord, SourceTrial
+from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from trainables.data.set_copy import files_of_set
 
 PIECE_BYTES: Final = 32 * 2**20

@@ -26,8 +26,9 @@ from orchestrator.tuning.depot import SOURCES
 from orchestrator.tuning.disk_usage import disk_usage, write_feature_limit
 from orchestrator.tuning.invoice import DepotClient, Invoice
 from results.errors import RunError
-from results.run.records import SearchRecord, SourceTrial
+from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from trainables.common.errors import MachineError, WeightsError
 from trainables.common.files import folder_in_progress, is_disk_full, write_atomically
 from trainables.common.plain_yaml import load_yaml
@@ -210,7 +211,7 @@ def _of_this_machine(search: SearchRecord, store: Path, weights: Path | None, so
     for option in SOURCES:
         source: SourceTrial | None = getattr(search, option)
         if source is not None:
-            changes[option] = SourceTrial(run=str(sources / option), trial=source.trial)
+            changes[option] = source.model_copy(update={"run": str(sources / option)})
     return search.model_copy(update=changes)
 
 

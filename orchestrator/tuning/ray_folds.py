@@ -68,10 +68,10 @@ class FoldWorker:
         limit_threads(request.cpus)
         run = self._here.seen() or self._filled()
         search = run.local.search()
-        training_data, runtime = open_run_data(run.local, search, choose_device(request.gpus))
+        config = TrialConfig.model_validate(trial)
+        training_data, runtime = open_run_data(run.local, search, choose_device(request.gpus), config)
         lenders = self._config["lenders"]
         runtime = dataclasses.replace(runtime, lender=RayLender(lenders) if lenders else None)
-        config = TrialConfig.model_validate(trial)
         self._share = FoldShare(config, training_data, runtime, seed=search.request.seed)
         return this_node()
 

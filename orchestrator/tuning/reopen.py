@@ -18,6 +18,7 @@ from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.room import members_of_ensembles, trials_of_ensembles
 from orchestrator.tuning.setup import Prepared, allowance_of, in_time, study_place
 from orchestrator.tuning.shared_store import check_shared_store
+from results.ensembles.ensemble import build_again
 from results.run.damage import damaged_trials, damaged_weights
 from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
@@ -306,7 +307,7 @@ def _let_damaged_weights_go(run: RunFolder, notify: Notify) -> None:
     if lost := trials_of_ensembles(run) & damage.keys() & unable:
         notify(
             f"an ensemble holds {count_text(len(lost), 'trial')} whose weights are gone; build it again: "
-            f"{run.command('ensemble')}"
+            f"{build_again(run)}"
         )
 
 
@@ -332,7 +333,7 @@ def _let_go_of_what_is_outdated(run: RunFolder, notify: Notify) -> None:
         if lost := sorted(trials - ended):
             notify(
                 f"ensemble {name} holds {trials_text(lost)} without a result; once the search has ended, "
-                f"build it again: {run.command('ensemble')}"
+                f"build it again: {build_again(run, name)}"
             )
 
 

@@ -213,7 +213,7 @@ class TrialRunner:
             self.search = _search(self.run.local)
             self.objectives = objectives_of(self.search)
             self.device = choose_device(self.gpus)
-            training_data, runtime = open_run_data(self.run.local, self.search, self.device)
+            training_data, runtime = open_run_data(self.run.local, self.search, self.device, self.config)
         except _CANNOT_OPEN as error:
             raise MachineError(str(error)) from error
         self.peak = PeakMemory(self.device)

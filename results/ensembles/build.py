@@ -1,5 +1,6 @@
 """Ensembles of a run's finished trials: choice of members, fit, calibration and nested scores."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from results.run.run_folder import RunFolder
 from results.scores.decision_rule import fit_decision_rule
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import Objectives
+from trainables.features.locks import held
 
 
 def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combined, and what is asked
@@ -88,6 +90,16 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     ]
     if recipe:
         built = [one.model_copy(update={"recipe": recipe}) if one.method in methods else one for one in built]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # without locks, `read_ensemble` tells two builds apart
+            stack.enter_context(held(run.ensembles_lock, may_wait=True))
+        _write(run, built, recipe)
+    return built
+
+
+def _write(run: RunFolder, built: Sequence[Ensemble], recipe: str) -> None:
+    """Put a build in the place of an earlier one; two at once come one after the other."""
+    if recipe:
         run.ensemble_file(recipe).unlink(missing_ok=True)  # of an earlier build, where nothing is built now
     else:
         for name in set(BUILT) - {one.method for one in built}:
@@ -98,7 +110,6 @@ def build_ensembles(  # noqa: PLR0913 - who may be a member, how they are combin
     for one in built:
         if one.is_chosen:
             run.write_json(run.ensemble_file(BEST), one.model_dump(mode="json"))
-    return built
 
 
 @dataclass(frozen=True, slots=True)

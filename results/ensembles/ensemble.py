@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import Field, FiniteFloat, ValidationError
 
+from results.ensembles.limits import DEFAULT_MEMBERS
 from results.ensembles.methods import METHODS, FittedEnsemble
 from results.ensembles.nested import BASELINE, BEST_SINGLE
 from results.errors import EnsembleError, OutdatedEnsembleError
@@ -145,6 +146,19 @@ class Ensemble(FrozenModel):
         return None if self.cost is None else self.cost.gpu_ms
 
     @property
+    def build_options(self) -> tuple[str, ...]:
+        """Options of `orchestrate ensemble` that ask for the same once more, word by word."""
+        asked = self.operation
+        options = (
+            ("--members", None if self.max_members == DEFAULT_MEMBERS else self.max_members),
+            ("--max-ms", None if self.max_ms is None else f"{self.max_ms:g}"),
+            ("--at", asked.at),
+            ("--prevalence", asked.prevalence),
+            ("--triage", asked.triage),
+        )
+        return tuple(word for name, value in options if value is not None for word in (name, str(value)))
+
+    @property
     def said_of_pool(self) -> str:
         """The trials that members were chosen from, in words, and what of them all folds have chosen."""
         # Further trials may have ended since it was built, so that these need not be all.
@@ -220,7 +234,50 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
             f"{run.command('ensemble')}"
         ) from error
     _check_members(run, found, path)
+    if name == BEST:
+        _check_same_build(run, found, path)
     return found
+
+
+def build_again(run: RunFolder, name: str = BEST) -> str:
+    """Return the command that builds the ensembles of a run again, with the options that this one had.
+
+    Args:
+        run: Folder of the search.
+        name: Name of the ensemble; one that cannot be read, or that was built for a recipe, had none.
+    """
+    found = earlier_build(run, name)
+    return run.command("ensemble", *(() if found is None else found.build_options))
+
+
+def earlier_build(run: RunFolder, name: str = BEST) -> Ensemble | None:
+    """Return an ensemble as its file has it, whatever became of its members since.
+
+    Args:
+        run: Folder of the search.
+        name: Name of the ensemble.
+
+    Returns:
+        None where there is none, where it cannot be read, and where it was built for a recipe.
+    """
+    try:
+        found = Ensemble.model_validate_json(run.ensemble_file(name).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return None if found.recipe else found
+
+
+def _check_same_build(run: RunFolder, best: Ensemble, path: Path) -> None:
+    """Make sure that the chosen ensemble and those by name are of one build, which nothing interrupted."""
+    others = [name for name in BUILT if run.ensemble_file(name).is_file()]
+    named = earlier_build(run, best.method)
+    is_same = named is not None and (named.digest, named.rule) == (best.digest, best.rule)
+    if best.recipe or not others or is_same:
+        return
+    raise OutdatedEnsembleError(
+        f"{path} is of another build than {', '.join(f'{name}.json' for name in others)} beside it, as after "
+        f"a build that was interrupted; build it again with: {run.command('ensemble', *best.build_options)}"
+    )
 
 
 def names_of_recipes(run: RunFolder) -> list[str]:
@@ -236,7 +293,7 @@ def _check_members(run: RunFolder, found: Ensemble, path: Path) -> None:
         raise OutdatedEnsembleError(
             f"{path} was built on other predictions of {trials_text(other)} than there are now, as after the "
             f"trial was run again, so that nothing it claims holds; build it again with: "
-            f"{run.command('ensemble')}"
+            f"{run.command('ensemble', *found.build_options)}"
         )
 
 

@@ -47,7 +47,7 @@ def said_of_later_trials(run: RunFolder, name: str = BEST) -> str:
         return ""
     return (
         f"ensemble {name} of {run.path} was built out of {found.said_of_pool}, and {len(_complete(run)):,} "
-        f"are complete now; build it again with: {run.command('ensemble')}"
+        f"are complete now; build it again with: {run.command('ensemble', *found.build_options)}"
     )
 
 

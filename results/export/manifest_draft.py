@@ -13,16 +13,18 @@ from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, 
 from results.export.model_input import ExtraInput, ModelInput
 from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
+from results.predictors.selected_model import resolve_model
 from results.predictors.test_evaluation import first_look
 from results.predictors.unit_module import IMAGE_OUTPUT
-from results.run.records import OutOfFold, SearchRecord, SourceTrial
+from results.run.records import OutOfFold, SearchRecord
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from results.run.source_trials import source_record, source_search
 from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
-from results.scores.outer_result import readable_outer
+from results.scores.outer_result import OuterResult, readable_outer
 from results.scores.strata_table import sentences_of
-from trainables.common.errors import WeightsError
+from trainables.common.errors import OrchestrateError, WeightsError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.declared_whites import in_words
 from trainables.data.patches import PatchSet
@@ -86,9 +88,25 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
         triage=chosen.rule.triage,
         subgroups=_subgroups(run, opened),
         audit=opened.search.audit,
-        nested_search=readable_outer(run),
+        nested_search=_nested_search(run, opened),
         preparation=None if opened.patch_set.preparation is None else dict(opened.patch_set.preparation),
     )
+
+
+def _nested_search(run: RunFolder, opened: OpenedModel) -> OuterResult | None:
+    """Score of the whole search, which says where it ships another model than this one."""
+    found, chosen = readable_outer(run), opened.chosen
+    if found is None or (not chosen.is_trial and chosen.digest == _digest_of_best(run)):
+        return found
+    said = f"This model is {chosen.name}, which is not what the search ships by itself."
+    return found.model_copy(update={"caveats": (*found.caveats, said)})
+
+
+def _digest_of_best(run: RunFolder) -> str | None:
+    try:
+        return resolve_model(run).digest
+    except OrchestrateError:
+        return None
 
 
 def _subgroups(run: RunFolder, opened: OpenedModel) -> tuple[str, ...]:
@@ -292,4 +310,5 @@ def _test_scores(run: RunFolder, opened: OpenedModel) -> TestScores | str:
         images=found.images,
         groups=found.groups,
         metrics=found.metrics,
+        unknown_looks=found.unknown_looks,
     )

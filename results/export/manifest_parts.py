@@ -132,6 +132,7 @@ class TestScores(FrozenModel):
         images: Number of images of the test part.
         groups: Number of their patients, or of image groups where patients are unknown.
         metrics: Value of every metric with its 95 % interval, by name.
+        unknown_looks: Sentence on looks of earlier searches that could not be counted; empty for none.
     """
 
     __test__ = False
@@ -141,6 +142,7 @@ class TestScores(FrozenModel):
     images: int
     groups: int
     metrics: dict[str, Interval]
+    unknown_looks: str = ""
 
 
 class ParityCheck(FrozenModel):

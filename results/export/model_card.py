@@ -247,10 +247,15 @@ def _evaluation_data(manifest: Manifest) -> str:
         scored_on = f"{test.images} {PLURALS[manifest.unit]}{whose}"
         said = (
             f"{scored_on}, sealed before the search. These scores are from {order} of {test.openings} so far."
+            f"{_sentence(test.unknown_looks)}"
         )
     else:
         said = manifest.said_of_no_test
     return "\n\n".join([out_of_fold, f"Test: {said}", *_precision_lines(manifest)])
+
+
+def _sentence(words: str) -> str:
+    return f" {words[0].upper()}{words[1:]}." if words else ""
 
 
 def _training_data(manifest: Manifest) -> str:

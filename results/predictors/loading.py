@@ -16,11 +16,13 @@ from results.predictors.classical_members import fitted_again
 from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.predictors.model_inputs import ModelInputs, inputs_of_rows
 from results.predictors.selected_model import SelectedModel, resolve_model
-from results.run.records import SearchRecord, SourceTrial
+from results.predictors.start_weights import takes_predicted_type
+from results.run.records import SearchRecord
 from results.run.refit_records import refit_folder
 from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
-from results.run.source_trials import source_record, source_search
+from results.run.source_trial import SourceTrial
+from results.run.source_trials import checked_source
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.common.types import FloatArray, IntArray
 from trainables.config.trial_config import TrialConfig, decode
@@ -293,8 +295,8 @@ def _finished_trials(
 ) -> list[FinishedTrial]:
     search = run.search()
     type_trial = None
-    if search.type_from and any(_takes_predicted_type(config) for config in configs.values()):
-        type_trial = _type_trial(search.type_from)
+    if search.type_from and any(takes_predicted_type(config) for config in configs.values()):
+        type_trial = _type_trial(run, search.type_from)
     finished = _refitted if refit else _finished
     return [finished(run, search, number, config, type_trial) for number, config in configs.items()]
 
@@ -357,16 +359,14 @@ def _with_weights(
     type_trial: FinishedTrial | None,
 ) -> FinishedTrial:
     own, *further = (weights_of(part, search) for part in frozen_parts(config))
-    told_by = type_trial if _takes_predicted_type(config) else None
+    told_by = type_trial if takes_predicted_type(config) else None
     return FinishedTrial(config, states, own, told_by, also=tuple(further))
 
 
-def _takes_predicted_type(config: TrialConfig) -> bool:
-    return config.model.type_input in ("probability", "hard")
-
-
-def _type_trial(source: SourceTrial) -> FinishedTrial:
-    """The trial of mass_calcification that predicted the type of each finding for a search."""
-    search, config = source_search(source), decode(source_record(source).config)
-    earlier = _type_trial(search.type_from) if search.type_from and _takes_predicted_type(config) else None
-    return _finished(RunFolder(Path(source.run)), search, source.trial, config, earlier)
+def _type_trial(run: RunFolder, source: SourceTrial) -> FinishedTrial:
+    """The trial of mass_calcification that predicted the type of each finding for a run."""
+    config, theirs = decode(checked_source(run, source).config), RunFolder(Path(source.run))
+    search, earlier = theirs.search(), None
+    if search.type_from and takes_predicted_type(config):
+        earlier = _type_trial(theirs, search.type_from)
+    return _finished(theirs, search, source.trial, config, earlier)

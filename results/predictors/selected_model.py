@@ -118,10 +118,11 @@ def resolve_model(
     Raises:
         EnsembleError: If the ensemble was not built.
         UnknownNameError: If no ensemble has such a name.
-        RunError: If the trial is missing, not complete, kept no weights, or was not refitted.
+        RunError: If the trial is missing, not complete, kept no weights, or was not refitted. Refitted models
+            need no weights of the folds.
     """
     if refit:
-        chosen = resolve_model(run, ensemble=ensemble, trial=trial, operation=operation)
+        chosen = _resolve(run, ensemble, trial, operation, needs_folds=False)
         check_refits(run, chosen.trials, f"--ensemble {ensemble}" if trial is None else f"--trial {trial}")
         return replace(
             chosen,
@@ -129,11 +130,17 @@ def resolve_model(
             is_refitted=True,
             refit_digest=refit_digest(run, chosen.trials),
         )
+    return _resolve(run, ensemble, trial, operation, needs_folds=True)
+
+
+def _resolve(
+    run: RunFolder, ensemble: str, trial: int | None, operation: Operation, *, needs_folds: bool
+) -> SelectedModel:
     if trial is not None:
-        return _single(run, trial, operation)
+        return _single(run, trial, operation, needs_folds=needs_folds)
     found = read_ensemble(run, ensemble)
     for number in found.trials:
-        _check_weights(run, number)
+        _check_weights(run, number, needs_folds=needs_folds)
     nested = found.nested
     digests = found.digests or tuple(run.predictions_digest(number) or "" for number in found.trials)
     rule, metrics, value = found.rule, dict(nested.metrics), nested.interval
@@ -183,8 +190,8 @@ def _operated(
     return rule, out_of_fold_metrics(scored, objectives.at(operation)), value
 
 
-def _single(run: RunFolder, number: int, operation: Operation) -> SelectedModel:
-    _check_weights(run, number)
+def _single(run: RunFolder, number: int, operation: Operation, *, needs_folds: bool) -> SelectedModel:
+    _check_weights(run, number, needs_folds=needs_folds)
     search, out_of_fold = run.search(), run.out_of_fold(number)
     objectives, record = objectives_of(search), run.record(number)
     rule = fit_decision_rule(out_of_fold, searched=objectives.metrics, operation=operation)
@@ -219,7 +226,7 @@ def _shift(fitted_on: OutOfFold, rule: DecisionRule) -> float:
     return odds_shift(float(fitted_on.labels.mean()), rule.operation.prevalence)
 
 
-def _check_weights(run: RunFolder, number: int) -> None:
+def _check_weights(run: RunFolder, number: int, *, needs_folds: bool) -> None:
     record = run.record(number)
     if record is None:
         known = [str(other.number) for other in run.records() if other.can_predict]
@@ -233,7 +240,7 @@ def _check_weights(run: RunFolder, number: int) -> None:
             f"a model needs a complete trial; trial {number} is {record.state}{cause}. "
             f"See which are complete with: {run.command('leaderboard')}"
         )
-    if not record.can_predict:
+    if needs_folds and not record.can_predict:
         kept = run.search().request.keep_weights
         raise RunError(
             f"trial {number} kept no weights: the search kept those of its best {kept} trials. "

@@ -17,7 +17,7 @@ from results.errors import RunError
 from results.predictors.selected_model import SelectedModel, resolve_model
 from results.run.run_folder import RunFolder
 from results.run.split_labels import caption_of, scored
-from results.run.test_accesses import TestAccess, read_accesses, record_access
+from results.run.test_accesses import TestAccess, read_accesses, record_access, unknown_looks
 from results.scores.calibration_quality import CalibrationQuality
 from results.scores.confusion_table import confusion_table
 from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
@@ -51,6 +51,7 @@ class TestEvaluation(FixedModelScores):
         refit_digest: Digest of the refitted weights that were scored; None for fold models.
         opening: Number of this opening of these sealed patients, over all runs in the store, from 1; only
             the first one tests a model that was chosen without the test part.
+        unknown_looks: Sentence on looks of earlier searches that could not be counted; empty for none.
         calibration_slope: Slope that the calibrated logits still need, 1 if they are right, as `calibration`
             has it with its interval; None beyond two classes, where the classes are separated, and in files
             of earlier versions.
@@ -64,7 +65,15 @@ class TestEvaluation(FixedModelScores):
     objectives: tuple[str, ...] = ("auc",)
     refit_digest: str | None = None
     opening: int
+    unknown_looks: str = ""
     calibration_slope: float | None = None
+
+    @property
+    def said_of_look(self) -> str:
+        """Say which look this was, as a part of a sentence."""
+        if self.unknown_looks:
+            return f"look number {self.opening} of those that are known"
+        return "the first look" if self.opening == 1 else f"look number {self.opening}"
 
     def as_frame(self) -> "pd.DataFrame":
         """Return a row for each metric: on the test part with its interval, out of fold, and by majority."""
@@ -147,18 +156,22 @@ def evaluate_test(  # noqa: PLR0913 - what is asked, the part, and the circumsta
         refit_digest=model.refit_digest,
         model_digest=model.digest,
     )
-    before = len(read_accesses(run, patients=access.seen))
+    read_accesses(run, patients=access.seen)  # a damaged log is refused before anything is opened
     record_access(run, access.opened)
+    looks = len(
+        read_accesses(run, patients=access.seen)
+    )  # this one, too: of two at once neither is the first
     evaluation = score_test(
         model,
         predict(test_rows),
         labels,
         groups,
         training_shares=training_shares,
-        opening=before + 1,
+        opening=looks,
         seed=request.seed,
         unit=request.unit,
     )
+    evaluation = evaluation.model_copy(update={"unknown_looks": unknown_looks(run)})
     record_access(run, access.ended(evaluation))
     return evaluation
 
@@ -301,6 +314,9 @@ def _metric_table(evaluation: TestEvaluation) -> Table:
         split=evaluation.split,
     )
     looks = said_of_looks(evaluation.opening, evaluation.group_unit, "over all runs in the store")
+    if evaluation.unknown_looks:
+        said = evaluation.unknown_looks
+        looks = f"{said[0].upper()}{said[1:]}; of those known: look number {evaluation.opening}."
     warning = few_patients_warning(evaluation.fewest_patients, evaluation.group_unit)
     asked = _said_of_operation(evaluation)
     caption = (

@@ -21,6 +21,7 @@ from results.run.earlier_versions import (
 )
 from results.run.request_options import parse_request
 from results.run.search_request import SearchRequest
+from results.run.source_trial import SourceTrial
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.frozen import FrozenModel
 from trainables.common.types import FloatArray, IntArray
@@ -44,18 +45,6 @@ Ending = Literal[
     "study",  # all trials of the study that it shares with other searches have been handed out
     "time",  # the time of its last session was up
 ]
-
-
-class SourceTrial(FrozenModel):
-    """A finished trial of another run that a search builds on.
-
-    Attributes:
-        run: Absolute path of its run folder.
-        trial: Trial number.
-    """
-
-    run: str
-    trial: int
 
 
 class OuterPlace(FrozenModel):

@@ -167,6 +167,11 @@ class RunPaths:
         return self.ensembles / f"{name}.json"
 
     @property
+    def ensembles_lock(self) -> Path:
+        """Empty file that a process which writes the ensembles of a build holds locked."""
+        return self.path / ".ensembles.lock"
+
+    @property
     def store_limit_file(self) -> Path:
         """Bytes that stored features may take now, by the disk budget of the search."""
         return self.path / ".store_limit"

@@ -21,6 +21,8 @@ from pydantic import ValidationError
 
 from results.errors import RunError
 from results.run.run_folder import RunFolder
+from results.run.source_trial import OpeningLog, SourceTrial
+from results.run.source_trials import source_search
 from trainables.common.appending import append_line
 from trainables.common.errors import SplitError
 from trainables.common.files import open_own
@@ -202,7 +204,8 @@ def read_accesses(run: RunFolder, *, patients: SealedPatients | None = None) -> 
     own = [one for one in _read(run.openings_file) if one.data is None]
     if patients is None:
         return own
-    others = [one for one in _read(_shared_log(run)) if patients.were_seen_by(one)] + _before_it_grew(run)
+    others = [one for one in _read(_shared_log(run)) if patients.were_seen_by(one)]
+    others += _before_it_grew(run, patients)
     found = {one.opening: one for one in (*others, *own)}
     return sorted(found.values(), key=lambda one: one.when)
 
@@ -218,19 +221,81 @@ def openings_of(run: RunFolder, split: Split) -> list[TestAccess]:
     return read_accesses(run, patients=SealedPatients.of(np.array(sorted(groups)))) if groups else []
 
 
-def _before_it_grew(run: RunFolder) -> list[TestAccess]:
+def opening_logs(run: RunFolder) -> tuple[OpeningLog, ...]:
+    """Return the logs of looks at the sealed patients of a run, and of the runs that it was started from.
+
+    A search that starts from this run records them, so that looks are counted whatever becomes of its folder.
+    Those of a split without patients are left out: its groups are named by rows, which are others elsewhere.
+
+    Args:
+        run: Folder of a search.
+
+    Raises:
+        RunError: If the run cannot be read.
+        SplitError: If its split cannot.
+    """
+    search, split = run.search(), read_split(run.split_file)
+    groups = _sealed_groups(split) if split.is_grouped else set()
+    earlier: tuple[OpeningLog, ...] = ()
+    if search.start_from is not None:
+        earlier = search.start_from.logs or _logs_where_it_lies(search.start_from)
+    if not groups:
+        return earlier
+    digest = SealedPatients.of(np.array(sorted(groups))).digest
+    own = OpeningLog(store=search.store, fingerprint=search.fingerprint, sealed=digest)
+    return (own, *earlier)
+
+
+def unknown_looks(run: RunFolder) -> str:
+    """Return a sentence where looks at the sealed part by earlier searches cannot be counted; else nothing.
+
+    They are read in the folder of the run that a search was started from, or in the log of its store.
+
+    Args:
+        run: Folder of the search.
+    """
+    source = run.search().start_from
+    if source is None or (all(Path(log.store).is_dir() for log in source.logs) and source.logs):
+        return ""
+    try:
+        source_search(source)
+        read_split(RunFolder(Path(source.run)).split_file)
+    except (RunError, SplitError):
+        return (
+            f"looks at the test part by the earlier run {source.run} are not known, and not counted: its "
+            "folder is gone or another run lies there, and so is the log of its store"
+        )
+    return ""
+
+
+def _logs_where_it_lies(source: SourceTrial) -> tuple[OpeningLog, ...]:
+    """Logs of a source of which a record of an earlier version tells the path alone; none if it is gone."""
+    try:
+        return opening_logs(RunFolder(Path(source.run)))
+    except (RunError, SplitError):
+        return ()
+
+
+def _before_it_grew(run: RunFolder, patients: "SealedPatients") -> list[TestAccess]:
     """Looks at sealed patients that a search has taken over from an earlier one on fewer patients."""
     source = run.search().start_from
     if source is None:
         return []
+    found = [
+        look
+        for log in source.logs
+        for look in _read(_log_of(Path(log.store), log.fingerprint))
+        if patients.were_seen_by(look) or (not look.patients and look.sealed == log.sealed)
+    ]
     earlier = RunFolder(Path(source.run))
     try:
+        source_search(source)
         theirs, own = read_split(earlier.split_file), read_split(run.split_file)
-        if not _sealed_groups(theirs) & _sealed_groups(own) or not theirs.is_grouped:
-            return []
-        return openings_of(earlier, theirs)
-    except (RunError, SplitError):  # the earlier run was removed, and its log with it
-        return []
+        if _sealed_groups(theirs) & _sealed_groups(own) and theirs.is_grouped:
+            found += openings_of(earlier, theirs)
+    except (RunError, SplitError):  # it was moved, or another run has taken its place: the logs tell
+        return found
+    return found
 
 
 def _sealed_groups(split: Split) -> set[str]:

@@ -126,6 +126,8 @@ class OuterResult(FrozenModel):
         split: Name of the kind of split.
         unit: What was scored.
         finished_at: Time of its end, with time zone.
+        outdated: Sentence that says so where the search has had other trials since, by whoever reads it of a
+            run folder; empty where it is that of the search as it is.
     """
 
     folds: int
@@ -145,6 +147,7 @@ class OuterResult(FrozenModel):
     split: SplitName = GROUPED
     unit: UnitName = "image"
     finished_at: datetime.datetime
+    outdated: str = ""
 
     @property
     def shipped(self) -> RoleScore:
@@ -234,13 +237,13 @@ def shares_of(configs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float
 
 
 def read_outer(run: RunFolder) -> OuterResult | None:
-    """Read the result of a run's nested search; None without one.
+    """Read the result of a run's nested search, which says where it is outdated; None without one.
 
     Raises:
         DamagedFileError: If the file does not hold one.
     """
     try:
-        return OuterResult.model_validate_json(run.outer_file.read_bytes())
+        found = OuterResult.model_validate_json(run.outer_file.read_bytes())
     except FileNotFoundError:
         return None
     except (ValidationError, IsADirectoryError) as error:
@@ -249,6 +252,34 @@ def read_outer(run: RunFolder) -> OuterResult | None:
             f"{run.outer_file} is not the result of a nested search ({said}); make it again with: "
             f"{run.command('nest')}"
         ) from error
+    return found.model_copy(update={"outdated": said_of_age(run, found.asked)})
+
+
+def trials_to_nest(run: RunFolder) -> int:
+    """Return how many trials each inner search of a nested search has now.
+
+    A search that ran out of time, or was interrupted, is repeated as it was: with the trials that it had.
+
+    Args:
+        run: Folder of the search.
+    """
+    request, terminated = run.search().request, run.search().terminated
+    return request.trials if terminated is not None else len(run.records())
+
+
+def said_of_age(run: RunFolder, asked: int) -> str:
+    """Return a sentence where the search has had other trials since it was nested; else nothing.
+
+    Args:
+        run: Folder of the search.
+        asked: Number of trials of each inner search.
+    """
+    if not run.search_file.is_file() or asked == (now := trials_to_nest(run)):
+        return ""
+    return (
+        f"The nested searches had {asked} trials, and this search has {now} now, so that this is no score of "
+        f"what it ships now; to nest it again: {run.command('nest')}."
+    )
 
 
 def readable_outer(run: RunFolder) -> OuterResult | None:

@@ -62,16 +62,18 @@ def sentences(result: OuterResult) -> list[str]:
         *_stability_sentences(result),
         cost_sentence(result),
         *result.caveats,
+        *([result.outdated] if result.outdated else []),
     ]
 
 
 def short_sentence(result: OuterResult) -> str:
     """Say the nested score in one line, for tables about something else."""
     metric = metric_named(result.metric)
-    return (
+    said = (
         f"The whole search, run again without each of {result.folds} outer folds: {metric.header} "
         f"{result.shipped.value.text(metric.digits)} on {result.group_unit}s that it has not seen."
     )
+    return f"{said} {result.outdated}".strip()
 
 
 def with_nested_score(table: Table, result: OuterResult | None) -> Table:

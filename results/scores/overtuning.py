@@ -73,6 +73,7 @@ class Overtuning(FrozenModel):
             trial; None while it is sealed.
         sealed_model: Name of the model that this is the score of; empty while it is sealed.
         sealed_opening: Number of that opening, over all runs in the store, from 1; None while it is sealed.
+        outdated: Sentences on an ensemble or a nested search of an earlier state of the search, if any.
         verdict: Whether searching longer pays, as a word; `sentence` says it.
         split: Name of the kind of split.
         group_unit: What the draws and intervals are over.
@@ -94,6 +95,7 @@ class Overtuning(FrozenModel):
     sealed: Interval | None = None
     sealed_model: str = ""
     sealed_opening: int | None = None
+    outdated: tuple[str, ...] = ()
     verdict: Verdict
     split: SplitName = GROUPED
     group_unit: GroupUnit = "patient"

@@ -34,7 +34,7 @@ def overtuning_table(found: Overtuning) -> RenderableType:
     for name, interval, text in rows:
         if interval is not None:
             table.add_row(name, interval.text(metric.digits), text)
-    table.caption = caption_of(found.sentence, found.split)
+    table.caption = caption_of(" ".join([found.sentence, *found.outdated]), found.split)
     return Group(table, Text(""), Text(curve(found)))
 
 

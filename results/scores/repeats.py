@@ -14,7 +14,10 @@ from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
 from results.run.split_labels import SplitName
 from results.scores.metrics import metric_named
+from results.scores.ranking import objectives_of
+from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.common.frozen import FrozenModel
+from trainables.common.text import trials_text
 
 
 class RepeatedTrial(FrozenModel):
@@ -58,6 +61,8 @@ class Repeats(FrozenModel):
         trials: The finalists, from the best one of the search to its worst.
         split: Kind of the split, for the header.
         finished_at: When the last repeat had ended.
+        outdated: Sentence that says so where the search has other finalists by now, by whoever reads it of a
+            run folder; empty where they are these.
     """
 
     metric: str
@@ -65,6 +70,7 @@ class Repeats(FrozenModel):
     trials: tuple[RepeatedTrial, ...] = Field(min_length=1)
     split: SplitName
     finished_at: AwareDatetime
+    outdated: str = ""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -85,7 +91,10 @@ class Repeats(FrozenModel):
         return found
 
     def sentence(self) -> str:
-        """Say what the repeats show of the winner."""
+        """Say what the repeats show of the winner, and where it is the winner no more."""
+        return f"{self._sentence()} {self.outdated}".strip()
+
+    def _sentence(self) -> str:
         metric, winner = metric_named(self.metric), self.trials[0]
         times = "once" if self.repeats == 1 else f"{self.repeats} times"
         if winner.mean is None:
@@ -126,7 +135,25 @@ def read_repeats(run: RunFolder) -> Repeats | None:
                 f"{run.repeats_file} holds scores of trial {one.trial} before it was run again; make it "
                 f"again with: {run.command('repeat')}"
             )
-    return found
+    return found.model_copy(update={"outdated": _said_of_age(run, found)})
+
+
+def _said_of_age(run: RunFolder, found: Repeats) -> str:
+    """Say that other trials are the best of the search by now; nothing where they cannot be ranked here."""
+    if not run.search_file.is_file():
+        return ""
+    complete = [record for record in run.records() if record.state == "complete"]
+    try:
+        ranked = objectives_of(run.search()).rank(complete)[: len(found.trials)]
+    except (UnknownNameError, ConfigError):
+        return ""
+    now = tuple(record.number for record in ranked)
+    if now == found.numbers:
+        return ""
+    return (
+        f"These are finalists of an earlier state of the search, whose best are {trials_text(now)} now; to "
+        f"repeat those, move {run.repeat_run(1).path.parent} away and run: {run.command('repeat')}."
+    )
 
 
 def readable_repeats(run: RunFolder) -> Repeats | None:

@@ -58,10 +58,9 @@ def _test(facts: RunFacts) -> Answer | None:
         return None
     found = TestEvaluation.model_validate(results[0])
     name = found.objectives[0] if found.objectives[0] in found.metrics else "auc"
-    look = "the first look" if found.opening == 1 else f"look number {found.opening}"
     return Answer(
-        f"{found.model} on the sealed test part, {look}: {scored(metric_named(name).header, found.split)} "
-        f"{found.metrics[name].text(3)}.",
+        f"{found.model} on the sealed test part, {found.said_of_look}: "
+        f"{scored(metric_named(name).header, found.split)} {found.metrics[name].text(3)}.",
         _OPENINGS,
     )
 

@@ -8,6 +8,7 @@ from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.html_page import table
 from results.scores.interval import Interval
 from results.scores.metrics import metric_named
+from results.scores.outer_result import said_of_age
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
 
@@ -22,7 +23,9 @@ _ROLES: Final = {
 def _build(facts: RunFacts) -> Content | None:
     try:
         found = json.loads(facts.run.outer_file.read_bytes())
-        return Content(_said(found) + _scores(found))
+        asked = found.get("asked")
+        age = "" if asked is None else said_of_age(facts.run, int(asked))
+        return Content(_said(found) + (paragraph(age, "warn") if age else "") + _scores(found))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

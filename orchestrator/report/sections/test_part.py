@@ -37,15 +37,16 @@ def _opened(access: TestAccess) -> str:
             f"{when}: {access.model} was to be scored, but the command failed after the opening."
         )
     found = TestEvaluation.model_validate(access.result)
-    look = "the first look" if found.opening == 1 else f"look number {found.opening}"
     unit = found.group_unit
     whose = of_groups(found.groups, unit)
     head = paragraph(
-        f"{when}, {found.model}: {found.images} {PLURALS[found.unit]}{whose}; {look} "
+        f"{when}, {found.model}: {found.images} {PLURALS[found.unit]}{whose}; {found.said_of_look} "
         f"at these {unit}s, over all runs of the store. Intervals are over {unit}s."
     )
     if found.split == NAIVE:
         head += paragraph(NAIVE_WARNING, "warn")
+    if found.unknown_looks:
+        head += paragraph(f"{found.unknown_looks[0].upper()}{found.unknown_looks[1:]}.", "warn")
     if found.opening > 1:
         head += paragraph(
             f"A model that was chosen after a look at these {unit}s is not tested by them.", "warn"

@@ -30,7 +30,7 @@ from results.errors import DamagedFileError, RunError
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
 from results.scores.fold_scores import fold_areas
-from results.scores.repeats import Repeats, read_repeats
+from results.scores.repeats import Repeats, read_repeats, repeated_predictions
 from trainables.common.errors import INTERRUPTED, ConfigError
 from trainables.data.patches import select_rows
 from trainables.data.split_record import TEST, read_split
@@ -283,6 +283,34 @@ def test_repeats_and_a_trial_that_has_seen_other_folds_exclude_each_other(tmp_pa
     )
     with pytest.raises(ConfigError, match="--repeats 2 cuts the patients into other folds"):
         check_request(request)
+
+
+def test_damaged_predictions_of_a_repeat_are_made_again_by_the_verb_that_their_error_names(
+    restored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, found = restored
+    place = run.repeat_run(1).predictions_file(0)
+    place.write_bytes(place.read_bytes()[:100])
+    with pytest.raises(DamagedFileError, match=f"to run the trial again: {run.command('repeat')}"):
+        repeated_predictions(run, found.numbers[0])
+    monkeypatch.setattr(repeats, "run_each", trained_here)
+    assert repeat_finalists(run, SURROUNDINGS) is not None
+    assert len(repeated_predictions(run, found.numbers[0])) == 2
+
+
+def test_repeats_of_an_earlier_state_of_the_search_say_so(restored) -> None:
+    run, found = restored
+    assert found.outdated == ""
+    best = run.record(found.numbers[0])
+    later = len(run.records())
+    run.write_out_of_fold(later, run.out_of_fold(best.number))
+    run.write_record(best.model_copy(update={"number": later, "value": 1.0}))
+    try:
+        outdated = read_repeats(run)
+    finally:
+        shutil.rmtree(run.trial(later))
+    assert f"whose best are trials {later}, {best.number} now; to repeat those" in outdated.sentence()
+    assert run.command("repeat") in outdated.sentence()
 
 
 @pytest.fixture

@@ -42,6 +42,19 @@ def test_a_model_that_was_not_refitted_is_refused_with_the_command(tmp_path):
         resolve_model(run, trial=0, refit=True)
 
 
+def test_refitted_models_need_no_weights_of_the_folds(refitted, tmp_path):
+    copy = RunFolder(Path(shutil.copytree(refitted.path, tmp_path / "copy")))
+    for number in (0, 1):
+        copy.discard_weights(number)
+    with pytest.raises(RunError, match="trial 0 kept no weights"):
+        resolve_model(copy, trial=0)
+    for asked in ({"trial": 0}, {"ensemble": "average"}):
+        before, after = (resolve_model(run, refit=True, **asked) for run in (refitted, copy))
+        assert after.refit_digest == before.refit_digest
+    report = export_bundle(copy, tmp_path / "bundle", trial=0, refit=True, held_out_limit=4)
+    assert report.manifest.is_refitted
+
+
 def test_an_ensemble_needs_all_of_its_members(refitted):
     chosen = resolve_model(refitted, ensemble="average", refit=True)
     assert chosen.name == "ensemble average, refitted"

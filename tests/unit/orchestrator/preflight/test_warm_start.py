@@ -15,7 +15,7 @@ from orchestrator.preflight.search_data import split_images
 from orchestrator.preflight.warm_start import find_sources
 from orchestrator.request import parse_request
 from results.errors import RunError
-from results.run.test_accesses import SealedPatients, openings_of, record_access
+from results.run.test_accesses import SealedPatients, opening_logs, openings_of, record_access, unknown_looks
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.split_record import TEST, read_split, write_split
@@ -109,8 +109,26 @@ def test_looks_at_the_earlier_sealed_part_count_for_the_later_search(run, tmp_pa
     assert openings_of(later, split) == []
     later.write_search(later.search().model_copy(update={"start_from": sources.start_from}))
     assert [one.opening for one in openings_of(later, split)] == ["one"]
-    shutil.rmtree(copy.path)
+    assert unknown_looks(later) == ""
+    copy.path.rename(tmp_path / "renamed")
+    assert [one.opening for one in openings_of(later, split)] == ["one"]  # in the log of the store
+    assert unknown_looks(later) == ""
+    earlier = sources.start_from.model_copy(update={"logs": ()})  # as earlier versions recorded it
+    later.write_search(later.search().model_copy(update={"start_from": earlier}))
     assert openings_of(later, split) == []
+    assert f"by the earlier run {copy.path} are not known" in unknown_looks(later)
+
+
+def test_looks_are_counted_over_all_searches_that_one_builds_on(run, tmp_path):
+    record, split = run.search(), read_split(run.split_file)
+    sources, _ = _sources(run, _raw(5, 0), tmp_path)
+    between = type(run)(tmp_path / "between")
+    asked = {"start_from": sources.start_from, "fingerprint": "b" * 64}
+    between.write_search(record.model_copy(update=asked))
+    write_split(between.split_file, split)
+    first, second = opening_logs(between)
+    assert (first.fingerprint, second.fingerprint) == ("b" * 64, record.fingerprint)
+    assert opening_logs(run) == (second,)
 
 
 def test_the_trial_to_start_from_comes_before_the_best_ones(run, tmp_path):

@@ -3,8 +3,10 @@
 import errno
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from list_study import Clock, ListStudy, complete, spec
 
@@ -17,6 +19,7 @@ from orchestrator.tuning.room import RoomKeeper, trials_of_ensembles
 from orchestrator.tuning.trial_manager import TrialManager
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
+from results.run.test_accesses import TestAccess, record_access
 from trainables.features.budget import GB
 
 Lead = Callable[..., TrialManager]
@@ -200,6 +203,31 @@ def test_weights_of_losers_go_first_and_the_best_and_those_of_ensembles_stay(
     assert has_weights(run) == [0, 2, 4, 5]  # three best, and a member
     assert len([number for number in has_weights(run) if number != 5]) == FEWEST_KEPT
     assert weights.free(100 * BLOCKS) == 0
+
+
+def test_better_trials_take_no_weights_of_what_was_built_or_tested(
+    tmp_path: Path, make_search: Callable[..., SearchRecord]
+) -> None:
+    run = RunFolder(tmp_path)
+    run.write_search(make_search(keep_weights=2, store=str(tmp_path / "store")))
+    for number, value in enumerate((0.5, 0.6, 0.7)):
+        weighty(run, number, value)
+    run.write_json(run.ensemble_file("best"), {"trials": [0]})
+    look = TestAccess.of(
+        np.array(["p1"]),
+        run=run.path,
+        by="orchestrate evaluate own --trial 1",
+        when=datetime.now(UTC),
+        model="trial 1",
+        trials=(1,),
+        threshold=0.5,
+    )
+    record_access(run, look.opened)
+    weights = KeptWeights(run, run.search(), run.records(), Patience())
+    for number, value in ((3, 0.9), (4, 0.8), (5, 0.65)):
+        weighty(run, number, value)
+        weights.add(complete(number, value).model_copy(update={"has_weights": True}))
+    assert has_weights(run) == [0, 1, 3, 4]  # the two best, a member and a tested model
 
 
 def test_a_disk_without_a_byte_left_is_relieved_by_the_weights_of_losers(

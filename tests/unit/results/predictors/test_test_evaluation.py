@@ -7,20 +7,22 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from finished_run import NOW, search_record
 from rich.console import Console
-from sklearn.metrics import cohen_kappa_score, fbeta_score, mean_absolute_error, roc_auc_score
+from sklearn.metrics import fbeta_score, roc_auc_score
 
 from orchestrator.report.sections.test_part import TEST
 from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.ensembles.weighted_mean import WeightedMean
 from results.errors import EnsembleError, RunError
-from results.predictors.selected_model import SelectedModel, resolve_model
+from results.predictors import test_evaluation
+from results.predictors.selected_model import resolve_model
 from results.predictors.test_evaluation import (
     TestEvaluation,
     evaluate_test,
@@ -35,11 +37,8 @@ from results.run.run_folder import RunFolder
 from results.run.split_labels import NAIVE_WARNING
 from results.run.test_accesses import SealedPatients, read_accesses, record_access
 from results.scores.calibration import sigmoid
-from results.scores.decision_rule import DecisionRule
-from results.scores.interval import Interval
-from results.scores.metrics import ORDINAL, STANDARD, mean_fold_auc
+from results.scores.metrics import STANDARD, mean_fold_auc
 from results.scores.operating_point import Operation
-from results.scores.ranking import Objectives
 from trainables.common.errors import DataError, OneClassError
 from trainables.data.group_names import named_by_rows
 
@@ -171,6 +170,17 @@ def test_openings_are_counted(run):
     assert read_accesses(run) == []
     assert [evaluate(run).opening for _ in range(3)] == [1, 2, 3]
     assert len(read_accesses(run)) == 3
+
+
+def test_the_second_of_two_looks_at_once_is_not_called_the_first(run, monkeypatch):
+    def together(run, entry):
+        if "result" not in entry:
+            monkeypatch.setattr(test_evaluation, "record_access", record_access)
+            assert evaluate(run).opening == 1
+        record_access(run, entry)
+
+    monkeypatch.setattr(test_evaluation, "record_access", together)
+    assert evaluate(run, now=NOW + timedelta(seconds=1)).opening == 2
 
 
 def test_looks_at_the_same_patients_are_counted_over_all_runs_in_the_store(run, tmp_path):
@@ -397,33 +407,6 @@ def test_the_table_fits_a_terminal_and_says_how_often_the_test_was_opened(run):
     assert "true \\ called" in shown
 
 
-def ordinal_model() -> SelectedModel:
-    return SelectedModel(
-        name="trial 1",
-        trials=(1,),
-        classes=("A", "B", "C", "D"),
-        fitted=WeightedMean(weights=(1.0,)),
-        rule=DecisionRule(calibration=None, mean_calibration=None, threshold=0.5, thresholds={}),
-        auc=Interval(0.8, 0.7, 0.9),
-        metrics={**dict.fromkeys(STANDARD, 0.5), "quadratic_kappa": 0.6},
-        objectives=Objectives(("auc",), also=tuple(ORDINAL)),
-        value=Interval(0.8, 0.7, 0.9),
-        is_trial=True,
-        is_ordinal=True,
-    )
-
-
-def ordinal_evaluation() -> tuple[np.ndarray, np.ndarray, TestEvaluation]:
-    labels = np.arange(60) % 4
-    decided = np.clip(labels + (np.arange(60) % 5 == 0), 0, 3)
-    probabilities = np.full((60, 4), 0.1)
-    probabilities[np.arange(60), decided] = 0.7
-    found = score_test(
-        ordinal_model(), probabilities, labels, GROUPS, training_shares=np.full(4, 0.25), seed=0
-    )
-    return labels, decided, found
-
-
 @pytest.mark.parametrize("trial", [None, 1])
 def test_errors_of_probabilities_are_the_same_whatever_prevalence_decisions_are_for(run, trial):
     here, there = (
@@ -462,33 +445,3 @@ def test_an_ensemble_built_for_a_prevalence_is_scored_at_that_of_the_data(run):
     moved = model.calibration.apply(predict(TEST_ROWS))
     assert moved[:, 1].mean() < 0.05 < plain[:, 1].mean()
     np.testing.assert_allclose(model.at_prevalence_of_data(moved), plain, rtol=1e-6)
-
-
-def test_classes_in_an_order_are_scored_by_how_far_decisions_lie_from_the_truth():
-    labels, decided, found = ordinal_evaluation()
-    kappa, distance = found.metrics["quadratic_kappa"], found.metrics["class_distance"]
-    assert kappa.estimate == pytest.approx(cohen_kappa_score(labels, decided, weights="quadratic"))
-    assert distance.estimate == pytest.approx(mean_absolute_error(labels, decided))
-    assert found.expected["quadratic_kappa"] == 0.6
-    assert found.baseline["quadratic_kappa"] == 0.0
-    assert found.baseline["class_distance"] == pytest.approx(1.5)
-    assert TestEvaluation.model_validate(evaluation_as_json(found)) == found
-
-
-def test_tables_of_classes_in_an_order_hold_those_scores():
-    _, _, found = ordinal_evaluation()
-    names = [row["metric"] for row in csv.DictReader(io.StringIO(evaluation_as_csv(found)))]
-    assert names == ["auc", *ORDINAL, *(name for name in STANDARD if name != "auc")]
-    text = io.StringIO()
-    Console(width=80, file=text).print(evaluation_table(found))
-    shown = " ".join(text.getvalue().split())
-    assert all(word in shown for word in ("QWKappa", "Distance", "the further from the diagonal"))
-
-
-def test_many_long_class_names_are_numbered_in_the_confusion_matrix():
-    names = tuple(f"type_number_{place}" for place in range(8))
-    _, _, found = ordinal_evaluation()
-    wide = found.model_copy(update={"classes": names, "confusion": tuple((1,) * 8 for _ in names)})
-    text = io.StringIO()
-    Console(width=80, file=text).print(evaluation_table(wide))
-    assert all(f"{place} {name}" in text.getvalue() for place, name in enumerate(names, 1))
