@@ -16,12 +16,11 @@ from cluster.ssh import Login, logins
 from cluster.start_commands import RayStart
 from cluster.tokens import check_tokens
 from cluster.versions import check_versions, compare_versions, read_pins
+from trainables.common.disk_room import FOR_INSTALLATION_GIB, FOR_RUNS_GIB
 
 __all__ = ["Finding", "check_cluster", "check_file", "check_machine", "compare_machines"]
 
 _GIB: Final = 2**30
-_INSTALLED_BYTES: Final = 2 * _GIB  # for runs, where everything is installed
-_NEW_BYTES: Final = 15 * _GIB  # environment with CUDA, and what pip unpacks meanwhile
 _TEMPORARY_BYTES: Final = 1 * _GIB
 _CLOCK_NOTE_SECONDS: Final = 2.0
 _CLOCK_BROKEN_SECONDS: Final = 60.0
@@ -188,7 +187,7 @@ def _python(facts: MachineFacts) -> _Said:
 def _disk(facts: MachineFacts) -> _Said:
     if facts.read_only:
         return ("disk", "broken", f"{facts.read_only} cannot be written")
-    needed = _INSTALLED_BYTES if facts.environment else _NEW_BYTES
+    needed = _GIB * (FOR_RUNS_GIB if facts.environment else FOR_INSTALLATION_GIB)
     text = f"{facts.disk_bytes / _GIB:.0f} GiB free"
     if facts.disk_bytes < needed:
         return ("disk", "broken", f"{text}, {needed / _GIB:.0f} are needed")

@@ -1,6 +1,6 @@
 """Classes that come from one source, vendor, site, size or view alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from orchestrator.audit.examined_set import ExaminedSet, is_known
 from results.run.audit_record import Finding
 from trainables.common.text import printable
-from trainables.data.columns import names_of
+from trainables.data.columns import PLACES, SITES, names_of
 
-CATEGORIES: Final = ("source", "vendor", "machine", "site", "view", "laterality")
+CATEGORIES: Final = (*SITES, "view", "laterality")
 SIZE: Final = "size"
 _ALL: Final = 0.98  # share of a class, or of a value, from which it counts as all of it
 _OTHERS: Final = 0.5  # share of the other classes that the value may have at most
@@ -32,10 +32,21 @@ def categories_of(examined: ExaminedSet) -> dict[str, NDArray[np.str_]]:
     return found
 
 
-def unknown_origins(examined: ExaminedSet) -> tuple[str, ...]:
-    """Return the names of what is not known about the origin of the images."""
+def unknown_origins(
+    examined: ExaminedSet, names: Sequence[str] = ("vendor", "site", SIZE)
+) -> tuple[str, ...]:
+    """Return the names of what is not known about the origin of the images.
+
+    Args:
+        examined: The set.
+        names: What is asked for, of `CATEGORIES` and `SIZE`; `site` is known by any of `PLACES`.
+    """
     found = categories_of(examined)
-    return tuple(name for name in ("vendor", "site", SIZE) if name not in found)
+    return tuple(name for name in names if not any(one in found for one in _ways(name)))
+
+
+def _ways(name: str) -> tuple[str, ...]:
+    return PLACES if name == "site" else (name,)
 
 
 def findings_of_origin(examined: ExaminedSet) -> list[Finding]:

@@ -7,7 +7,7 @@ than the best of them may have learned no more. The sealed test part is not look
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from results.scores.fold_scores import fold_areas
 from trainables.common.types import Float32Array, Float64Array, IntArray
 from trainables.config.classical_config import ClassicalConfig
 from trainables.config.trial_config import ModelConfig, TrialConfig
-from trainables.data.columns import names_of
+from trainables.data.columns import SITES, names_of
 from trainables.data.stratified_cut import grouped_cut
 from trainables.estimators.estimator import Rows
 from trainables.estimators.fitted import Affine
@@ -203,19 +203,25 @@ def _as_probabilities(scores: Float64Array) -> Float64Array:
 
 
 def _within_sites(predictions: OutOfFold, examined: ExaminedSet, places: IntArray) -> float | None:
-    """Mean AUC within single sites, weighted by their images; None without two sites or their AUCs."""
-    sites: NDArray[Any] | None = examined.column("site")
-    if sites is None:
-        return None
-    own = names_of(sites[places])
-    found = []
-    for site in np.unique(own[own != ""]):
-        at = own == site
+    """Mean AUC within single sites, weighted by their images; None without two sites or their AUCs.
+
+    Sites are those of the first column that gives one: the place before the device.
+    """
+    columns = (examined.column(name) for name in SITES)
+    found = (_within(predictions, names_of(values[places])) for values in columns if values is not None)
+    return next((area for area in found if area is not None), None)
+
+
+def _within(predictions: OutOfFold, sites: NDArray[np.str_]) -> float | None:
+    """The same of one column: the site of each image, "" where it is unknown, shape (n,)."""
+    names, found = np.unique(sites[sites != ""]), []
+    for site in names:
+        at = sites == site
         if at.sum() < _LEAST_OF_A_SITE or np.ptp(predictions.labels[at]) == 0:
             continue
         if areas := fold_areas(predictions.where(at)):
             found.append((float(np.mean(areas)), int(at.sum())))
-    if len(np.unique(own[own != ""])) < 2 or not found:
+    if len(names) < 2 or not found:
         return None
     values, counts = zip(*found, strict=True)
     return float(np.average(values, weights=counts))

@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.cli.common import add_format, add_runs
 from orchestrator.reporting.console import show
+from trainables.common.disk_room import FOR_RUNS_GIB
 
 HELP = "check installation, devices, weights and disk"
 EPILOG = """\
@@ -13,7 +14,6 @@ examples:
   orchestrate doctor
   orchestrate doctor --weights-dir weights/ --format json
 """
-_LOW_DISK_GIB = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def _disk(runs: Path) -> Finding:
 
     place = next(folder for folder in (runs.resolve(), *runs.resolve().parents) if folder.exists())
     free = shutil.disk_usage(place).free / 2**30
-    state = "ok" if free >= _LOW_DISK_GIB else "low"
+    state = "ok" if free >= FOR_RUNS_GIB else "low"
     return _finding(f"disk for {runs}", state, f"{free:.0f} GiB free")
 
 

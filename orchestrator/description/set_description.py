@@ -8,11 +8,12 @@ from pydantic import FiniteFloat
 
 from orchestrator.audit.digests import BINS, ImageDigests, digest_images
 from orchestrator.audit.examined_set import ExaminedSet, is_known
-from orchestrator.audit.origin import CATEGORIES, categories_of
+from orchestrator.audit.origin import CATEGORIES, categories_of, unknown_origins
 from orchestrator.description.odd_images import odd_images
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import printable
 from trainables.common.types import IntArray
+from trainables.data.columns import PLACES
 
 SAMPLES: Final = 12  # images of a class that are shown
 _SHOWN_ODD: Final = 12  # of each reason
@@ -138,7 +139,7 @@ def describe_set(examined: ExaminedSet) -> SetDescription:
     if not patch_set.is_table:
         digests = digest_images(patch_set.images, rows.rows[places], patch_set.max_value)
     labels = rows.labels[places]
-    known = {"patient": patch_set.patients, **{name: examined.column(name) for name in _LISTED}}
+    known = {name: examined.column(name) for name in ("density", "age_years")}
     return SetDescription(
         source=printable(patch_set.source, keeps=""),
         is_synthetic=patch_set.is_synthetic,
@@ -158,11 +159,16 @@ def describe_set(examined: ExaminedSet) -> SetDescription:
         sizes=_sizes(examined),
         odd=() if digests is None else _odd(examined, digests, places),
         samples=() if digests is None else _samples(examined, places),
-        lacks=tuple(name for name, values in known.items() if values is None),
+        lacks=(
+            *(("patient",) if patch_set.patients is None else ()),
+            *unknown_origins(examined, _ORIGINS),
+            *(name for name, values in known.items() if values is None),
+        ),
     )
 
 
-_LISTED: Final = (*CATEGORIES, "density", "age_years")
+# Which of them are missing is said; a hospital or an institution is a site under another name.
+_ORIGINS: Final = tuple(name for name in CATEGORIES if name == "site" or name not in PLACES)
 
 
 def _looked_at(examined: ExaminedSet) -> IntArray:

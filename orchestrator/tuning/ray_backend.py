@@ -180,10 +180,9 @@ class _Scheduler(NotPickled, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose none, and let Tune forget the trials that have ended, since it asks at each of its steps.
 
-        Tune then gives a free worker to the next trial that has none.
-
-        The first trial that waits would get it even while its own worker starts, which Tune then kills, so
-        that where trials are short a machine that joins would never get any.
+        A trial that is chosen gets a free worker even while its own worker starts, which Tune then kills, so
+        that where trials are short a machine that joins would never get any. Where none is chosen, Tune
+        gives a free worker to the next trial that has none.
         """
         for trial_id in forget_ended(tune_controller):
             self._state.numbers.pop(trial_id, None)

@@ -20,7 +20,7 @@ from results.run.audit_record import AuditRecord
 from results.run.prediction_costs import PredictionTime
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from results.scores.calibration import Platt
-from results.scores.decision_rule import OUT_OF_FOLD
+from results.scores.decision_rule import OUT_OF_FOLD, said_of_aim
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.outer_result import OuterResult
 from results.scores.triage import TriageRule
@@ -161,8 +161,7 @@ class Manifest(FrozenModel):
     @property
     def chosen_for(self) -> str:
         """What the threshold was chosen for, in words."""
-        at = self.operation.at
-        return self.best_for.replace("_", " ") if at is None else str(at)
+        return said_of_aim(self.best_for, self.operation.at)
 
     @property
     def calibrated_share(self) -> float:

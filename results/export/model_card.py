@@ -11,7 +11,7 @@ from results.run.audit_record import AuditRecord
 from results.run.refit_records import models_of_a_fold, said_of_models
 from results.run.split_labels import NAIVE, NAIVE_WARNING, scored
 from results.scores.calibration import NOISE_SHARE
-from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS, said_of_decisions
+from results.scores.decision_rule import OUT_OF_FOLD_DECISIONS, said_of_decisions
 from results.scores.fixed_model_table import said_of_thresholds
 from results.scores.interval import Interval
 from results.scores.metrics import shown_metric
@@ -209,7 +209,7 @@ def _metrics(manifest: Manifest) -> str:
     else:
         rule = (
             f"`{manifest.positive}` is called at a calibrated probability of {manifest.threshold:.4f} or "
-            f"more, chosen for {_chosen_for(manifest)} {manifest.decided_on}; {_said_of_others(manifest)}"
+            f"more, chosen for {manifest.chosen_for} {manifest.decided_on}; {_said_of_others(manifest)}"
             f"{OUT_OF_FOLD_DECISIONS}. Another trade between misses and false alarms needs another threshold."
         )
         if manifest.operation.prevalence is not None or manifest.triage is not None:
@@ -226,12 +226,6 @@ def _said_of_others(manifest: Manifest) -> str:
         return ""
     others = said_of_thresholds(manifest.thresholds, manifest.threshold, manifest.out_of_fold.metrics)
     return f"scores are at this threshold, {others}; " if others else ""
-
-
-def _chosen_for(manifest: Manifest) -> str:
-    if manifest.operation.at is not None:
-        return f"`{manifest.operation.at}`"
-    return "balanced accuracy" if manifest.best_for == BALANCED else shown_metric(manifest.best_for).header
 
 
 def _evaluation_data(manifest: Manifest) -> str:

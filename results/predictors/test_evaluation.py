@@ -20,7 +20,7 @@ from results.run.split_labels import caption_of, scored
 from results.run.test_accesses import TestAccess, read_accesses, record_access, unknown_looks
 from results.scores.calibration_quality import CalibrationQuality
 from results.scores.confusion_table import confusion_table
-from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS
+from results.scores.decision_rule import BALANCED, OUT_OF_FOLD_DECISIONS, said_of_aim
 from results.scores.decisions import check_predictions
 from results.scores.fixed_model import FixedModelScores, score_fixed_model
 from results.scores.fixed_model_table import said_of_looks, said_of_thresholds, scores_table
@@ -360,9 +360,10 @@ def _said_of_decisions(evaluation: TestEvaluation) -> str:
     """At which thresholds it decides, and what the model's own is best for."""
     if len(evaluation.classes) > 2:
         return ""
-    best = "" if evaluation.best_for == BALANCED else f"best for {metric_named(evaluation.best_for).header}"
-    if evaluation.operation.at is not None:
-        best = f"the one for {evaluation.operation.at} out of fold"
+    at, best = evaluation.operation.at, ""
+    if at is not None or evaluation.best_for != BALANCED:
+        aim = said_of_aim(evaluation.best_for, at)
+        best = f"best for {aim}" if at is None else f"the one for {aim} out of fold"
     others = said_of_thresholds(evaluation.thresholds, evaluation.threshold, evaluation.metrics)
     said = ", ".join(part for part in (f"Decisions at {evaluation.threshold:.3f}", best, others) if part)
     return f"{said}; {OUT_OF_FOLD_DECISIONS}. "

@@ -12,9 +12,9 @@ from results.errors import RunError
 from results.run.run_folder import RunFolder
 from results.run.split_labels import GROUPED, SplitName, caption_of, scored
 from results.scores.calibration import Platt
-from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule
+from results.scores.decision_rule import BALANCED, cross_fit, fit_decision_rule, said_of_aim
 from results.scores.decisions import check_predictions, confusion, decisions
-from results.scores.metrics import decision_scores, metric_named
+from results.scores.metrics import decision_scores
 from results.scores.operating_point import OperatingPoint, odds_shift
 from results.tables import csv_text, result_table
 from trainables.common.types import FloatArray, IntArray
@@ -203,11 +203,9 @@ def sweep_table(swept: Sweep) -> Table:
 
 
 def _said_of(swept: Sweep) -> str:
-    if swept.at is not None:
-        return f"the one for {swept.at}"
-    best_for = swept.best_for
-    if best_for != BALANCED:
-        return f"the best one for {metric_named(best_for).header}"
+    if swept.at is not None or swept.best_for != BALANCED:
+        best = "" if swept.at is not None else "best "
+        return f"the {best}one for {said_of_aim(swept.best_for, swept.at)}"
     return (
         "of those within one standard error of the best balanced accuracy, the nearest to the share of "
         "positives"

@@ -19,8 +19,8 @@ from results.scores.calibration import Platt, fit_platt, log_odds, sigmoid
 from results.scores.cross_fitting import crossfit_parts
 from results.scores.decisions import confusion, decisions, decisions_by_threshold
 from results.scores.metric import Metric
-from results.scores.metrics import METRICS, balanced_accuracy, metric_named
-from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift, threshold_at
+from results.scores.metrics import METRICS, balanced_accuracy, metric_named, shown_metric
+from results.scores.operating_point import NOTHING_ASKED, OperatingPoint, Operation, odds_shift, threshold_at
 from results.scores.triage import UNSURE, TriageRule, fit_triage
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
@@ -103,6 +103,21 @@ def deciding_metric(searched: Sequence[str]) -> str:
     ('balanced_accuracy', 'f2')
     """
     return next((name for name in searched if metric_named(name).has_own_threshold), BALANCED)
+
+
+def said_of_aim(best_for: str, at: OperatingPoint | None) -> str:
+    """Return what a threshold was chosen for, in words.
+
+    Args:
+        best_for: Name of the metric that it is best for; it need not be known here.
+        at: Operating point that the user asked for, which goes before the metric.
+
+    >>> said_of_aim("f2", None), said_of_aim("balanced_accuracy", None)
+    ('F2', 'balanced accuracy')
+    """
+    if at is not None:
+        return str(at)
+    return "balanced accuracy" if best_for == BALANCED else shown_metric(best_for).header
 
 
 def metrics_with_own_threshold(searched: Sequence[str]) -> list[Metric]:

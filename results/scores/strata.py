@@ -14,11 +14,11 @@ from results.scores.judged_images import JudgedImages
 from results.scores.metric_interval import pooled_interval
 from results.scores.metrics import STANDARD
 from results.scores.metrics.probability_errors import IMAGE_ERRORS
-from results.scores.strata_columns import SITES, BoolArray, Part, parts_of_columns
+from results.scores.strata_columns import BoolArray, Part, parts_of_columns
 from results.scores.strata_differences import differences_of_parts, number_of_tests
 from results.scores.strata_records import LEAST_PATIENTS, StrataScores, Stratum, WithinSites
 from trainables.common.text import count_text
-from trainables.data.columns import Columns, names_of
+from trainables.data.columns import SITES, Columns, names_of
 from trainables.data.group_names import GroupUnit, group_unit
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.common.text import printable
-from trainables.data.columns import Columns, names_of
+from trainables.data.columns import SITES, Columns, names_of
 
 BoolArray = NDArray[np.bool_]
 
@@ -23,14 +23,6 @@ _NOT_STRATA: Final = frozenset(
         *("finding_left", "finding_top", "finding_width", "finding_height", "mm_per_row", "mm_per_column"),
     )
 )
-SITES: Final = (
-    "site",
-    "hospital",
-    "institution",
-    "source",
-    "vendor",
-    "machine",
-)  # within them AUCs are taken
 _MOST_VALUES: Final = 20  # different texts; a column of more is a name or a remark
 _FEW_NUMBERS: Final = 6  # different numbers that stand for themselves, as density and BI-RADS do
 _AGES: Final = (40.0, 50.0, 60.0, 70.0)  # borders of the bands, in years

@@ -8,6 +8,7 @@ from generate import made, whole
 
 from orchestrator.cli.main import VERBS
 from results.export import manifest
+from trainables.common.disk_room import FOR_INSTALLATION_GIB
 from trainables.config.tasks import TASKS
 from trainables.config.trial_config import setting_names
 
@@ -114,13 +115,13 @@ def test_the_pages_name_benchmarks() -> None:
     assert named >= {"search_throughput", "overhead", "pipeline"}
 
 
-def test_the_first_page_says_what_the_two_commands_run() -> None:
+def test_the_tutorial_says_what_the_two_commands_run() -> None:
     lines = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin").replace("$(PYTHON)", "python3")
     for name, value in re.findall(r"^(\w+) \?= (\S+)$", lines, flags=re.MULTILINE):
         lines = lines.replace(f"$({name})", value)
     lines = lines.replace(" --quiet --disable-pip-version-check", "")
     recipes = dict(re.findall(r"^([\w./-]+):[^\n]*\n((?:\t[^\n]*\n)+)", lines, flags=re.MULTILINE))
-    text = (ROOT / "README.md").read_text().replace(" && ", "\n")
+    text = (ROOT / "docs" / "tutorial-command-line.md").read_text().replace(" && ", "\n")
     typed = {
         line
         for target in (".venv/.installed", "search", "check", "test")
@@ -131,6 +132,28 @@ def test_the_first_page_says_what_the_two_commands_run() -> None:
     ]
     assert len(commands) >= 8
     assert [command for command in commands if f"\n{command}\n" not in text] == []
+
+
+def test_every_page_is_one_click_from_the_first_one() -> None:
+    linked = set(re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", (ROOT / "README.md").read_text()))
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb"), *ROOT.glob("C*.md")]
+    named = {str(page.relative_to(ROOT)) for page in pages}
+    assert {"docs/security.md", "CHANGELOG.md"} <= named
+    assert sorted(named - linked) == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial-command-line.md", "docs/how-to-cluster.md"])
+def test_pages_ask_for_the_disk_that_is_checked(page: str) -> None:
+    text = " ".join((ROOT / page).read_text().split())
+    asked = re.findall(r"(\d+) GiB of free disk", text)
+    assert set(asked) == {str(FOR_INSTALLATION_GIB)}
+    assert re.findall(r"of which (\d+) GB stay", text) == ["7"]
+
+
+def test_the_first_page_shows_how_a_dgx_is_started() -> None:
+    text = (ROOT / "README.md").read_text()
+    start, search = text.index("ray up cluster/dgx.yaml"), text.rindex("orchestrate search benign_malignant")
+    assert text.index("three marked lines") < start < search
 
 
 def test_the_glossary_says_each_word_once_in_the_order_of_the_alphabet() -> None:

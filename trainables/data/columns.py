@@ -23,6 +23,11 @@ Laterality: TypeAlias = Literal["L", "R"]
 COLUMNS_FILE: Final = "columns.parquet"
 EXTRA_COLUMN: Final = "is_extra"  # of a table: true for images that train in every fold and are never scored
 
+# Columns that say where an image was taken or comes from, the place before the device: sites, within which
+# AUCs are taken, and of which an audit warns where a class comes from one alone.
+PLACES: Final = ("site", "hospital", "institution")
+SITES: Final = (*PLACES, "source", "vendor", "machine")
+
 # How an unknown value reads once it is text, in lower case: an empty cell, NaN or None.
 UNKNOWN_WORDS: Final = ("", "nan", "none")
 NOT_STATED_WORDS: Final = (*UNKNOWN_WORDS, "unknown")  # and as people write it in a table

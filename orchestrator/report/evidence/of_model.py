@@ -7,7 +7,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.item_evidence import Answer, Evidence
 from results.ensembles.ensemble import Ensemble
 from results.ensembles.weighted_mean import WeightedMean
-from results.scores.decision_rule import said_of_decisions
+from results.scores.decision_rule import said_of_aim, said_of_decisions
 from results.scores.settings_text import backbones_of, settings_text
 from results.scores.triage import OUTCOMES, TriageRule
 from trainables.common.text import count_text, trials_text
@@ -130,8 +130,7 @@ def _no_output(facts: RunFacts) -> str:
 
 
 def _chosen_for(chosen: Ensemble) -> str:
-    at, prevalence = chosen.operation.at, chosen.operation.prevalence
-    aim = chosen.best_for.replace("_", " ") if at is None else str(at)
+    aim, prevalence = said_of_aim(chosen.best_for, chosen.operation.at), chosen.operation.prevalence
     return aim if prevalence is None else f"{aim} at prevalence {prevalence:g}"
 
 

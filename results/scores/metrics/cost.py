@@ -1,4 +1,7 @@
-"""What a prediction costs, measured where a trial ran by `trainables.inference.prediction_cost`."""
+"""What a prediction costs, measured where a trial ran by `orchestrator.tuning.prediction_cost`.
+
+Of networks and heads it is that of the exported graph; of trials on tables that of the fitted model.
+"""
 
 from results.scores.metric import Metric
 

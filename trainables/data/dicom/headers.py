@@ -109,7 +109,6 @@ class DicomHeader:
         rows: Height in pixels; 0 for a file without an image.
         columns: Width in pixels; 0 for a file without an image.
         frames: Number of frames.
-        transfer_syntax: UID of the encoding of the pixels.
         modality: Modality as written, such as MG; scanned films may say RG or OT.
         kind: `film` for a digitised film, `region` for a cut-out of one, `mask` for a region's outline,
             `spot view` for spot compression or magnification, `secondary capture` for other images that no
@@ -135,7 +134,6 @@ class DicomHeader:
     rows: int
     columns: int
     frames: int
-    transfer_syntax: str
     modality: str | None
     kind: Kind
     presentation: Literal["presentation", "processing"] | None
@@ -160,7 +158,6 @@ def header_of(dataset: "Dataset") -> DicomHeader:
         rows=_count(dataset, "Rows", 0),
         columns=_count(dataset, "Columns", 0),
         frames=_count(dataset, "NumberOfFrames", 1) or 1,
-        transfer_syntax=str(dataset.file_meta.TransferSyntaxUID),
         modality=_text(dataset, "Modality"),
         kind=_kind(dataset),
         presentation=_presentation(dataset),

@@ -16,6 +16,7 @@ from trainables.data.prepared.identity import hashed
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import is_prepared_set
 from trainables.data.sources import SOURCES, is_built_in, load_patch_set
+from trainables.data.sources.folder import holds_classes_of
 
 _FOLDER: Final = "prepared"  # within the store
 _NO_KEY: Final = b"name of the folder in the store"
@@ -54,7 +55,7 @@ def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_pat
     """
     if source is not None and source not in {**SOURCES, **COLLECTIONS}:
         raise UnknownNameError("source", source, {**SOURCES, **COLLECTIONS})
-    collection = collection_of(data, source)
+    collection = collection_of(data, source, task)
     notes = list[str]()
     if collection is not None:
         folder, notes = _prepared(collection, Path(data), task, store, progress)
@@ -72,14 +73,25 @@ def load_data(  # noqa: PLR0913 - what is known about the data, as for `load_pat
     return patch_set, [*notes, *(note for note in more if note not in notes)]
 
 
-def collection_of(data: str, source: str | None = None) -> Collection | None:
-    """Return the collection that must be prepared before a search; None for what is read directly."""
+def collection_of(data: str, source: str | None = None, task: Task | None = None) -> Collection | None:
+    """Return the collection that must be prepared before a search; None for what is read directly.
+
+    A published collection is known by the names of its files. Where the user has sorted these into class
+    folders, the folders say what is asked, and no published collection is read.
+
+    Args:
+        data: As for `load_patch_set`, or the path of a published collection.
+        source: Name in `SOURCES` or `COLLECTIONS`; None decides from `data`.
+        task: Task that the labels are for; None leaves open whether folders are classes.
+    """
     if source is not None:
         return None if source in SOURCES else COLLECTIONS[source]
     path = Path(data)
     if is_built_in(data) or not path.exists() or is_prepared_set(path):
         return None
     reading = [one for one in COLLECTIONS.values() if one.reads(path)]
+    if task is not None and any(not one.is_general for one in reading) and holds_classes_of(path, task):
+        reading = [one for one in reading if one.is_general]
     found = min(reading, key=lambda one: (one.is_general, one.is_read_directly), default=None)
     return None if found is None or found.is_read_directly else found
 

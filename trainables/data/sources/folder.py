@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.common.errors import DataError, OneClassError
 from trainables.common.text import count_text, plain_name
-from trainables.config.tasks import LEFT_OUT, LabelCodes, Task
+from trainables.config.tasks import FINDINGS, LEFT_OUT, TASKS, LabelCodes, Task
 from trainables.data.patches import BoolArray, TextArray
 from trainables.data.source import ImageFiles, Source, Stated
 from trainables.data.sources.checks import check_spellings
@@ -25,16 +25,17 @@ from trainables.data.sources.class_names import (
     code_books,
     expected_names,
 )
-from trainables.data.sources.companions import sort_out
+from trainables.data.sources.companions import is_companion_folder, sort_out
 from trainables.data.sources.folder_layout import (
     ClassFolder,
     enter_only_folder,
     find_class_folders,
     images_below,
     images_in,
+    is_hidden,
 )
 from trainables.data.sources.left_out import FORMATS_IN_WORDS, RENAME, is_image_by_content, note_left_out
-from trainables.data.sources.patient_table import PatientTable, check_other_tables, find_table
+from trainables.data.sources.patient_table import TABLE_NAME, PatientTable, check_other_tables, find_table
 from trainables.data.sources.split_words import (
     EXTRA_WORDS,
     TEST_WORDS,
@@ -96,6 +97,26 @@ def load_folder(data: str, task: Task, stated: Stated) -> tuple[ImageFiles, list
         source=root.name,
     )
     return found, notes
+
+
+def holds_classes_of(root: Path, task: Task) -> bool:
+    """Tell whether a folder was sorted by the user into the classes of a task.
+
+    Its visible folders are class folders, at least two, with images in them; and either a table of patients
+    lies beside them, or the task is the user's own and has classes that no built-in task has, so that the
+    labels of no published collection answer it.
+
+    Args:
+        root: Folder that the user names.
+        task: Task, whose class names are folder names.
+    """
+    known = {name for book in code_books(task, None) for name in book.code_of_name}
+    folders = [one for one in root.iterdir() if one.is_dir() and not is_hidden(one)]
+    folders = [one for one in folders if not is_companion_folder(one.name)]
+    if len(folders) < 2 or not all(plain_name(one.name) in known and images_in(one) for one in folders):
+        return False
+    built_in = {plain_name(name) for one in TASKS.values() for name in (*one.classes, *FINDINGS)}
+    return (root / TABLE_NAME).is_file() or not {plain_name(name) for name in task.classes} <= built_in
 
 
 def _class_names_of(

@@ -14,6 +14,7 @@ from orchestrator.audit.parts import plain_patient
 from orchestrator.audit.stored_audits import FOLDER, audit_once
 from results.run.audit_record import AuditRecord, Finding
 from trainables.common.types import IntArray
+from trainables.data.columns import PLACES, SITES
 from trainables.data.patches import RawPatches
 
 TASK = "benign_malignant"
@@ -154,10 +155,24 @@ def test_a_class_of_one_vendor_alone_is_found(other: str, tmp_path: Path) -> Non
     assert "vendor" not in record.lacks
 
 
-def test_brightness_that_tells_the_label_is_found_and_scores_within_sites_stand_beside(
-    tmp_path: Path,
+@pytest.mark.parametrize("column", SITES)
+def test_classes_of_one_site_each_are_found_whatever_the_column_is_called(
+    column: str, tmp_path: Path
 ) -> None:
-    raw = textured_set(80, columns=columns(site=["a" if row < 40 else "b" for row in range(80)]))
+    places = np.where(np.arange(40) // 2 % 2 == 1, "north", "south")
+    record = audit_set(examined(textured_set(columns=columns(**{column: places})), tmp_path, TASK))
+    (finding,) = found(record, "origin")
+    assert finding.is_warning
+    assert f"{column} north" in finding.text
+    assert record.shortcuts[0].name == column
+    assert ("site" in record.lacks) == (column not in PLACES)
+
+
+@pytest.mark.parametrize("column", SITES)
+def test_brightness_that_tells_the_label_is_found_and_scores_within_sites_stand_beside(
+    column: str, tmp_path: Path
+) -> None:
+    raw = textured_set(80, columns=columns(**{column: ["a" if row < 40 else "b" for row in range(80)]}))
     brighter = raw.images + np.uint8(40) * raw.labels[:, None, None].astype(np.uint8)
     record = audit_set(examined(replace(raw, images=brighter), tmp_path, TASK))
     (finding,) = found(record, "shortcut")

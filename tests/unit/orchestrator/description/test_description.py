@@ -94,7 +94,7 @@ def test_images_and_patients_are_counted_by_class_and_by_what_is_known(tmp_path:
         pytest.approx(29.5),
         49.0,
     )
-    assert found.lacks == ("source", "machine", "site", "laterality", "density")
+    assert found.lacks == ("site", "source", "machine", "laterality", "density")
     assert sum(found.histograms["benign"]) == pytest.approx(1.0, abs=1e-3)
 
 

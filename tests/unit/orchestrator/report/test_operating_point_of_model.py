@@ -17,7 +17,7 @@ from results.ensembles.build import build_ensembles
 from results.ensembles.ensemble import read_ensemble
 from results.ensembles.judged import judged_model
 from results.run.run_folder import RunFolder
-from results.scores.operating_point import Operation
+from results.scores.operating_point import NOTHING_ASKED, Operation
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +94,13 @@ def test_a_report_of_a_model_without_an_operating_point_names_none(tmp_path: Pat
     assert output is not None
     assert "Calls are those for" not in content.html
     assert "chosen for balanced accuracy out of fold" in output.text
+
+
+def test_a_report_names_the_metric_of_a_threshold_as_the_card_does(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"best_for": "f2", "operation": NOTHING_ASKED}
+    monkeypatch.setattr(RunFacts, "chosen", read_ensemble(run).model_copy(update=changes))
+    output = OUTPUT.find(RunFacts(run))
+    assert output is not None
+    assert "chosen for F2 out of fold" in output.text
