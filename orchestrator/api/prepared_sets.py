@@ -45,8 +45,8 @@ def prepare_set(  # noqa: PLR0913 - what `orchestrate data prepare` takes, each 
         out: Folder of the set.
         regions: Whole images, regions or patches; None takes what the collection is published for.
         table: Table of labels, where the collection does not bring its own.
-        options: Further choices of the collection, by name, such as `{"task": "tasks.yaml"}`, the file of a task
-            of one's own.
+        options: Further choices of the collection, by name, such as `{"task": "tasks.yaml"}`, the file
+            of a task of one's own.
         size: Height and width of the prepared images, in pixels; None takes what suits the collection.
         mm_per_px: Side of a prepared pixel in millimetres; None resamples to a size alone.
         steps: How whole mammograms are made ready, where it is to be otherwise than by default, such as
