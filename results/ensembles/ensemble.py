@@ -1,5 +1,6 @@
 """An ensemble as it is kept in a run folder: its members, their combination, and what it may claim."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from results.scores.triage import TriageRule
 from trainables.common.errors import UnknownNameError
 from trainables.common.frozen import FrozenModel
 from trainables.common.text import command_text, trials_text, typed_path
+from trainables.features.locks import held
 
 BEST: Final = "best"  # name under which the chosen ensemble is stored once more
 BUILT: Final = (BEST_SINGLE, *METHODS, BASELINE)  # names under which ensembles are stored, in their order
@@ -234,7 +236,9 @@ def read_ensemble(run: RunFolder, name: str = BEST) -> Ensemble:
             f"{run.command('ensemble')}"
         ) from error
     _check_members(run, found, path)
-    if name == BEST:
+    if name == BEST and not _is_of_one_build(run, found):
+        with contextlib.suppress(OSError, ValidationError), held(run.ensembles_lock, may_wait=True):
+            found = Ensemble.model_validate_json(path.read_bytes())  # once a build that is being written is
         _check_same_build(run, found, path)
     return found
 
@@ -267,13 +271,23 @@ def earlier_build(run: RunFolder, name: str = BEST) -> Ensemble | None:
     return None if found.recipe else found
 
 
+def _is_of_one_build(run: RunFolder, best: Ensemble) -> bool:
+    """Tell whether the chosen ensemble and those by name are of one build."""
+    if best.recipe or not _built_by_name(run):
+        return True
+    named = earlier_build(run, best.method)
+    return named is not None and (named.digest, named.rule) == (best.digest, best.rule)
+
+
+def _built_by_name(run: RunFolder) -> list[str]:
+    return [name for name in BUILT if run.ensemble_file(name).is_file()]
+
+
 def _check_same_build(run: RunFolder, best: Ensemble, path: Path) -> None:
     """Make sure that the chosen ensemble and those by name are of one build, which nothing interrupted."""
-    others = [name for name in BUILT if run.ensemble_file(name).is_file()]
-    named = earlier_build(run, best.method)
-    is_same = named is not None and (named.digest, named.rule) == (best.digest, best.rule)
-    if best.recipe or not others or is_same:
+    if _is_of_one_build(run, best):
         return
+    others = _built_by_name(run)
     raise OutdatedEnsembleError(
         f"{path} is of another build than {', '.join(f'{name}.json' for name in others)} beside it, as after "
         f"a build that was interrupted; build it again with: {run.command('ensemble', *best.build_options)}"

@@ -126,8 +126,8 @@ class Bundle:
         for kind, arrays in (("image", images), ("baseline", baselines)):
             for number, array in enumerate(arrays):
                 self.check(array, f"{kind} {number}")
-        check_sizes(images, baselines)
         images, baselines = self._resized(images), self._resized(baselines)
+        check_sizes(images, baselines)
         told = as_numbers(types, len(images))
         predicted: list[NDArray[Any]] = [np.zeros(len(self.manifest.classes), np.float32)] * len(images)
         novelty = np.ones(len(images))

@@ -13,7 +13,7 @@ from results.export.manifest_parts import Member, OutOfFoldScores, ParityCheck, 
 from results.export.model_input import ExtraInput, ModelInput
 from results.predictors.ensemble_module import OUTPUT_NAME
 from results.predictors.loading import OpenedModel
-from results.predictors.selected_model import resolve_model
+from results.predictors.selected_model import digest_of_best
 from results.predictors.test_evaluation import first_look
 from results.predictors.unit_module import IMAGE_OUTPUT
 from results.run.records import OutOfFold, SearchRecord
@@ -24,7 +24,7 @@ from results.run.test_accesses import read_accesses
 from results.run.versions import package_versions
 from results.scores.outer_result import OuterResult, readable_outer
 from results.scores.strata_table import sentences_of
-from trainables.common.errors import OrchestrateError, WeightsError
+from trainables.common.errors import WeightsError
 from trainables.config.trial_config import TrialConfig, decode, flatten
 from trainables.data.declared_whites import in_words
 from trainables.data.patches import PatchSet
@@ -96,17 +96,10 @@ def manifest_draft(run: RunFolder, opened: OpenedModel, kept: OutOfFold, opset: 
 def _nested_search(run: RunFolder, opened: OpenedModel) -> OuterResult | None:
     """Score of the whole search, which says where it ships another model than this one."""
     found, chosen = readable_outer(run), opened.chosen
-    if found is None or (not chosen.is_trial and chosen.digest == _digest_of_best(run)):
+    if found is None or (not chosen.is_trial and chosen.digest == digest_of_best(run)):
         return found
     said = f"This model is {chosen.name}, which is not what the search ships by itself."
     return found.model_copy(update={"caveats": (*found.caveats, said)})
-
-
-def _digest_of_best(run: RunFolder) -> str | None:
-    try:
-        return resolve_model(run).digest
-    except OrchestrateError:
-        return None
 
 
 def _subgroups(run: RunFolder, opened: OpenedModel) -> tuple[str, ...]:

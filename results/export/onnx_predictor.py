@@ -286,7 +286,7 @@ def read_with_place(bundle: Bundle, path: Path, stated: Stated = NOT_STATED) -> 
     _check_size(path, compared, wanted)
     bundle.check(read.pixels, str(path))
     changes = (*read.changes, *unlike(compared, wanted.trained_shape, wanted.from_files))
-    if read.pixels.shape[:2] != tuple(wanted.trained_shape[:2]):
+    if wanted.resized is None and read.pixels.shape[:2] != tuple(wanted.trained_shape[:2]):
         changes = (*changes, "resized")
     return replace(read, changes=changes)
 
@@ -298,7 +298,8 @@ def sentence_of(change: str) -> str:
 
 def _load(bundle: Bundle, given: _Given) -> _Loaded:
     pixels, changes = zip(*(read_for(bundle, path, given.stated) for path in given.files), strict=True)
-    check_sizes(pixels[:1], pixels[1:])
+    if bundle.manifest.input.resized is None:  # else both are brought to one size
+        check_sizes(pixels[:1], pixels[1:])
     return _Loaded(given, pixels, changes)
 
 

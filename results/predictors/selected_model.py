@@ -20,6 +20,7 @@ from results.scores.interval import Interval
 from results.scores.metric_interval import metric_interval
 from results.scores.operating_point import NOTHING_ASKED, Operation, odds_shift
 from results.scores.ranking import Objectives, objectives_of
+from trainables.common.errors import OrchestrateError
 from trainables.common.types import FloatArray
 from trainables.estimators.registry import ESTIMATORS
 
@@ -131,6 +132,14 @@ def resolve_model(
             refit_digest=refit_digest(run, chosen.trials),
         )
     return _resolve(run, ensemble, trial, operation, needs_folds=True)
+
+
+def digest_of_best(run: RunFolder) -> str | None:
+    """Return the digest of what a search ships by itself, with or without fold weights; None without such."""
+    try:
+        return _resolve(run, BEST, None, NOTHING_ASKED, needs_folds=False).digest
+    except OrchestrateError:
+        return None
 
 
 def _resolve(

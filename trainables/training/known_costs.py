@@ -25,11 +25,12 @@ from typing import Annotated, Any, Final
 import torch
 from pydantic import Field, TypeAdapter
 
+from trainables.common.cores import count_cpus
 from trainables.common.files import write_atomically
 from trainables.common.onnx_runtime import onnxruntime
 from trainables.common.processor import processor_name
 from trainables.training.cost import Cost
-from trainables.training.cost_probe import clock_on, count_cpus
+from trainables.training.cost_probe import clock_on
 
 FOLDER: Final = "costs"
 LASTS_SECONDS: Final = 7 * 86_400.0

@@ -110,6 +110,8 @@ def holds_classes_of(root: Path, task: Task) -> bool:
         root: Folder that the user names.
         task: Task, whose class names are folder names.
     """
+    if not root.is_dir():
+        return False
     known = {name for book in code_books(task, None) for name in book.code_of_name}
     folders = [one for one in root.iterdir() if one.is_dir() and not is_hidden(one)]
     folders = [one for one in folders if not is_companion_folder(one.name)]

@@ -20,7 +20,7 @@ from orchestrator.tuning.surroundings import Surroundings
 from results.ensembles.build import build_ensembles
 from results.export import manifest_draft
 from results.predictors.loading import OpenedModel
-from results.predictors.selected_model import resolve_model
+from results.predictors.selected_model import digest_of_best, resolve_model
 from results.run.run_folder import RunFolder
 from results.scores.interval import Interval
 from results.scores.outer_result import OuterCost, OuterResult, RoleScore, Stability, readable_outer
@@ -140,3 +140,10 @@ def test_a_bundle_of_another_model_than_the_search_ships_says_so(run: RunFolder)
     assert shipped == readable_outer(run)
     assert other is not None
     assert other.caveats == ("This model is trial 0, which is not what the search ships by itself.",)
+
+
+def test_what_the_search_ships_is_known_without_the_weights_of_its_folds(run: RunFolder) -> None:
+    build_ensembles(run, methods=["average"], seed=0)
+    digest = resolve_model(run).digest
+    run.discard_weights(resolve_model(run).trials[0])
+    assert digest_of_best(run) == digest

@@ -52,3 +52,9 @@ def test_class_folders_without_images_in_them_stay_the_collection(tmp_path: Path
 def test_a_collection_that_is_named_is_taken_at_its_word(tmp_path: Path) -> None:
     data = sorted_into(tmp_path, "adenosis", "ductal", table=True)
     assert collection_of(data, "breakhis", TYPES) is BREAKHIS
+
+
+def test_a_collection_that_is_a_file_has_no_class_folders(tmp_path: Path) -> None:
+    file = tmp_path / "breastmnist.npz"
+    file.touch()
+    assert collection_of(str(file), None, TASKS["benign_malignant"]) is COLLECTIONS["medmnist"]
