@@ -65,7 +65,7 @@ def test_a_bundle_of_a_search_for_f2_decides_at_the_best_f2_of_the_local_data(
     assert found.manifest.threshold != pytest.approx(
         balanced_threshold(local_data().labels, found.probabilities)
     )
-    assert "the threshold is the one for f2 on the local data" in found.manifest.said_of_operation
+    assert "the threshold is the one for F2 on the local data" in found.manifest.said_of_operation
 
 
 def test_a_prevalence_is_reached_from_that_of_the_training_part_where_nothing_is_fitted_again(
