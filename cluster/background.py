@@ -124,15 +124,19 @@ class BackgroundConnection:
     def close(self) -> None:
         """Disconnect, if anything was begun; a Ray of one's own ends. Safe to call twice."""
         self._is_over.set()  # nothing is imported any more
-        if self._planned is not None:
-            self._wait()
-        found, self._found = self._found, None
         try:
-            if found is not None:
-                disconnect(found)
+            if self._planned is not None:
+                self._wait()
+            self._disconnect()
         finally:
+            self._surroundings.close()  # also where the wait was interrupted, or no thread could be started
             self._is_left.set()
             self._is_asked_for.set()
+
+    def _disconnect(self) -> None:
+        found, self._found = self._found, None
+        if found is not None:
+            disconnect(found)
 
     def _start(self, planned: PlannedConnection) -> None:
         # Warnings are the main thread's, so it sees to them, until Ray is there.
@@ -141,7 +145,13 @@ class BackgroundConnection:
         self._surroundings.enter_context(threadpool_limits(1, user_api="blas"))
         thread = threading.Thread(target=self._hold, args=(planned,), name="Ray", daemon=True)
         self._planned = planned  # from here on `close` waits for the thread
-        thread.start()
+        try:
+            thread.start()
+        except BaseException as error:
+            if thread.ident is None:  # it does not run, so nobody else says that it has tried
+                self._error = ClusterError(f"no Ray could be started: {error}")
+                self._is_tried.set()
+            raise
 
     def _settle(self) -> None:
         """Take back what was held for a Ray that is there by now; else hold what was imported since, too."""
@@ -163,6 +173,7 @@ class BackgroundConnection:
                 if not self._is_over.is_set():
                     importlib.import_module(name)
         self._is_left.wait()
+        self._disconnect()  # whoever closes was interrupted while it waited for a Ray that is there now
 
     def _wait(self) -> None:
         self._is_tried.wait()

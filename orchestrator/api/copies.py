@@ -36,18 +36,20 @@ def copied_at_end(run: RunFolder, display: Display) -> Iterator[None]:
 
 
 def _copy(run: RunFolder, display: Display) -> None:
-    record = run.search()
-    uri = record.request.results
-    if uri is None:
-        return
-    if not is_where_it_was_made(run, record):
-        display.warn(
-            f"nothing of this was copied to {uri}, since {run.path} was made elsewhere; if you trust it, "
-            f"copy it by: {run.command('resume', '--results', uri)}"
-        )
-        return
+    uri = None
     try:
+        record = run.search()
+        uri = record.request.results
+        if uri is None:
+            return
+        if not is_where_it_was_made(run, record):
+            display.warn(
+                f"nothing of this was copied to {uri}, since {run.path} was made elsewhere; if you trust it, "
+                f"copy it by: {run.command('resume', '--results', uri)}"
+            )
+            return
         for callback in mirror_callbacks(uri):
             callback.on_search_end(SearchResult(run))
     except Exception as error:  # each storage has errors of its own, and the work has ended well
-        display.warn(f"what has come to the run was not copied to {uri}: {error}")
+        place = "its --results" if uri is None else uri
+        display.warn(f"what has come to the run was not copied to {place}: {error}")

@@ -121,7 +121,8 @@ def resume_search(
     def prepare(connect: Connector) -> Prepared:
         return reopen_search(run, connect, surroundings.notify, options, record=changed, minutes=minutes)
 
-    left = changed.request.trials - len(run.records())
+    ended = [own for own in run.records() if own.state == "complete" or own.cause not in options.retry]
+    left = changed.request.trials - len(ended)
     return _run(
         prepare, surroundings, resumed=run, request=changed.request, left=max(0, left), begins=left > 0
     )
@@ -147,11 +148,13 @@ def run_each(
     Raises:
         OrchestrateError: Whatever makes a search impossible.
     """
-    with kept_threads(), _connector(surroundings, request, left=left, begins=begins) as connect:
+    with kept_threads(), _connector(surroundings, request, left=left) as connect:
         for begin in searches:
             with ExitStack() as stack:
                 if begin.resumed is not None:
                     lease = stack.enter_context(begin.resumed.exclusive(surroundings.notify))
+                if begins:
+                    connect.begin_own()
                 prepared = begin.prepare(connect)
                 if begin.resumed is None:
                     lease = stack.enter_context(prepared.run.exclusive())
@@ -245,9 +248,9 @@ def _draw(outcome: SearchOutcome) -> None:
 
 @contextmanager
 def _connector(
-    surroundings: Surroundings, request: SearchRequest, *, left: int | None = None, begins: bool = False
+    surroundings: Surroundings, request: SearchRequest, *, left: int | None = None
 ) -> Iterator[BackgroundConnection]:
-    """Yield what connects to Ray, begun at once where it may be; disconnect at the end."""
+    """Yield what connects to Ray; disconnect at the end."""
 
     def say(found: Connection) -> None:
         surroundings.notify(found.message)
@@ -262,8 +265,6 @@ def _connector(
     connection = surroundings.begun or connection_of(request, surroundings.address, left=left)
     connection.said = say
     try:
-        if begins:
-            connection.begin_own()
         yield connection
     finally:
         connection.close()

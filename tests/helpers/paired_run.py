@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from finished_run import finish_trial, pixels, search_record
 
-from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from trainables.config.tasks import task_named
 from trainables.config.trial_config import decode
 from trainables.data.patches import PatchSet, RawPatches, select_rows, store_patch_set

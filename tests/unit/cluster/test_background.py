@@ -131,6 +131,41 @@ def test_what_is_still_starting_is_ended_when_it_is_there(ended: list[Connection
     assert not said
 
 
+def test_an_interrupt_while_ray_is_waited_for_leaves_none_behind(
+    ended: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, before = Planned(), blas_threads()
+    connect, _ = begun(planned)
+    connect.begin()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connect, "_wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            connect.close()
+    planned.may_go_on.set()
+    wait_until(lambda: len(ended) == 1)
+    assert blas_threads() == before
+    connect.close()
+    assert len(ended) == 1
+
+
+def test_a_thread_that_cannot_be_started_is_not_waited_for(
+    ended: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    connect, _ = begun(Planned())
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="can't start"):
+        connect.begin()
+    connect.close()
+    assert ended == []
+
+
 def test_a_cluster_is_no_ray_of_ones_own(ended: list[Connection]) -> None:
     planned = Planned(address="10.0.0.1:6379")
     planned.may_go_on.set()

@@ -23,8 +23,8 @@ from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.errors import RecordExistsError
-from results.run.records import SourceTrial
 from results.run.run_folder import RunFolder
+from results.run.source_trial import SourceTrial
 from trainables.common.errors import DataError, MachineError, WeightsError
 from trainables.common.progress import work_done
 from trainables.common.remarks import take_remarks

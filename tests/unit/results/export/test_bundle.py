@@ -27,7 +27,8 @@ from results.export.parity import (
 )
 from results.predictors.loading import open_model
 from results.predictors.test_evaluation import evaluate_test
-from results.run.records import OutOfFold, SourceTrial
+from results.run.records import OutOfFold
+from results.run.source_trial import SourceTrial
 from trainables.config.trial_config import decode
 from trainables.data.split_record import TEST, read_split
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
