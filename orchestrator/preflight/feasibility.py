@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from orchestrator.reporting.compute_savings import Images
 from orchestrator.study.price import Pricing
 from search_spaces.context import SpaceContext
@@ -24,7 +22,7 @@ from trainables.models.table import TABLE
 from trainables.models.taps import LARGEST_SHARED_MAP, feature_shapes
 from trainables.models.weights import Inventory
 from trainables.preprocessing.transforms import default_side
-from trainables.runtime.devices import Device
+from trainables.runtime.devices import Device, free_cached
 from trainables.training.cost import Cost
 from trainables.training.cost_probe import measure_cost, trial_seconds
 from trainables.training.known_costs import KnownCosts
@@ -130,8 +128,7 @@ def measure_costs(
     try:
         return _costs(inventory, patch_set, device, store=store, waits_for=waits_for)
     finally:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # the card is the trials'
+        free_cached(device)  # the card is the trials'
 
 
 def _costs(

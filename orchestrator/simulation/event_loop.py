@@ -25,7 +25,7 @@ from trainables.features.feature_use import FeatureUse
 
 _BEGAN: Final = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _METRIC: Final = "auc"
-_OPENED: Final = 0  # in the place of an epoch: the features are there
+_OPENED: Final = -1  # in the place of an epoch: the features are there; a trial that fails ends with epoch 0
 
 Nearest = Callable[[Mapping[str, Any]], tuple[int, float]]
 

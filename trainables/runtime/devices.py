@@ -52,6 +52,12 @@ def has_failed(device: torch.device) -> bool:
     return False
 
 
+def free_cached(device: torch.device) -> None:
+    """Give back what this process keeps of a GPU's memory without using it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def available_device() -> torch.device:
     """Return the GPU if torch can use one, else the CPU."""
     return choose_device(1.0 if torch.cuda.is_available() else 0.0)

@@ -113,7 +113,7 @@ def test_that_a_search_has_little_left_to_gain_is_kept_unless_the_user_ends_it_b
     verdict = Termination(trials=20, gain=0.001, noise=0.02)
 
     def run_trials(manager: TrialManager, *_: Any, **__: Any) -> None:
-        manager.terminated, manager.is_stopping = verdict, is_interrupted
+        manager._early_end.termination, manager.is_stopping = verdict, is_interrupted
 
     made = RunFolder(tmp_path / "first")
     made.write_search(search_record())

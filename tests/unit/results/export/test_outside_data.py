@@ -97,7 +97,7 @@ def test_a_bundle_carries_what_was_asked_of_its_decisions(bundle):
     assert manifest.triage.aim == SCREENING.triage
     assert "sensitivity=0.9 out of fold" in manifest.said_of_operation
     card = (bundle / "model_card.md").read_text()
-    assert "chosen for `sensitivity=0.9` out of fold" in card
+    assert "chosen for sensitivity=0.9 out of fold" in card
     assert "a share of positives of 0.05" in card
     outcomes = opened.triage(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32))
     assert outcomes == ["benign", "recall"]
