@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
-from orchestrator.preflight.preflight import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, ResumeOptions, reopen_search
 from orchestrator.tuning.session import Begin
 from orchestrator.tuning.setup import Prepared, write_run

@@ -13,7 +13,7 @@ from typing import Final
 
 from cluster.background import Connector
 from orchestrator.nesting.within import record_within
-from orchestrator.preflight.preflight import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for
 from orchestrator.tuning.reopen import DEFAULT_OPTIONS, RETRIED, ResumeOptions, checked_space, reopen_search
 from orchestrator.tuning.session import Begin, run_each
 from orchestrator.tuning.setup import Prepared, write_run

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from cluster.background import Connector
-from cluster.connect import Connection
-from cluster.own_ray import bytes_for_trials
-from cluster.resources import WORKER_BYTES, Machine, trial_slots
 from orchestrator.audit.examined_set import ExaminedSet
 from orchestrator.audit.stored_audits import audit_once
 from orchestrator.preflight.asked_backbones import check_held, inventory_of
@@ -21,6 +18,7 @@ from orchestrator.preflight.feasibility import (
     find_feasible_models,
     measure_costs,
 )
+from orchestrator.preflight.gpus_and_slots import gpus_per_trial, measured_on, trials_of
 from orchestrator.preflight.initial_points import (
     LONGEST_SHARE,
     ConfigCheck,
@@ -64,15 +62,13 @@ from trainables.data.split_record import TEST, Split
 from trainables.data.training_data import training_data_of
 from trainables.data.units import with_units
 from trainables.models.weights import Inventory
-from trainables.runtime.devices import Device, choose_device, device_of_trials, limit_torch_threads
-from trainables.training.cost_probe import count_gpus
+from trainables.runtime.devices import device_of_trials, limit_torch_threads
 
 _MEASURED_ELSEWHERE: Final = (
     "trials run on GPUs, and this machine has none that torch can use: what nets cost was measured on its "
     "CPU, which takes several times as long; nets that are left out for that take part with a larger "
     "--trial-minutes"
 )
-_SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +150,7 @@ def run_preflight(
         may_download=request.may_download,
     )
     limit_torch_threads(request.fewest_cpus)  # costs are measured as trials will run
-    device = _measured_on(_gpus_per_trial(request, connect), is_own=connect.begin())
+    device = measured_on(gpus_per_trial(request, connect), is_own=connect.begin())
     measure = functools.partial(
         measure_costs,
         inventory,
@@ -164,8 +160,8 @@ def run_preflight(
     )
     costs = measure(device)
     connection = connect()
-    gpus, slots = _machine(request, connection)
-    if device != (promised := _measured_on(gpus, is_own=connection.is_own)):
+    gpus, slots = trials_of(request, connection)
+    if device != (promised := measured_on(gpus, is_own=connection.is_own)):
         costs, device = measure(promised), promised
     if costs and device != device_of_trials(gpus):
         notify(_MEASURED_ELSEWHERE)
@@ -377,62 +373,6 @@ def _about_pairs(context: SpaceContext, request: SearchRequest, *, with_pairs: b
     return [
         "trials may compare an image with its healthy baseline, and such models ask for one when they predict"
     ]
-
-
-def _gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
-    """Number of GPUs of a trial; a Ray of this machine's own that is still starting will see its GPUs."""
-    if request.gpus_per_trial is not None:
-        return request.gpus_per_trial
-    return _default_gpus(count_gpus() if connect.begin() else connect().gpus)
-
-
-def _measured_on(gpus: float, *, is_own: bool) -> Device:
-    """Device on which this process measures what nets cost trials that have so many GPUs each.
-
-    Raises:
-        ConfigError: If trials of this machine would have a GPU that torch cannot use.
-    """
-    return choose_device(gpus) if is_own else device_of_trials(min(gpus, count_gpus()))
-
-
-def _machine(request: SearchRequest, connection: Connection) -> tuple[float, int]:
-    """Number of GPUs of a trial, and number of trials at once."""
-    gpus = request.gpus_per_trial
-    if gpus is None:
-        seen = min(connection.gpus, count_gpus()) if connection.is_own else connection.gpus
-        gpus = _default_gpus(seen)  # Ray also counts cards that torch cannot use
-    return gpus, slots_for(request, gpus, connection)
-
-
-def _default_gpus(gpus: float) -> float:
-    """Number of GPUs of a trial that the user leaves open, where there are so many."""
-    return _SHARE if gpus else 0.0
-
-
-def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connection) -> int:
-    """Return the number of trials that run at once.
-
-    Args:
-        request: Options of the search.
-        gpus_per_trial: Number of GPUs that a trial starts with.
-        connection: Machines that Ray runs on.
-    """
-    return trial_slots(
-        connection.cpus,
-        connection.gpus,
-        cpus_per_trial=request.fewest_cpus,
-        gpus_per_trial=gpus_per_trial,
-        workers=request.workers,
-        machines=connection.machines or _only_machine(request, connection),
-        memory_per_trial=0 if request.memory_gb is None else WORKER_BYTES,
-    )
-
-
-def _only_machine(request: SearchRequest, connection: Connection) -> tuple[Machine, ...]:
-    """The machine of a Ray that is not there yet, with the memory that trials would have."""
-    if request.memory_bytes is None:
-        return ()
-    return (Machine(connection.cpus, connection.gpus, bytes_for_trials(request.memory_bytes)),)
 
 
 def _describe_split(rows: TaskRows, split: Split, folds: IntArray, task: Task) -> str:

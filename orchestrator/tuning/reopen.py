@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from cluster.background import Connector
-from orchestrator.preflight.preflight import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import SearchMethod, method_of

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cluster.connect import Connection
 from cluster.resources import WORKER_BYTES
-from orchestrator.preflight.preflight import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for
 from orchestrator.tuning.allocation import SHARES, idle_free_cpus
 from orchestrator.tuning.shared_store import shared_folder
 from results.run.records import SearchRecord

@@ -1,6 +1,7 @@
 """A file that no step but its scale changes, or that is a raw film, equals the row of the prepared set."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,11 +152,11 @@ def test_which_films_may_be_read_keeps_no_sets_apart(tmp_path: Path) -> None:
     ],
 )
 def test_a_spacing_that_is_assumed_is_said(
-    tmp_path: Path, declared: dict[str, object], changes: tuple[str, ...]
+    tmp_path: Path, declared: dict[str, Any], changes: tuple[str, ...]
 ) -> None:
     tree = films(tmp_path / "films")
     asked = wanted(prepare_set("dicom", tree, tmp_path / "set", size=(32, 24), workers=1).prepared)
-    steps = Preparation(crop_breast=False, blank_background=False, chest_wall=None, **declared)  # type: ignore[arg-type] # by names
+    steps = Preparation(crop_breast=False, blank_background=False, chest_wall=None, **declared)
     silent = dicom(tmp_path / "silent.dcm", film(seed=1, side=(96, 64)), bits=12)
     assert read_image(silent, asked, steps).changes == changes
     assert read_image(tree / "0.dcm", asked, steps).changes == ()
