@@ -11,7 +11,7 @@ from cluster.connect import Connection
 from cluster.errors import ResourceError
 from cluster.own_ray import bytes_for_trials
 from cluster.resources import WORKER_BYTES, Machine
-from orchestrator.preflight.preflight import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for
 from orchestrator.request import SearchRequest, parse_request
 from orchestrator.tuning import connecting, session
 from orchestrator.tuning.allocation import SHARES
