@@ -4,7 +4,7 @@ import datetime
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ Ending = Literal[
     "study",  # all trials of the study that it shares with other searches have been handed out
     "time",  # the time of its last session was up
 ]
+
+# What a trial's machine and hour decide: repeated with the same seed and one worker, all else is the same.
+CIRCUMSTANCES: Final = frozenset({"wall_seconds", "epoch_seconds", "finished_at", "peak_bytes", "prefix"})
 
 
 class OuterPlace(FrozenModel):

@@ -14,7 +14,7 @@ import pytest
 from machines import Machine, Network, network
 
 from results.run.damage import damaged_trials
-from results.run.records import TrialRecord
+from results.run.records import CIRCUMSTANCES, TrialRecord
 from results.run.run_folder import RunFolder
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
@@ -51,8 +51,6 @@ FROM_PIXELS = tuple(
     for part in ("--set", setting)
 )
 TRIALS = 6
-# What differs from run to run of the same trial, whichever machine it is on.
-CHANGING = {"wall_seconds", "finished_at", "peak_bytes", "prefix"}
 WAIT_SECONDS = 600.0
 # Of a killed machine a worker may be missed first; one that does not answer is missed as a whole.
 LOSSES = ("its worker died; it is run again", "its worker was taken away; it goes on elsewhere")
@@ -141,7 +139,7 @@ def run_of(work: Path, name: str) -> RunFolder:
 
 
 def facts(record: TrialRecord) -> dict[str, object]:
-    return record.model_dump(exclude=CHANGING)
+    return record.model_dump(exclude=set(CIRCUMSTANCES))
 
 
 @pytest.mark.parametrize("settings", [STEADY, FROM_PIXELS], ids=["heads of a frozen net", "all from pixels"])

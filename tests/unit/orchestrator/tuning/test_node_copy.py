@@ -23,6 +23,7 @@ from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.trial_runner import TrialRunner
 from results.errors import RecordExistsError
+from results.run.records import CIRCUMSTANCES
 from results.run.run_folder import RunFolder
 from results.run.source_trial import SourceTrial
 from trainables.common.errors import DataError, MachineError, WeightsError
@@ -108,7 +109,7 @@ def test_a_trial_on_a_copy_leaves_the_same_files_as_one_in_the_run_folder(
     while not there.step().is_end:
         pass
     first, second = run.records()
-    changing = {"number", "wall_seconds", "epoch_seconds", "finished_at", "peak_bytes", "prefix"}
+    changing = {"number", *CIRCUMSTANCES}
     assert first.model_dump(exclude=changing) == second.model_dump(exclude=changing)
     assert np.array_equal(run.out_of_fold(0).probabilities, run.out_of_fold(1).probabilities)
     for number in (0, 1):
