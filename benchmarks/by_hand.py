@@ -33,6 +33,8 @@ from results.ensembles.methods import METHODS
 from results.ensembles.nested import EnsembleScore, choose, nested_evaluation
 from results.run.records import OutOfFold
 from results.run.run_folder import RunFolder
+from results.scores.fold_scores import collapsed_folds
+from trainables.config.baseline import is_baseline
 from trainables.config.tasks import task_named
 from trainables.data.patches import select_rows
 from trainables.data.sources import load_patch_set
@@ -246,7 +248,7 @@ def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: 
     command = [sys.executable, "-m", "orchestrator.cli.main", "search", data_set.task]
     command += ["--data", _location(data_set, arguments.data), "--test-share", "0", "--seed", str(seed)]
     command += ["--split-seed", "0"] if arguments.same_folds else []
-    command += ["--minutes", f"{arguments.minutes:g}", "--trials", "1000", "--offline", "--address", "local"]
+    command += ["--minutes", f"{arguments.minutes:g}", "--offline", "--address", "local"]
     command += ["--runs", str(folder / "runs"), "--name", "ours"]
     command += ["--weights-dir", str(arguments.data / "weights")]
     if data_set.label_codes is not None:
@@ -261,7 +263,8 @@ def _ours(data_set: DataSet, arguments: argparse.Namespace, folder: Path, seed: 
         for record, predictions in run.readable_predictions(complete)
     }
     kinds = {record.number: kind_of(record.config) for record in complete}
-    return _curve(trials, tuple(METHODS), DEFAULT_MEMBERS, seed, kinds=kinds)
+    baselines = frozenset(record.number for record in complete if is_baseline(record.config))
+    return _curve(trials, tuple(METHODS), DEFAULT_MEMBERS, seed, kinds=kinds, baselines=baselines)
 
 
 def _curve(
@@ -271,14 +274,19 @@ def _curve(
     seed: int,
     *,
     kinds: Mapping[int, str] = MappingProxyType({}),
+    baselines: frozenset[int] = frozenset(),
     considered: int | None = None,
 ) -> list[Point]:
+    """Judge what had ended by each time; what has collapsed is a member only if nothing else is there."""
     last = max((seconds for seconds, _ in trials.values()), default=0.0)
+    collapsed = {number for number, (_, own) in trials.items() if collapsed_folds(own)}
     points = []
     for seconds in (*(one for one in SECONDS if one < last), last):
         ended = {number: own for number, (end, own) in trials.items() if end <= seconds}
         if ended:
-            points.append(_point(seconds, align(ended, kinds=kinds), methods, members, seed, considered))
+            sound = {number: own for number, own in ended.items() if number not in collapsed} or ended
+            pool = align(sound, kinds=kinds, baselines=baselines & frozenset(sound))
+            points.append(_point(seconds, pool, methods, members, seed, considered))
     return points
 
 

@@ -60,8 +60,20 @@ class ResultTable:
     trained: Mapping[str, int] = field(default_factory=dict)
 
     def without(self, name: str) -> "ResultTable":
-        """Return the table without a set."""
-        return replace(self, sets={other: found for other, found in self.sets.items() if other != name})
+        """Return the table without a set and the others of its family, which teach much of the same."""
+        family = family_of(name)
+        return replace(
+            self, sets={other: found for other, found in self.sets.items() if family_of(other) != family}
+        )
+
+
+def family_of(name: str) -> str:
+    """Return what sets that differ in a number only have in common, such as phantoms of several subtleties.
+
+    >>> family_of("phantom-0.5"), family_of("infn")
+    ('phantom', 'infn')
+    """
+    return name.partition("-")[0]
 
 
 def write_table(table: ResultTable, path: Path) -> None:
