@@ -191,7 +191,9 @@ def _opened(uri: str) -> tuple[Any, str]:
 
     scheme = urlsplit(uri).scheme
     try:
-        files, path = fsspec.core.url_to_fs(uri, **_bounds(scheme))
+        # A process that Ray forks drops what fsspec keeps, and hdfs-native then waits for threads that only
+        # its parent has: for ever, and the parent with it.
+        files, path = fsspec.core.url_to_fs(uri, skip_instance_cache=True, **_bounds(scheme))
     except Exception as error:  # each package has errors of its own
         hint = _HADOOP if scheme in ("hdfs", "viewfs") else ""
         raise ConfigError(f"{uri} is not understood: {reason}; {explained(error)}{hint}") from error

@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +98,19 @@ def test_a_name_node_that_does_not_answer_is_refused(scheme: str, monkeypatch: p
     with pytest.raises(ConfigError, match="the storage does not answer; look at its address"):
         mirror_callbacks(f"{scheme}://127.0.0.1:1/runs")
     assert time.monotonic() - begun < 30.0  # without a limit hdfs-native asks for 3 minutes
+
+
+def test_a_process_can_be_forked_after_a_storage_of_hdfs() -> None:
+    script = """
+import contextlib, subprocess, sys
+from orchestrator.reporting import place
+from trainables.common.errors import ConfigError
+place._HADOOP_ATTEMPTS = "1"
+with contextlib.suppress(ConfigError):
+    place.Place("hdfs://127.0.0.1:1/runs").check_writable()
+subprocess.run([sys.executable, "-c", ""], preexec_fn=lambda: None, check=True)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120.0)  # as Ray starts its processes
 
 
 def test_without_hdfs_native_and_java_hdfs_is_refused_with_what_it_needs(
