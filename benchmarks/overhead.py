@@ -154,7 +154,7 @@ def watchers(
         task=search.task,
         name=search.name,
         data=search.source,
-        trials=search.request.trials,
+        trials=search.request.most_trials,
         minutes=None,
         workers=workers,
         is_synthetic=True,

@@ -85,7 +85,7 @@ class TerminalDisplay(Display):
             task=record.task,
             name=record.name,
             data=record.source,
-            trials=record.request.trials,
+            trials=record.request.asked_trials,
             minutes=record.request.minutes,
             workers=prepared.slots,
             is_synthetic=record.is_synthetic,

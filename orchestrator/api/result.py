@@ -19,7 +19,7 @@ from results.run.split_labels import marks, scored
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
-from trainables.common.text import count_text
+from trainables.common.text import done_text
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
     import pandas as pd
@@ -321,7 +321,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
     def _summary(self) -> str:
         record, records, best = self.record, self.records, self.best
         metric = scored(record.metric, record.split_name)
-        said = f"{len(records)} of {count_text(record.request.trials, 'trial')} ended"
+        said = f"{done_text(len(records), record.request.asked_trials, 'trial')} ended"
         said += f", {len(self.complete)} complete"
         if self.is_interrupted:
             said += ", interrupted"

@@ -98,4 +98,4 @@ class RunView:
             return False
         records, minutes = self.records, self.request.minutes
         is_in_time = minutes is None or busy_seconds(records) < 60.0 * minutes
-        return len(records) < self.request.trials and is_in_time
+        return len(records) < self.request.most_trials and is_in_time

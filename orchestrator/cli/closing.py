@@ -140,7 +140,7 @@ def _summary(result: SearchResult, *, has_commands: bool) -> RenderableType:
             result.run,
             has_results=best is not None,
             may_resume=(result.is_interrupted or search.terminated is not None)
-            and search.request.trials > len(records),
+            and search.request.most_trials > len(records),
         )
         if has_commands
         else (),
@@ -203,13 +203,15 @@ def _left(result: SearchResult) -> str:
         is_late = search.ended == "time"
     if not is_late or result.is_interrupted or search.terminated is not None:
         return ""
-    left = search.request.trials - ended
-    if left <= 0:
+    left = search.request.most_trials - ended
+    if left <= 0 or search.request.fills_its_time:
         return ""
     again = command_text("orchestrate", "resume", short_path(result.path), "--minutes", "N")
     if search.driver:  # others have run some of them
-        return f"the time was up before all {search.request.trials} trials of the study had begun; {again}"
-    return f"{count_text(left, 'trial')} of {search.request.trials} not run in the time; {again}"
+        return (
+            f"the time was up before all {search.request.most_trials} trials of the study had begun; {again}"
+        )
+    return f"{count_text(left, 'trial')} of {search.request.most_trials} not run in the time; {again}"
 
 
 def _next_commands(run: RunFolder, *, has_results: bool, may_resume: bool) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cli import search
 from orchestrator.cli.common import add_format
 from orchestrator.reporting.console import messages, print_message, print_next, show
-from trainables.common.text import clock_text, size_text
+from trainables.common.text import clock_text, count_text, size_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -109,7 +109,9 @@ def _data(plan: "Estimate") -> "RenderableType":
 
     unit = "patients" if plan.is_grouped else "groups"
     before = marks(is_synthetic=plan.is_synthetic, split=plan.split)
-    title = Text(f"{before}{plan.task} on {plan.source}: {plan.trials} trials, none has run", "bold")
+    title = Text(
+        f"{before}{plan.task} on {plan.source}: {count_text(plan.trials, 'trial')}, none has run", "bold"
+    )
     names = {"folds": f"{plan.folds} folds", "test": "sealed for the test"}
     heads = [names.get(part.name, part.name) for part in plan.parts]
     cells = [[*_by_class(part, unit), str(part.all_groups)] for part in plan.parts]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.cli.common import add_runs
 from orchestrator.cli.remote import add_file, open_cluster
 from orchestrator.reporting.console import messages, print_message
+from trainables.common.text import done_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,5 +217,7 @@ def _what_is_left(text: str, folder: Path | None) -> str:
     run = RunFolder(folder)
     ended = sum(run.record_file(number).is_file() for number in run.trial_numbers())
     search = run.search()
-    kept = f"{text} has ended; {ended} of {search.request.trials} trials are kept"
+    asked = search.request.asked_trials
+    verb = "is" if (ended, asked) == (1, None) else "are"
+    kept = f"{text} has ended; {done_text(ended, asked, 'trial')} {verb} kept"
     return f"{kept}; {'no other is left' if search.has_no_more else f'go on: {run.resume_command}'}"

@@ -5,7 +5,7 @@ follows from measurements on this machine. Which of them the search will really 
 is chance: many searches are drawn and simulated, and the spread of their times is reported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from statistics import fmean
@@ -27,8 +27,10 @@ from orchestrator.preflight.preflight import Preflight
 from orchestrator.preflight.pricing import prices_of
 from orchestrator.reporting.compute_savings import count_images
 from orchestrator.study.method import asked_method
+from results.run.search_request import DEFAULT_TRIALS, TRIALS_OF_TIME
 from results.run.split_labels import GROUPED, NAIVE, SplitName
 from trainables.common.errors import ConfigError
+from trainables.common.types import FloatArray
 from trainables.data.split_record import TEST, TRAINING
 from trainables.models.weights import weights_text
 from trainables.runtime.devices import choose_device
@@ -37,6 +39,8 @@ from trainables.training.cost_probe import measure_crowding, peak_memory_bytes
 _RANDOM_POINTS: Final = 24  # with an estimated cost; a longer search draws them again
 _DRAWS: Final = 200
 _DRAWN_TRIALS: Final = 20_000  # of all draws together, so that a plan for a thousand trials takes seconds too
+
+_Drawn = list[tuple[TrialCost, int]]  # trials of a search, each with its epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class Estimate:
         split: Name of the kind of split, which scores of the search will carry.
         parts: Parts of the data.
         folds: Number of folds of the cross-validation.
-        trials: Number of trials asked for.
+        trials: Number of trials asked for; where the time limit alone ends the search, about as many as fit.
         sampler: Name of the sampler; it has no effect on the estimate.
         pruner: Name of the pruner.
         recipes: Number of recipe points, which are tried first.
@@ -181,7 +185,7 @@ def estimate_search(preflight: Preflight) -> Estimate:
             "second. Start the search right away"
         )
     request = preflight.request
-    trials, (sampler, pruner) = request.trials, asked_method(request, folds=preflight.split.folds)
+    sampler, pruner = asked_method(request, folds=preflight.split.folds)
     device = choose_device(preflight.gpus_per_trial)
     crowding = measure_crowding(preflight.slots) if device.type == "cpu" else float(preflight.slots)
     cost_model = CostModel(
@@ -201,16 +205,26 @@ def estimate_search(preflight: Preflight) -> Estimate:
     points = [cost_model.cost_of(config, is_recipe=number < recipes) for number, config in enumerate(drawn)]
     warm = cost_model.warm(points)
     random = np.random.default_rng(0)
-    count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
     is_stored = request.features != "off"
-    searches = [
-        list(draw_search(points, trials, pruner, random, longest=request.epochs)) for _ in range(count)
-    ]
-    outcomes = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
     budget = None if request.minutes is None else 60.0 * request.minutes
     worker_bytes = peak_memory_bytes() + max(point.memory_bytes for point in points)
     slots = _slots(preflight, worker_bytes)
-    ending = [np.array(finish_times(outcome.durations, slots)) for outcome in outcomes]
+
+    def drawn_searches(trials: int) -> list[_Drawn]:
+        count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
+        return [
+            list(draw_search(points, trials, pruner, random, longest=request.epochs)) for _ in range(count)
+        ]
+
+    def ends(searches: Sequence[_Drawn]) -> tuple[list[SimulatedSearch], list[FloatArray]]:
+        found = [simulate_search(search, warm, is_stored=is_stored) for search in searches]
+        return found, [np.array(finish_times(outcome.durations, slots)) for outcome in found]
+
+    trials = request.asked_trials
+    if trials is None:
+        trials = _fitting(lambda number: ends(drawn_searches(number))[1], budget or np.inf)
+    searches = drawn_searches(trials)
+    outcomes, ending = ends(searches)
     wall = [START_SECONDS + min(float(own.max()), budget or np.inf) for own in ending]
     low, middle, high = (float(value) for value in np.percentile(wall, (10, 50, 90)))
     return Estimate(
@@ -235,9 +249,9 @@ def estimate_search(preflight: Preflight) -> Estimate:
         prefix_seconds=float(np.mean([sum(own.prefix_seconds.values()) for own in outcomes])),
         training_seconds=float(np.mean([sum(own.training_seconds.values()) for own in outcomes])),
         seconds=(low, middle, high),
-        searches=count,
+        searches=len(searches),
         budget_seconds=budget,
-        trials_in_budget=int(np.median([(own <= (budget or np.inf)).sum() for own in ending])),
+        trials_in_budget=trials if request.fills_its_time else _ended_by(ending, budget or np.inf),
         nested=None
         if request.outer is None
         else estimate_nested(
@@ -253,6 +267,24 @@ def estimate_search(preflight: Preflight) -> Estimate:
             random=random,
         ),
     )
+
+
+def _ended_by(ending: Sequence[FloatArray], seconds: float) -> int:
+    """Median number of trials that have ended by a time, over searches."""
+    return int(np.median([(own <= seconds).sum() for own in ending]))
+
+
+def _fitting(ending_of: Callable[[int], Sequence[FloatArray]], seconds: float) -> int:
+    """Number of trials that fit into a time, at least 1.
+
+    Args:
+        ending_of: Number of trials -> seconds at which each has ended, a search each.
+        seconds: The time.
+    """
+    drawn = DEFAULT_TRIALS
+    while (found := _ended_by(ending_of(drawn), seconds)) >= drawn and drawn < TRIALS_OF_TIME:
+        drawn = min(4 * drawn, TRIALS_OF_TIME)
+    return max(1, found)
 
 
 def _slots(preflight: Preflight, worker_bytes: int) -> int:

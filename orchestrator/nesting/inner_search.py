@@ -81,7 +81,7 @@ class InnerSearch:
         if not self.run.path.exists():
             return Begin(self._prepare)
         known = self.run.search()
-        trials = max(self.trials, known.request.trials)
+        trials = max(self.trials, known.request.most_trials)
         changed = known.with_options(trials=trials, keep_weights=max(trials, known.request.keep_weights))
 
         def go_on(connect: Connector) -> Prepared:

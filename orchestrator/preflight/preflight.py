@@ -309,7 +309,7 @@ def _points(
         check if may_compare else functools.partial(_check_single, check),
         fixed,
         epochs=request.epochs,
-        trials=request.trials,
+        trials=request.most_trials,
         price=price,
         longest_seconds=longest,
     )
@@ -317,7 +317,7 @@ def _points(
         _notify_all(notify, *(f"recipe {name} is left out: {reason}" for name, reason in found.unfit.items()))
     _notify_all(notify, *about_earlier(first, found), *about_slow_recipes(found.slow, longest))
     points = [point.configure(fixed, epochs=request.epochs) for point in found.points]
-    if not first.is_by_name or request.trials > len(points):
+    if not first.is_by_name or request.most_trials > len(points):
         points += check_space(space, context, fixed)
     for config in points:
         check(config)

@@ -15,7 +15,7 @@ from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import labelled_settings, settings_text
-from trainables.common.text import count_text
+from trainables.common.text import count_text, done_text
 from trainables.config.trial_config import TrialConfig, flatten
 
 SECONDS_BETWEEN: Final = 0.5  # two drawings of the table: each is a message to the browser
@@ -136,7 +136,7 @@ class NotebookTable(SearchView):
         record = self._record
         metric = scored(record.metric, record.split_name)
         before = marks(is_synthetic=record.is_synthetic, split=record.split_name)
-        ended = f"{self._ended} of {count_text(record.request.trials, 'trial')} ended"
+        ended = f"{done_text(self._ended, record.request.asked_trials, 'trial')} ended"
         best = "no trial is complete yet"
         if self._best is not None:
             best = f"best: trial {self._best.number} with {metric} {self._best.scored_value:.3f}"

@@ -33,7 +33,7 @@ class SearchStatus:
         task: Name of the task.
         name: Name of the run.
         pid: Process that runs the search on this machine; None if none does.
-        asked: Number of trials that the search was asked for.
+        asked: Number of trials that the search was asked for; None where its time limit alone ends it.
         trials: State -> number of trials that have ended so.
         metric: Main metric.
         best: Value of it of the best complete trial; None without one, and where a metric is the user's own
@@ -42,7 +42,8 @@ class SearchStatus:
         started_at: Time of the start, with time zone, as ISO text.
         minutes: Time limit of the search; None for none.
         job: Job of Ray that it runs as, or ran as last: id, status and message; None if it was not submitted.
-        has_no_more: It has ended with fewer trials than it was asked for, and there is no other to run.
+        has_no_more: It has ended with fewer trials than it was asked for, and there is no other to run; or
+            its time is up, which alone was to end it.
         verb: Verb that its process or its job runs, or ran last: `nest` and `repeat` run searches within it.
     """
 
@@ -50,7 +51,7 @@ class SearchStatus:
     task: str
     name: str
     pid: int | None
-    asked: int
+    asked: int | None
     trials: Mapping[str, int]
     metric: str
     best: float | None
@@ -128,7 +129,7 @@ def status_of(
         task=path.parent.name,
         name=path.name,
         pid=pid,
-        asked=search.request.trials,
+        asked=search.request.asked_trials,
         trials=dict(Counter(one.state for one in outcomes)),
         metric=search.metric,
         best=None if best is None else best.value,
@@ -136,7 +137,7 @@ def status_of(
         started_at=_iso(search.started_at),
         minutes=search.request.minutes,
         job=None if job is None else {name: job[name] for name in ("id", "status", "message", "exit_code")},
-        has_no_more=search.has_no_more,
+        has_no_more=search.has_no_more or search.has_filled_its_time,
         verb=_verb(pid, job),
     )
 
@@ -227,7 +228,7 @@ def status_table(searches: Iterable[SearchStatus], *, now: datetime) -> Any:
         table.add_row(
             name,
             state_text(one),
-            f"{one.ended}/{one.asked}" if one.run else "-",
+            _ended_text(one),
             _outcomes_text(one),
             "-" if one.best is None else f"{one.metric} {one.best:.3f}",
             _age(one.started_at, now),
@@ -235,6 +236,13 @@ def status_table(searches: Iterable[SearchStatus], *, now: datetime) -> Any:
     if not table.rows:
         table.caption = "no search yet"
     return table
+
+
+def _ended_text(search: SearchStatus) -> str:
+    """Trials that have ended, and of how many."""
+    if not search.run:
+        return "-"
+    return f"{search.ended}" if search.asked is None else f"{search.ended}/{search.asked}"
 
 
 def _outcomes_text(search: SearchStatus) -> str:
@@ -264,7 +272,10 @@ def state_text(search: SearchStatus) -> str:
     is_of_search = search.verb not in WITHIN
     if search.is_running:
         return "running" if is_of_search else f"running {search.verb}"
-    job, has_all = search.job, search.ended >= search.asked or search.has_no_more
+    job, has_all = (
+        search.job,
+        search.has_no_more or (search.asked is not None and search.ended >= search.asked),
+    )
     if job is not None and job["status"] in RUNNING:
         return "starting"
     # How a job ended is that of a search which lacks trials, or has no folder yet.

@@ -25,10 +25,11 @@ from orchestrator.reporting.console import messages
 from orchestrator.reporting.time_left import seconds_left
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
+from results.run.search_request import TRIALS_OF_TIME
 from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
 from results.scores.ranking import BY_AUC, Objective, Objectives
 from results.scores.settings_text import labelled_settings, settings_text
-from trainables.common.text import clock_text, count_text, printable
+from trainables.common.text import clock_text, count_text, done_text, printable
 from trainables.config.trial_config import TrialConfig, flatten
 
 HEARTBEAT_SECONDS: Final = 30.0
@@ -65,7 +66,8 @@ class SearchProgress(SearchView):
         task: Name of the task.
         name: Name of the run.
         data: Source of the images.
-        trials: Number of trials asked for, those of earlier sessions included.
+        trials: Number of trials asked for, those of earlier sessions included; None where the time limit
+            alone ends the search.
         minutes: Time budget of this session; None without one.
         workers: Number of trials at once.
         is_synthetic: The images are generated; stated in the title.
@@ -83,7 +85,7 @@ class SearchProgress(SearchView):
     task: str
     name: str
     data: str
-    trials: int
+    trials: int | None
     minutes: float | None
     workers: int
     is_synthetic: bool
@@ -126,7 +128,7 @@ class SearchProgress(SearchView):
             self._live.start()
         else:
             self._say(
-                f"{self._title()}: {self.trials} trials, {self.workers} at once{self._budget()}", is_cut=False
+                f"{self._title()}: {self._asked()}, {self.workers} at once{self._budget()}", is_cut=False
             )
             self._pulse = threading.Thread(target=self._beat_until_closed, name="progress", daemon=True)
             self._pulse.start()
@@ -266,19 +268,31 @@ class SearchProgress(SearchView):
         best = ""
         if self._best:
             best = f", best {scored(f'{self._best[1]:.3f}', self.split)} (trial {self._best[0]})"
-        ended = f"{self._ended.total()} of {count_text(self.trials, 'trial')} ended"
-        return f"{ended}, {len(self._running)} running{best}; {self._times()}"
+        return f"{self._ended_text()} ended, {len(self._running)} running{best}; {self._times()}"
 
     def _finished_line(
         self, number: int, state: State, cause: Cause | None, value: float | None, text: str
     ) -> str:
         why = f" ({cause})" if cause else ""
         score = f" {scored(self.metric, self.split)} {value:.3f}" if value is not None else ""
-        return f"[{self._ended.total()}/{self.trials}] trial {number} {state}{why}{score}  {text}"
+        of_all = "" if self.trials is None else f"/{self.trials}"
+        return f"[{self._ended.total()}{of_all}] trial {number} {state}{why}{score}  {text}"
 
     def _title(self) -> str:
         before = marks(is_synthetic=self.is_synthetic, split=self.split)  # a narrow terminal cuts the end
         return f"{before}search {self.task}/{self.name} on {self.data}"
+
+    def _asked(self) -> str:
+        return "as many trials as fit" if self.trials is None else count_text(self.trials, "trial")
+
+    def _ended_text(self) -> str:
+        return done_text(self._ended.total(), self.trials, "trial")
+
+    def _progress(self) -> tuple[float, float]:
+        """What the search takes, and what of it is done: trials, or seconds where its time alone ends it."""
+        if self.trials is None and self.minutes is not None:
+            return 60.0 * self.minutes, min(60.0 * self.minutes, self.clock() - self._begun)
+        return max(self.trials or 0, 1), self._ended.total()
 
     def _budget(self) -> str:
         return "" if self.minutes is None else f", {self.minutes:g} min"
@@ -298,7 +312,8 @@ class SearchProgress(SearchView):
         """Number of trials that have not ended: a grid has an end, and other searches run some of a study."""
         if self._to_come is not None:
             return self._to_come + len(self._running)
-        return max(0, self.trials - self._ended.total())
+        most = TRIALS_OF_TIME if self.trials is None else self.trials
+        return max(0, most - self._ended.total())
 
     def _panel(self) -> RenderableType:
         with self._lock:
@@ -312,10 +327,11 @@ class SearchProgress(SearchView):
             )
 
     def _bar(self, width: int) -> RenderableType:
-        said = Text(f"{self._ended.total()} of {count_text(self.trials, 'trial')}   {self._times()}")
+        said = Text(f"{self._ended_text()}   {self._times()}")
+        total, done = self._progress()
         bar = ProgressBar(
-            total=max(self.trials, 1),
-            completed=self._ended.total(),
+            total=total,
+            completed=done,
             width=max(5, width - cell_len(said.plain) - 3),
         )
         row = Table.grid(padding=(0, 3, 0, 0))

@@ -16,7 +16,7 @@ from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
 from orchestrator.study.samplers import sampler_named, sampler_names, samplers
 from orchestrator.study.unrepeated import Configure, UnrepeatedSampler, configured
 from results.run.records import SearchRecord
-from results.run.search_request import SearchRequest
+from results.run.search_request import DEFAULT_TRIALS, TRIALS_OF_TIME, SearchRequest
 from results.scores.ranking import Objectives, objectives_of
 from search_spaces.learned import TriedElsewhere, tried_digest, tried_elsewhere
 from trainables.common.errors import ConfigError
@@ -78,7 +78,7 @@ class SearchMethod:
         """
         facts = SamplingFacts(
             self.seed + drawn,
-            self.trials,
+            self.trials if self.trials < TRIALS_OF_TIME else DEFAULT_TRIALS,
             self.objectives.directions,
             self.epochs,
             settings,
@@ -131,7 +131,7 @@ def method_of(search: SearchRecord) -> SearchMethod:
         sampler,
         pruner,
         seed=request.seed,
-        trials=request.trials,
+        trials=request.most_trials,
         epochs=request.epochs,
         folds=search.folds,
         tried=tried_elsewhere() if search.tried_elsewhere == tried_digest() else (),

@@ -21,7 +21,7 @@ class SamplingFacts:
     Attributes:
         seed: Random seed. That of a resumed search is another one, so that a sampler with one stream of
             random numbers does not draw again what it drew at its start.
-        trials: Number of trials of the search.
+        trials: Number of trials of the search; where its time limit alone ends it, that of one without one.
         directions: Direction of each metric, the main one first.
         epochs: Largest number of epochs of a trial.
         settings: Returns every setting that points of the space have, with its range, in order of their

@@ -61,7 +61,7 @@ def most_at_once(request: SearchRequest, *, left: int | None = None, cpus: int |
         workers=request.workers,
         memory_per_trial=0 if budget is None else WORKER_BYTES,
     )
-    return max(1, min(slots, request.trials if left is None else left))
+    return max(1, min(slots, request.most_trials if left is None else left))
 
 
 def may_begin(request: SearchRequest) -> bool:

@@ -24,6 +24,7 @@ from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
 from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
+from results.run.search_request import SearchRequest
 from results.run.versions import package_versions
 from results.scores.ranking import objectives_of
 from search_spaces.context import SpaceContext
@@ -32,7 +33,7 @@ from search_spaces.registry import Space, file_in_working_folder, space_for
 from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
-from trainables.common.text import command_text, count_text, trials_text, typed_path
+from trainables.common.text import command_text, count_text, done_text, trials_text, typed_path
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.split_record import read_split
 
@@ -135,7 +136,7 @@ def reopen_search(
         if trial.cause != "environment":  # written by a worker that was ended just after its trial
             run.discard_checkpoint(number)
     running = study.adopt(records)
-    notify(_said(len(records), record.request.trials, running, again))
+    notify(_said(len(records), record.request, running, again))
     slots = 0
     if study.has_more:
         slots = slots_for(record.request, record.gpus_per_trial, connect())
@@ -348,8 +349,10 @@ def _recovered(
     return place.recovered({trial.number: trial for trial in run.records()}, source)
 
 
-def _said(done: int, trials: int, running: int, again: Counter[str]) -> str:
+def _said(done: int, request: SearchRequest, running: int, again: Counter[str]) -> str:
     """Say what stays and what is run again."""
-    said = f"{done} of {trials} trials are finished and stay; {running} that were running are run again"
+    finished = done_text(done, request.asked_trials, "trial")
+    said = f"{finished} {'is' if done == 1 and request.fills_its_time else 'are'} finished and stay; "
+    said += f"{running} that were running are run again"
     others = [f"{count} {why}" for why, count in again.items() if count > 0]
     return f"{said}; so are {', '.join(others)}" if others else said

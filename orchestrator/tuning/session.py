@@ -122,7 +122,7 @@ def resume_search(
         return reopen_search(run, connect, surroundings.notify, options, record=changed, minutes=minutes)
 
     ended = [own for own in run.records() if own.state == "complete" or own.cause not in options.retry]
-    left = changed.request.trials - len(ended)
+    left = changed.request.most_trials - len(ended)
     return _run(
         prepare, surroundings, resumed=run, request=changed.request, left=max(0, left), begins=left > 0
     )

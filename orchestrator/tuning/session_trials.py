@@ -83,7 +83,7 @@ def note_end(prepared: Prepared, notify: Notify) -> None:
 def _ending(prepared: Prepared) -> Ending | None:
     """Why fewer trials have ended than were asked for; None where as many have."""
     study = prepared.study
-    if len(prepared.run.records()) >= prepared.record.request.trials:
+    if len(prepared.run.records()) >= prepared.record.request.most_trials:
         return None
     if not study.left:
         return None if study.shared is None else "study"

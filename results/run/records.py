@@ -251,6 +251,11 @@ class SearchRecord(FrozenModel):
         return self.ended in ("exhausted", "study")
 
     @property
+    def has_filled_its_time(self) -> bool:
+        """True if it ended as it was to end: with its time, which it was given no number of trials for."""
+        return self.ended == "time" and self.request.fills_its_time
+
+    @property
     def data_location(self) -> tuple[Path, str]:
         """Folder of the stored data, and the fingerprint of the set in it."""
         return Path(self.store) / "data", self.fingerprint

@@ -21,6 +21,8 @@ from trainables.config.tasks import TASKS, LabelCodes, Task, UpperFolders, task_
 from trainables.config.unit_config import UnitName
 
 DEFAULT_FOLDS: Final = 4
+DEFAULT_TRIALS: Final = 24  # of a search without a time limit
+TRIALS_OF_TIME: Final = 10_000  # at most, of a search that its time limit ends
 LEAST_MEMORY_GB: Final = 3.0  # the driver, Ray, and a worker that has read a small set of images
 
 
@@ -132,8 +134,12 @@ class SearchRequest(BaseModel):
         shown_default="that of --seed",
     )
 
-    trials: int = option(
-        24, "number of trials", group="budget", ge=1, shown_default="24, or the points of the recipes"
+    trials: int | None = option(
+        None,
+        "number of trials",
+        group="budget",
+        ge=1,
+        shown_default="as many as --minutes has time for; without it 24, or the points of the recipes",
     )
     minutes: float | None = option(
         None, "stop after this time", group="budget", unit="minutes", ge=0.05, shown_default="no limit"
@@ -444,6 +450,23 @@ class SearchRequest(BaseModel):
         if self.holdout is not None:
             return 1
         return DEFAULT_FOLDS if self.folds is None else self.folds
+
+    @property
+    def fills_its_time(self) -> bool:
+        """True if its time limit alone is to end the search: with one, and without a number of trials."""
+        return self.trials is None and self.minutes is not None
+
+    @property
+    def most_trials(self) -> int:
+        """Number of trials with which the search has ended, whatever time is left."""
+        if self.trials is not None:
+            return self.trials
+        return TRIALS_OF_TIME if self.fills_its_time else DEFAULT_TRIALS
+
+    @property
+    def asked_trials(self) -> int | None:
+        """Number of trials to speak of; None where the search takes as many as its time allows."""
+        return None if self.fills_its_time else self.most_trials
 
     @property
     def fewest_cpus(self) -> float:

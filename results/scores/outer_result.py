@@ -264,7 +264,8 @@ def trials_to_nest(run: RunFolder) -> int:
         run: Folder of the search.
     """
     request, terminated = run.search().request, run.search().terminated
-    return request.trials if terminated is not None else len(run.records())
+    is_ended_by_number = terminated is not None and not request.fills_its_time
+    return request.most_trials if is_ended_by_number else len(run.records())
 
 
 def said_of_age(run: RunFolder, asked: int) -> str:

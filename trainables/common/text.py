@@ -19,6 +19,15 @@ def count_text(count: float, noun: str) -> str:
     return f"{count:g} {noun}" if 0 < count <= 1 else f"{count:g} {noun}s"
 
 
+def done_text(done: int, asked: int | None, noun: str) -> str:
+    """Return how many of how many there are, or of an open number.
+
+    >>> done_text(3, 24, "trial"), done_text(1, None, "trial")
+    ('3 of 24 trials', '1 trial')
+    """
+    return count_text(done, noun) if asked is None else f"{done} of {count_text(asked, noun)}"
+
+
 def size_text(count: int) -> str:
     """Return a number of bytes with a decimal unit.
 
