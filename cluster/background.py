@@ -162,7 +162,7 @@ class BackgroundConnection:
 
     def _hold(self, planned: PlannedConnection) -> None:
         try:
-            self._found = planned.start()
+            self._found = planned.start(lambda: not self._is_over.is_set())
         except BaseException as error:  # the caller gets it, in its own thread
             self._error = error
         finally:

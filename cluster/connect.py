@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from cluster.own_ray import (
 )
 from cluster.resources import Machine, count_nodes, describe, machines_of
 from cluster.target import Target, find_target, recorded_address
+from trainables.common.cores import count_cpus
 
 # Ray reads these once, when it is imported, so they are set first. What the user has set stays.
 # RAY_BACKEND_LOG_LEVEL is not among them: with it Ray prints a line about the level itself.
@@ -41,6 +42,7 @@ QUIET_ENVIRONMENT: Final = MappingProxyType(
 
 _JOIN_SECONDS: Final = 60.0  # for the first machine with CPUs, where the head of a cluster has none
 _LOOK_SECONDS: Final = 0.5
+_ALL_OF_THEM: Final = "(?s:.*)"  # as no filter of anybody else says it, so that ours can be told from theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def connect(
         address: `host:port` of a cluster that this machine is part of; `local` for an own Ray in any case;
             `auto` for `RAY_ADDRESS`, else the cluster that `ray start` or `ray up` left running here, or an
             error; None for the same, but an own Ray in place of the error.
-        cpus: Number of CPUs of an own Ray, at least 1; None takes all. A cluster keeps the CPUs that it has.
+        cpus: Number of CPUs of an own Ray, at least 1; None takes those that this process may use. A cluster
+            keeps the CPUs that it has.
         memory_bytes: Memory that a search on an own Ray may use, in bytes; trials have what driver and Ray
             leave of it. None takes what Ray finds. A cluster keeps the memory that it has.
         is_nice: Workers of an own Ray leave the CPUs to other programs.
@@ -117,10 +120,13 @@ class PlannedConnection:
     options: Mapping[str, Any]
     ahead: int | None = None
 
-    def start(self) -> Connection:
+    def start(self, is_wanted: Callable[[], bool] = lambda: True) -> Connection:
         """Connect; whoever calls it does so within `undisturbed`, which only the main thread can open.
 
         A cluster whose head has no CPUs is waited for up to a minute: its machines may be about to join.
+
+        Args:
+            is_wanted: Tells whether anybody still waits for it: else a slow Ray is not started again.
 
         Raises:
             ClusterError: If the cluster cannot be joined, or Ray does not start.
@@ -132,7 +138,7 @@ class PlannedConnection:
         is_own = self.target.address is None
         try:
             with _without_hangups(), lean_start(self.ahead) if is_own else contextlib.nullcontext():
-                context: Any = begun(ray, self.options, is_own=is_own)
+                context: Any = begun(ray, self.options, is_own=is_own, is_wanted=is_wanted)
         except Exception as error:
             ray.shutdown()
             _explain(self.target, error)
@@ -196,7 +202,7 @@ def plan_connection(
 
         heed_environment()
     if target.address is None:
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        options |= {"address": "local", "num_cpus": cpus or count_cpus(), "include_dashboard": False}
         options["_node_ip_address"] = LOOPBACK
         if memory_bytes is not None:
             options["_memory"] = bytes_for_trials(memory_bytes)
@@ -287,9 +293,14 @@ def _advice(fault: str) -> str:
 
 @contextlib.contextmanager
 def _quiet_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Ignore warnings; filters that others add meanwhile, as packages that are imported do, stay."""
+    warnings.filterwarnings("ignore", message=_ALL_OF_THEM)
+    ours = warnings.filters[0]
+    try:
         yield
+    finally:
+        with contextlib.suppress(ValueError):  # another took all filters away
+            warnings.filters.remove(ours)  # type: ignore[attr-defined]  # it is a list
 
 
 @contextlib.contextmanager

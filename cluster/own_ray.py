@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -34,6 +34,7 @@ IDLE_MILLISECONDS: Final = "RAY_idle_worker_killing_time_threshold_ms"
 _LONGEST_WAIT_MS: Final = 120_000
 _SLOW: Final = "timed out during startup"  # Ray waits half a minute for itself, which no setting changes
 _ATTEMPTS: Final = 3
+_lent: Final[dict[str, str]] = {}  # variables that were set for one Ray, with their values
 # Of the memory that a search may use, before any is left for trials:
 DRIVER_BYTES: Final = 1_600_000_000  # the driver and Ray's own processes, as measured
 _STORE_SHARE: Final = 0.05  # of Ray's object store, which holds little on a single machine,
@@ -49,15 +50,30 @@ def prepare_own_ray(*, is_nice: bool, preloads: Sequence[str] = ()) -> None:
         is_nice: Leave the CPUs to other programs: Ray's default, niceness 15. Else workers are as nice as
             this process, since beside any ordinary program niceness 15 gets a few per cent of a core.
     """
+    _take_back()
     for name, value in OWN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not is_nice:
-        os.environ.setdefault(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
+        _lend(NICENESS, str(max(0, os.getpriority(os.PRIO_PROCESS, 0))))
     if preloads:
-        os.environ.setdefault(PRELOADS, ",".join(preloads))
-        os.environ.setdefault(IDLE_MILLISECONDS, str(_LONGEST_WAIT_MS))
+        _lend(PRELOADS, ",".join(preloads))
+        _lend(IDLE_MILLISECONDS, str(_LONGEST_WAIT_MS))
     if os.environ[_AUTH_MODE] == "token":
         _provide_token()
+
+
+def _lend(name: str, value: str) -> None:
+    """Set what one Ray reads when it starts, unless the user has."""
+    if name not in os.environ:
+        os.environ[name] = _lent[name] = value
+
+
+def _take_back() -> None:
+    """Forget what an earlier Ray of this process read: the next one may be asked for otherwise."""
+    while _lent:
+        name, value = _lent.popitem()
+        if os.environ.get(name) == value:
+            del os.environ[name]
 
 
 def workers_ahead(workers: int | None, cpus: int | None = None) -> int:
@@ -150,19 +166,22 @@ def _is_written(path: Path) -> bool:
     return True
 
 
-def begun(ray: Any, options: Mapping[str, Any], *, is_own: bool) -> Any:
+def begun(
+    ray: Any, options: Mapping[str, Any], *, is_own: bool, is_wanted: Callable[[], bool] = lambda: True
+) -> Any:
     """Call `ray.init`; a Ray of one's own that was slow to start, on a busy machine, is started again.
 
     Args:
         ray: The module.
         options: Arguments of `ray.init`.
         is_own: It starts a Ray.
+        is_wanted: Tells whether anybody still waits for it.
     """
     for _ in range(_ATTEMPTS - 1 if is_own else 0):
         try:
             return ray.init(**options)
         except Exception as error:
-            if _SLOW not in str(error):
+            if _SLOW not in str(error) or not is_wanted():
                 raise
             ray.shutdown()
     return ray.init(**options)

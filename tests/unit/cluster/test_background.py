@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +26,8 @@ class Planned:
         self.thread: threading.Thread | None = None
         self.began = 0
 
-    def start(self) -> Connection:
-        self.thread = threading.current_thread()
+    def start(self, is_wanted: Callable[[], bool]) -> Connection:
+        self.is_wanted, self.thread = is_wanted, threading.current_thread()
         self.began += 1
         assert self.may_go_on.wait(timeout=10)
         if self.error is not None:
@@ -280,3 +281,31 @@ def test_a_known_connection_begins_nothing() -> None:
     known = KnownConnection(connection)
     assert not known.begin()
     assert known() is connection
+
+
+def test_a_ray_that_nobody_waits_for_any_more_is_not_started_again(ended: list[Connection]) -> None:
+    planned = Planned(error=ClusterError("timed out during startup"))
+    connect, _ = begun(planned)
+    connect.begin()
+    wait_until(lambda: planned.thread is not None)
+    assert planned.is_wanted()
+    threading.Timer(0.05, planned.may_go_on.set).start()
+    connect.close()  # as a search does that is refused
+    assert not planned.is_wanted()
+    assert ended == []
+
+
+def test_filters_of_warnings_that_packages_add_meanwhile_stay(ended: list[Connection]) -> None:
+    planned = Planned()
+    connect, _ = begun(planned)
+    with warnings.catch_warnings():
+        before = list(warnings.filters)
+        connect.begin()
+        warnings.warn("nobody sees this", UserWarning, stacklevel=1)
+        warnings.filterwarnings("ignore", message="of a package")
+        planned.may_go_on.set()
+        connect()
+        assert [own for own in warnings.filters if own not in before] == [warnings.filters[0]]
+        warnings.simplefilter("error", append=True)
+        warnings.warn("of a package", UserWarning, stacklevel=1)
+    connect.close()

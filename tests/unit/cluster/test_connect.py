@@ -291,8 +291,8 @@ def test_so_many_workers_start_ahead_as_will_be_used(
     monkeypatch.setattr(own_ray, "count_cpus", lambda: cores)
     monkeypatch.setattr(os, "cpu_count", lambda: 128)  # of the machine, of which a container has a part
     assert plan_connection("local", preloads=("json",), workers=asked).ahead == ahead
-    assert plan_connection("local").ahead is None
     assert PRELOADS in os.environ
+    assert plan_connection("local").ahead is None
 
 
 @pytest.mark.parametrize(("ahead", "told"), [(1, "1"), (None, "64")])
@@ -314,3 +314,26 @@ def test_the_process_that_starts_workers_is_told_their_number(
     assert sorted(began[0]) == ["--head", f"--num_prestart_python_workers={told}", "raylet"]
     assert began[1] == ["gcs_server"]
     assert services.start_ray_process is before
+
+
+def test_the_next_ray_of_a_process_may_be_nice_where_the_last_one_was_not(
+    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (NICENESS, PRELOADS, IDLE_MILLISECONDS):
+        monkeypatch.delenv(name, raising=False)
+    disconnect(connect(None, preloads=("json",)))
+    assert os.environ[NICENESS] == str(max(0, os.getpriority(os.PRIO_PROCESS, 0)))
+    disconnect(connect(None, is_nice=True))
+    assert not {NICENESS, PRELOADS, IDLE_MILLISECONDS} & set(os.environ)
+    monkeypatch.setenv(NICENESS, "7")  # what the user says stays
+    disconnect(connect(None))
+    disconnect(connect(None, is_nice=True))
+    assert os.environ[NICENESS] == "7"
+
+
+def test_an_own_ray_counts_the_cores_that_this_process_may_use(
+    fake_ray: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.connect.count_cpus", lambda: 3)  # of the 64 of the machine
+    disconnect(connect(None))
+    assert fake_ray.calls[0][1]["num_cpus"] == 3
