@@ -4,6 +4,7 @@ Each stratum is compared with the other images of its column, by AUC, recall and
 counts a class of which a stratum has fewer patients than the minimum is not given.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from results.scores.metrics.probability_errors import IMAGE_ERRORS
 from results.scores.strata_columns import BoolArray, Part, parts_of_columns
 from results.scores.strata_differences import differences_of_parts, number_of_tests
 from results.scores.strata_records import LEAST_PATIENTS, StrataScores, Stratum, WithinSites
+from trainables.common.errors import OneClassError
 from trainables.common.text import count_text
 from trainables.data.columns import SITES, Columns, names_of
 from trainables.data.group_names import GroupUnit, group_unit
@@ -70,6 +72,10 @@ def _scored(
     labels, groups, classes = judged.labels[own], judged.groups[own], judged.classes
     patients = [len(np.unique(groups[labels == label])) for label in range(classes)]
     is_binary = classes == 2
+    metrics = _metrics(judged, own, [count >= least for count in patients], seed)
+    reason = _reason(patients, unit, class_names, least)
+    if not reason and "auc" not in metrics:
+        reason = "no fold has images of two of its classes, and an AUC compares images of one fold"
     return Stratum(
         column=part.column,
         value=part.value,
@@ -77,10 +83,10 @@ def _scored(
         patients=len(np.unique(groups)),
         counts={name: int((labels == index).sum()) for index, name in enumerate(class_names)},
         fewest_patients=min(patients),
-        metrics=_metrics(judged, own, [count >= least for count in patients], seed),
+        metrics=metrics,
         observed=float(labels.mean()) if is_binary else None,
         expected=float(judged.probabilities[own, 1].mean()) if is_binary else None,
-        reason=_reason(patients, unit, class_names, least),
+        reason=reason,
     )
 
 
@@ -99,9 +105,11 @@ def _metrics(
         if name in decided:
             found[name] = decided[name]
         elif name == "auc":
-            found[name] = judged.auc(own).interval
+            with contextlib.suppress(OneClassError):
+                found[name] = judged.auc(own).interval
         elif name == "average_precision":
-            found[name] = judged.average_precision(own, seed)
+            with contextlib.suppress(OneClassError):
+                found[name] = judged.average_precision(own, seed)
         elif name in IMAGE_ERRORS:
             found[name] = pooled_interval(
                 metric, labels, judged.probabilities[own], groups, inflation=judged.inflation
@@ -148,7 +156,10 @@ def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, 
         of_site = [known & (sites == site) for site in np.unique(sites[known])]
         if sum(np.ptp(judged.labels[one]) > 0 for one in of_site) < 2:
             continue
-        pooled, within = judged.auc(known), judged.auc(known, blocks)
+        try:
+            pooled, within = judged.auc(known), judged.auc(known, blocks)
+        except OneClassError:  # no fold has images of two classes of one site
+            continue
         apart = pooled.influences - within.influences
         error = float(np.sqrt((apart**2).sum() * judged.inflation))
         value = pooled.estimate - within.estimate

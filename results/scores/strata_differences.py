@@ -9,6 +9,7 @@ Source:
     Holm (1979), Scandinavian Journal of Statistics 6:65; Hanley and McNeil (1982), Radiology 143:29.
 """
 
+import contextlib
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Final
@@ -22,6 +23,7 @@ from results.scores.multiple_tests import holm
 from results.scores.strata_columns import BoolArray, Part
 from results.scores.strata_records import Difference, Stratum
 from results.scores.stratum_auc import BlockedAuc
+from trainables.common.errors import OneClassError
 
 _USUAL_AUC: Final = 0.75  # at which the weights of two AUCs are taken, so that a perfect one does not rule
 
@@ -81,7 +83,8 @@ def _differences(judged: JudgedImages, part: Part, rest: BoolArray, least: int) 
         for side in sides
     ]
     if min(map(min, patients)) >= least:
-        found.append(_auc_difference(*map(judged.auc, sides)))
+        with contextlib.suppress(OneClassError):  # no fold of a side has images of two classes
+            found.append(_auc_difference(*map(judged.auc, sides)))
     if judged.classes == 2:
         for metric, label in (("recall", 1), ("specificity", 0)):
             if min(counts[label] for counts in patients) >= least:

@@ -107,6 +107,36 @@ def test_a_stratum_of_one_class_has_the_scores_of_that_class_alone():
     assert [one.metric for one in mass.differences] == ["recall"]
 
 
+def test_a_stratum_whose_classes_lie_in_different_folds_is_shown_without_an_auc():
+    judged = _judged()
+    site = np.where(np.arange(240) < 120, "north", "south")
+    folds = np.where(site == "north", np.arange(240) % 2, np.arange(240) // 2 % 2)
+    apart = JudgedImages(
+        judged.labels, judged.scores, judged.probabilities, judged.decided, folds, judged.groups, 2
+    )
+    scores = score_strata(apart, {"site": site}, CLASSES, seed=0)
+    north, south = scores.strata
+    assert "auc" not in north.metrics
+    assert {"recall", "specificity"} <= set(north.metrics)
+    assert north.reason.startswith("no fold has images of two of its classes")
+    assert "auc" in south.metrics
+    assert not south.reason
+    assert {own.metric for own in north.differences} == {"recall", "specificity"}
+    assert scores.worst == "site south"
+
+
+def test_sites_of_which_no_fold_has_two_classes_have_no_auc_within():
+    judged = _judged()
+    folds = np.arange(240) // 2 % 2
+    site = np.where(np.isin(np.arange(240) % 4, (0, 3)), "a", "b")  # in either fold of one class each
+    apart = JudgedImages(
+        judged.labels, judged.scores, judged.probabilities, judged.decided, folds, judged.groups, 2
+    )
+    scores = score_strata(apart, {"site": site}, CLASSES, seed=0)
+    assert [one.value for one in scores.strata] == ["a", "b"]
+    assert scores.within_sites == ()
+
+
 def test_a_set_without_columns_says_nothing_about_subgroups():
     scores = score_strata(_judged(), {}, CLASSES, seed=0)
     assert scores.remarks == ("nothing can be said about subgroups of this set: it has no columns",)
