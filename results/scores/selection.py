@@ -27,13 +27,15 @@ from trainables.data.group_names import group_unit
 
 _FEWEST_TRIAL_FOLDS: Final = 3
 _DRAWN_FOLDS: Final = 5  # at most, where the trials have fewer than that
+_DRAWN_IN_A_FOLD: Final = 3  # at most, of each of two
 
 
 def selection_folds(labels: IntArray, groups: NDArray[Any], folds: IntArray, *, seed: int) -> IntArray:
     """Return the folds that take turns in having no part in a selection.
 
     They are the folds of the trials. A hold-out, or two folds, are too few: stratified parts that keep the
-    images of a patient together take their place.
+    images of a patient together take their place. Each lies in one fold, since scores of two fold models
+    cannot be compared; only where a fold has too few patients parts are drawn across both.
 
     Args:
         labels: Class indices, shape (images,).
@@ -44,12 +46,31 @@ def selection_folds(labels: IntArray, groups: NDArray[Any], folds: IntArray, *, 
     Raises:
         ScoreError: If too few patients are left to hold any out.
     """
-    outer = folds_or_drawn(labels, groups, folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed)
+    outer = _drawn_within(labels, groups, folds, seed) if len(np.unique(folds)) == 2 else None
+    if outer is None:
+        outer = folds_or_drawn(
+            labels, groups, folds, fewest=_FEWEST_TRIAL_FOLDS, most=_DRAWN_FOLDS, seed=seed
+        )
     if len(np.unique(outer)) < 2:
         raise ScoreError(
             f"scoring a selection needs at least two {group_unit(groups)}s of each class, "
             f"found {fewest_patients(labels, groups)}; search with more data or more folds"
         )
+    return outer
+
+
+def _drawn_within(labels: IntArray, groups: NDArray[Any], folds: IntArray, seed: int) -> IntArray | None:
+    """Parts of each fold by itself; None where a fold has too few patients."""
+    outer, drawn = np.zeros_like(folds), 0
+    for fold in np.unique(folds):
+        own = folds == fold
+        parts = folds_or_drawn(
+            labels[own], groups[own], np.zeros_like(folds[own]), most=_DRAWN_IN_A_FOLD, seed=seed
+        )
+        if len(np.unique(parts)) < 2:
+            return None
+        outer[own] = drawn + parts
+        drawn += int(parts.max()) + 1
     return outer
 
 

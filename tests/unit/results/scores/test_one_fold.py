@@ -24,7 +24,7 @@ from results.scores.leaderboard import leaderboard
 from results.scores.metric_interval import metric_interval
 from results.scores.model_comparison import NamedPredictions, compare_models
 from results.scores.ranking import BY_AUC
-from results.scores.selection import selected_again
+from results.scores.selection import selected_again, selection_folds
 from trainables.data.split_record import TEST, TRAINING, read_split
 
 
@@ -59,6 +59,27 @@ def test_folds_are_kept_where_there_are_enough():
     folds = np.arange(120) // 2 % 2
     assert folds_or_drawn(kept.labels, kept.groups, folds) is folds
     assert len(set(folds_or_drawn(kept.labels, kept.groups, folds, fewest=3).tolist())) == 5
+
+
+def test_two_folds_are_cut_into_parts_of_one_fold_each():
+    kept = one_fold()
+    groups, patient = np.unique(kept.groups, return_inverse=True)
+    folds = (patient // 2 % 2).astype(np.int64)  # both classes in either
+    parts = selection_folds(kept.labels, kept.groups, folds, seed=0)
+    assert len(set(parts.tolist())) == 6
+    for part in range(6):
+        assert len(set(folds[parts == part].tolist())) == 1
+        assert set(kept.labels[parts == part].tolist()) == {0, 1}
+    for group in groups:
+        assert len(set(parts[kept.groups == group].tolist())) == 1
+
+
+def test_two_folds_with_too_few_patients_of_a_class_are_cut_across():
+    kept = one_fold()
+    patient = np.unique(kept.groups, return_inverse=True)[1]
+    labels = (patient < 3).astype(np.int64)  # one of them in the second fold
+    parts = selection_folds(labels, kept.groups, (patient % 2).astype(np.int64), seed=0)
+    assert len(set(parts.tolist())) == 3
 
 
 def test_parts_are_the_same_for_every_trial_and_others_for_another_seed():
@@ -135,7 +156,7 @@ def test_what_is_chosen_on_parts_of_a_hold_out_is_less_certain_than_a_trial_of_i
     assert 1.1 < again / once < 1.6
 
 
-@pytest.mark.parametrize(("folds", "parts"), [(1, 5), (2, 5), (4, 4)])
+@pytest.mark.parametrize(("folds", "parts"), [(1, 5), (2, 6), (4, 4)])
 def test_parts_that_take_the_place_of_folds_are_no_training_parts(folds, parts):
     alone = one_fold(240)
     alone = replace(alone, folds=np.arange(240) // 2 % folds)
