@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
+from orchestrator.study.allowance import BRIEF, BRIEF_BETWEEN, SHARE
 from orchestrator.study.pruner import Pruner, is_cheap, is_reference
 
 START_SECONDS: Final = 12.0  # Ray, workers that import torch, the closing leaderboard
@@ -107,8 +108,59 @@ def draw_epochs(
     return epochs
 
 
+@dataclass(slots=True)
+class TimeShares:
+    """What the next trial of a search with a time limit may cost, as `orchestrator.study.allowance` has it.
+
+    Args:
+        seconds: Time limit of the search.
+        slots: Number of trials at once.
+        warm: Features that are in the store already.
+    """
+
+    seconds: float
+    slots: int
+    warm: AbstractSet[FeatureRequirement]
+    _held: set[FeatureRequirement] = field(default_factory=set, init=False)
+    _used: float = field(default=0.0, init=False)
+    _to_be_brief: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._held = set(self.warm)
+
+    def cost(self, point: TrialCost) -> float:
+        """Seconds that a trial would take now: its training, and the passes that no trial has made yet."""
+        passes = sum(own.seconds for own in point.passes if not own.needs <= self._held)
+        return passes + point.epochs * point.epoch_seconds + _TRIAL_SECONDS
+
+    def allowed(self, points: Sequence[TrialCost]) -> Sequence[TrialCost]:
+        """Return the points that may be proposed now; where all are too dear, those that cost least."""
+        left = self.slots * self.seconds - self._used
+        if left <= 0:
+            return points  # what comes after the end is not looked at
+        limit = SHARE * left * (BRIEF if self._to_be_brief else 1.0)
+        costs = [self.cost(point) for point in points]
+        least = max(limit, min(costs))
+        return [point for point, cost in zip(points, costs, strict=True) if cost <= least]
+
+    def add(self, point: TrialCost, epochs: int) -> None:
+        """Count a trial that is handed out."""
+        limit = SHARE * max(0.0, self.slots * self.seconds - self._used)
+        is_brief = self.cost(point) <= BRIEF * limit
+        self._to_be_brief = max(0, self._to_be_brief - 1) if is_brief else BRIEF_BETWEEN
+        passes = sum(own.seconds for own in point.passes if not own.needs <= self._held)
+        self._used += passes + epochs * point.epoch_seconds + _TRIAL_SECONDS
+        self._held |= point.needs
+
+
 def draw_search(
-    points: Sequence[TrialCost], trials: int, pruner: Pruner, random: np.random.Generator, *, longest: int
+    points: Sequence[TrialCost],
+    trials: int,
+    pruner: Pruner,
+    random: np.random.Generator,
+    *,
+    longest: int,
+    shares: TimeShares | None = None,
 ) -> Iterator[tuple[TrialCost, int]]:
     """Draw the trials of a search: recipes first, then others at random, each with its epochs.
 
@@ -118,9 +170,17 @@ def draw_search(
         pruner: Pruner of the search.
         random: Random generator.
         longest: Largest number of epochs of any trial.
+        shares: What each trial may cost; None for a search without a time limit.
     """
     recipes = [point for point in points if point.is_recipe]
     others = [point for point in points if not point.is_recipe] or recipes
     for number in range(trials):
-        point = recipes[number] if number < len(recipes) else others[int(random.integers(len(others)))]
-        yield point, draw_epochs(point, number, pruner, random, longest=longest)
+        if number < len(recipes):
+            point = recipes[number]
+        else:
+            among = others if shares is None else shares.allowed(others)
+            point = among[int(random.integers(len(among)))]
+        epochs = draw_epochs(point, number, pruner, random, longest=longest)
+        if shares is not None:
+            shares.add(point, epochs)
+        yield point, epochs

@@ -12,6 +12,7 @@ from orchestrator.estimate.cost_model import FeatureRequirement, TrialCost
 from orchestrator.estimate.drawn_search import (
     START_SECONDS,
     SimulatedSearch,
+    TimeShares,
     draw_search,
     finish_times,
     simulate_search,
@@ -70,10 +71,16 @@ def estimate_nested(  # noqa: PLR0913 - the search, the machine, and the chance
     """
     share = (folds - 1) / folds  # of the patients, on which a search inside trains
     smaller = [replace(point, epoch_seconds=point.epoch_seconds * share) for point in points]
+    known = warm | {need for point in points for need in point.needs} if is_stored else frozenset()
+
+    def shares() -> TimeShares | None:
+        return None if budget_seconds is None else TimeShares(budget_seconds, slots, known)
+
     plain, nested, walls = [], [], []
     for trials in searches[:_MOST_DRAWS]:
         inner = [
-            list(draw_search(smaller, len(trials), pruner, random, longest=longest)) for _ in range(folds)
+            list(draw_search(smaller, len(trials), pruner, random, longest=longest, shares=shares()))
+            for _ in range(folds)
         ]
         before = simulate_search(trials, warm, is_stored=is_stored)
         whole = simulate_search([*trials, *(one for own in inner for one in own)], warm, is_stored=is_stored)

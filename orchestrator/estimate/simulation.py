@@ -18,6 +18,7 @@ from orchestrator.estimate.cost_model import CostModel, FeatureRequirement, Tria
 from orchestrator.estimate.drawn_search import (
     START_SECONDS,
     SimulatedSearch,
+    TimeShares,
     draw_search,
     finish_times,
     simulate_search,
@@ -210,10 +211,14 @@ def estimate_search(preflight: Preflight) -> Estimate:
     worker_bytes = peak_memory_bytes() + max(point.memory_bytes for point in points)
     slots = _slots(preflight, worker_bytes)
 
+    def shares() -> TimeShares | None:
+        return None if budget is None else TimeShares(budget, slots, warm if is_stored else frozenset())
+
     def drawn_searches(trials: int) -> list[_Drawn]:
         count = max(20, min(_DRAWS, _DRAWN_TRIALS // trials))
         return [
-            list(draw_search(points, trials, pruner, random, longest=request.epochs)) for _ in range(count)
+            list(draw_search(points, trials, pruner, random, longest=request.epochs, shares=shares()))
+            for _ in range(count)
         ]
 
     def ends(searches: Sequence[_Drawn]) -> tuple[list[SimulatedSearch], list[FloatArray]]:

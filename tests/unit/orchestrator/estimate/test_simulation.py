@@ -17,7 +17,13 @@ from cluster.background import KnownConnection
 from cluster.connect import Connection
 from orchestrator.cli.main import main
 from orchestrator.estimate.cost_model import FeatureRequirement, PassCost, TrialCost
-from orchestrator.estimate.drawn_search import draw_epochs, draw_search, finish_times, simulate_search
+from orchestrator.estimate.drawn_search import (
+    TimeShares,
+    draw_epochs,
+    draw_search,
+    finish_times,
+    simulate_search,
+)
 from orchestrator.estimate.nested import estimate_nested
 from orchestrator.estimate.simulation import Estimate, _slots, estimate_search
 from orchestrator.preflight.preflight import run_preflight
@@ -178,6 +184,31 @@ def test_the_plan_of_every_pruner_ends_and_none_takes_more_epochs_than_no_pruner
     assert min(epochs) >= (5 if name != "none" else 30)
     assert max(epochs) == 30
     assert all(own == 30 or pruner.decides_at(own, 30) for own in epochs)
+
+
+def test_under_a_time_limit_a_trial_costs_no_more_than_its_share_of_what_is_left(
+    make_point: Callable[..., TrialCost],
+) -> None:
+    dear = make_point(backbone="vgg16", epochs=1, epoch_seconds=20.0, passes=(), patience=None)
+    brief = make_point(backbone="intensity", epochs=1, epoch_seconds=0.5, passes=(), patience=None)
+    shares = TimeShares(seconds=100.0, slots=2, warm=frozenset())
+    random = np.random.default_rng(0)
+    drawn = list(draw_search([dear, brief], 60, HALVING, random, longest=1, shares=shares))
+    names = [point.backbone for point, _ in drawn]
+    assert 0 < names.count("vgg16") < 3  # of 200 s of two workers an eighth is enough for the first ones
+    last = len(names) - 1 - names[::-1].index("vgg16")
+    assert 200.0 - 20.0 * names[:last].count("vgg16") > 8 * 20.0
+    plain = [own.backbone for own, _ in draw_search([dear, brief], 60, HALVING, random, longest=1)]
+    assert plain.count("vgg16") > 15
+
+
+def test_a_pass_that_was_made_counts_no_more_for_a_share(make_point: Callable[..., TrialCost]) -> None:
+    shares = TimeShares(seconds=100.0, slots=1, warm=frozenset())
+    point = make_point(epochs=1, epoch_seconds=0.1)  # two passes of ten seconds
+    other = make_point(backbone="intensity", epochs=1, epoch_seconds=0.1, passes=())
+    assert shares.allowed([point, other]) == [other]
+    shares.add(point, 1)
+    assert shares.allowed([point, other]) == [point, other]
 
 
 def test_half_of_the_later_trials_end_at_the_first_rung(make_point: Callable[..., TrialCost]) -> None:
