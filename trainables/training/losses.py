@@ -23,9 +23,10 @@ def class_weights(
 
     Args:
         scheme: `none`; `balanced` (n / (classes * n_class), as scikit-learn's); `other_share` (one minus the
-            class's own share of the images, so that the weights of two classes sum to 1); `effective`
-            (one over the effective number (1 - beta^n_class) / (1 - beta), with a sum of `classes`); a
-            number, the weight of every class but the first, which is the normal or negative one.
+            class's own share of the images, so that the weights of two classes sum to 1; ones where all
+            images are of one class, which would weigh nothing); `effective` (one over the effective number
+            (1 - beta^n_class) / (1 - beta), with a sum of `classes`); a number, the weight of every class
+            but the first, which is the normal or negative one.
         labels: Class indices of the fold's training part, shape (images,).
         classes: Number of classes.
         beta: Share by which each further image counts less, in [0, 1), for `effective`.
@@ -46,7 +47,8 @@ def class_weights(
         balanced: NDArray[np.float64] = len(labels) / (classes * np.maximum(counts, 1.0))
         return balanced
     if scheme == "other_share":
-        shares: NDArray[np.float64] = 1.0 - counts / len(labels)
+        is_alone = counts.max() == len(labels)
+        shares: NDArray[np.float64] = np.ones(classes) if is_alone else 1.0 - counts / len(labels)
         return shares
     if scheme == "effective":
         # A class without an image counts as one image, as it does in `balanced`.

@@ -21,7 +21,8 @@ class Weight:
     Attributes:
         tensor: Parameter of one model, or of several models stacked along the first axis.
         is_stage: True for a backbone stage, False for head or adapter.
-        decays: True where weight decay applies: to weights, not to biases or normalisation.
+        decays: True where weight decay applies: to weights, not to biases or normalisation, nor to tokens,
+            embeddings of positions, tables of biases and scales, which have more than one axis in some nets.
         stages_behind: Number of trained stages behind its own; 0 for the last, for head and adapter.
     """
 
@@ -41,7 +42,7 @@ def weights_of(part: TrainedPart) -> dict[str, Weight]:
         name: Weight(
             parameter,
             name.startswith("trained."),
-            parameter.dim() > 1,
+            parameter.dim() > 1 and name.endswith("weight"),
             behind.get(".".join(name.split(".")[:2]), 0),
         )
         for name, parameter in part.named_parameters()

@@ -22,7 +22,7 @@ from trainables.config.trial_config import OptimizerConfig, TrialConfig, decode
 from trainables.data.patches import PatchSet
 from trainables.data.training_data import TrainingData
 from trainables.models.drop_path import DropPath, stages_with_branches
-from trainables.models.heads import Dropout
+from trainables.models.heads import Dropout, Head
 from trainables.models.recomputation import recomputed
 from trainables.models.registry import backbone_named
 from trainables.models.stages import TrainedPart
@@ -211,6 +211,20 @@ def test_rates_fall_from_stage_to_stage_as_in_timm() -> None:
         assert own[f"blocks_{block}.block.attn.qkv.weight"] == pytest.approx(expected)
     assert own["stem.net.patch_embed.proj.weight"] == pytest.approx(0.05 * 0.7**blocks)
     assert {rate for name, rate in own.items() if name.startswith("head.")} == {0.1}
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_weights_decay_and_no_tokens_positions_or_tables_of_biases_as_in_timm(name: str) -> None:
+    with torch.device("meta"):
+        net, stages = timm.create_model(name, num_classes=2), backbone_named(f"timm:{name}").build(3)
+        part = TrainedPart(None, nn.Sequential(), nn.Sequential(stages), Head(nn.Linear(8, 2)))
+    groups = timm.optim.param_groups_weight_decay(net, 0.1, no_weight_decay_list=net.no_weight_decay())
+    resting = {id(p) for group in groups if group["weight_decay"] == 0.0 for p in group["params"]}
+    by_shape = {tuple(p.shape) for p in net.parameters() if id(p) in resting and p.dim() > 1}
+    assert by_shape
+    for own_name, own in weights_of(part).items():
+        is_spared = own.tensor.dim() < 2 or tuple(own.tensor.shape) in by_shape
+        assert own.decays != is_spared, own_name
 
 
 def test_a_readout_is_no_stage_of_its_own_for_the_rates() -> None:

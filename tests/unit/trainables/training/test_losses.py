@@ -16,6 +16,13 @@ def test_class_weights_follow_their_definitions() -> None:
     np.testing.assert_allclose(class_weights(1.3, LABELS, 2), [1, 1.3])
 
 
+def test_a_class_alone_in_a_training_part_still_counts() -> None:
+    alone = np.zeros(3, dtype=np.int64)
+    weights = class_weights("other_share", alone, 2)
+    np.testing.assert_allclose(weights, [1, 1])
+    assert log_loss(alone, np.full((3, 2), 0.5), weights) == pytest.approx(np.log(2))
+
+
 def test_the_loss_is_divided_by_images_not_by_weights() -> None:
     # Cross-entropies .2 and .4, weights 1 and 4: (.2 + 1.6) / 2 = .9, as seed 003 computed it.
     logits = torch.tensor(
