@@ -87,20 +87,19 @@ def files_predicted(
 
     found = predict_files(bundle, paths, baselines=baselines, types=types, units=units)
     classes = bundle.manifest.classes
-    rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
+    # By place and not by name, since a file may be given twice, with another type or baseline.
+    rows: dict[int, dict[str, Any]] = {fault.place: {"fault": fault.reason} for fault in found.faults}
     for one in found.predictions:
-        rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
-        rows[one.file]["predicted_class"] = one.predicted_class
-    columns = [*classes, "predicted_class", "fault"]
+        rows[one.place] = dict(zip(classes, one.probabilities, strict=True))
+        rows[one.place]["predicted_class"] = one.predicted_class
     if units:
-        names = [one.file for one in found.predictions]
         return pd.DataFrame(
-            [rows[name] for name in names],
-            index=pd.Index(names, name=bundle.manifest.unit),
+            [rows[one.place] for one in found.predictions],
+            index=pd.Index([one.file for one in found.predictions], name=bundle.manifest.unit),
             columns=[*classes, "predicted_class"],
         )
     return pd.DataFrame(
-        [rows[str(path)] for path in paths],
+        [rows[place] for place in range(len(paths))],
         index=pd.Index([str(path) for path in paths], name="file"),
-        columns=columns,
+        columns=[*classes, "predicted_class", "fault"],
     )

@@ -6,7 +6,7 @@ cannot be used is named at the end and costs the others nothing.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,8 @@ class Prediction:
         novelty_p: Share of training images, of patients that were left out, that are as unlike the others as
             this one; of a unit that of its most unlike image, times their number. None for a model without a
             novelty score.
+        place: Place of the file among those given, 0-based; of a unit, that of its first image which was
+            predicted. A file may be given twice, with another type, view or baseline.
     """
 
     file: str
@@ -67,14 +69,22 @@ class Prediction:
     images: int = 1
     triage: str = ""
     novelty_p: float | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """A file that was not predicted, and the reason in a sentence that names it."""
+    """A file that was not predicted.
+
+    Attributes:
+        file: Path of the file as given.
+        reason: Reason, in a sentence that names it.
+        place: Place of the file among those given, 0-based.
+    """
 
     file: str
     reason: str
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +185,33 @@ def predict_files(
         [predicted[place][1] for place in places],
     )
     if units:
-        found = _of_units(bundle, rows, novelty, [units[place] for place in places])
+        found = _of_units(bundle, rows, novelty, {place: units[place] for place in places})
     else:
         found = _predictions(bundle, [str(paths[place]) for place in places], rows)
-        found = tuple(replace(one, novelty_p=p) for one, p in zip(found, novelty, strict=True))
+        found = tuple(
+            replace(one, novelty_p=p, place=place)
+            for one, p, place in zip(found, novelty, places, strict=True)
+        )
     notes = (*_notes(changed), *novelty_notes(bundle, found))
     return Predictions(found, notes, ordered_faults, len(not_reached))
 
 
 def _of_units(
-    bundle: Bundle, rows: NDArray[Any], novelty: Sequence[float | None], units: Sequence[str]
+    bundle: Bundle, rows: NDArray[Any], novelty: Sequence[float | None], unit_at: Mapping[int, str]
 ) -> tuple[Prediction, ...]:
+    """Predictions of units, from those of their images; `unit_at` has the unit of each by its place."""
+    units = list(unit_at.values())
     counts = Counter(units)
     lowest: dict[str, float] = {}
     for name, p in zip(units, novelty, strict=True):
         if p is not None:
             lowest[name] = min(p * counts[name], lowest.get(name, 1.0))
+    first = {name: place for place, name in reversed(list(unit_at.items()))}
     found = _predictions(bundle, list(dict.fromkeys(units)), bundle.combine(rows, units))
-    return tuple(replace(one, images=counts[one.file], novelty_p=lowest.get(one.file)) for one in found)
+    return tuple(
+        replace(one, images=counts[one.file], novelty_p=lowest.get(one.file), place=first[one.file])
+        for one in found
+    )
 
 
 def is_unlike(bundle: Bundle, one: Prediction) -> bool | None:
@@ -373,7 +392,7 @@ def _fault(given: _Given, error: Exception) -> FileFault:
     said = " ".join(str(error).split()) or type(error).__name__
     if not any(str(file) in said for file in given.files):
         said = f"{path} cannot be used: {said}"
-    return FileFault(str(path), said)
+    return FileFault(str(path), said, given.place)
 
 
 def _rest(faults: Sequence[FileFault]) -> str:
