@@ -230,7 +230,7 @@ class Bundle:
 
     def _check_made_ready(self, image: NDArray[Any], name: str) -> None:
         """Refuse an array of another size than that to which the training images were made ready."""
-        steps = self.preparation
+        steps = self.preparation if isinstance(image, np.ndarray) else None  # `check` refuses the rest
         if steps is None or steps.size is None or image.shape[:2] == tuple(steps.size):
             return
         height, width = steps.size
@@ -250,6 +250,11 @@ class Bundle:
         Raises:
             ExportError: If it has another shape or range, or fractions where the model takes whole numbers.
         """
+        if not isinstance(image, np.ndarray):
+            raise ExportError(
+                f"{name} must be an array of raw pixels, found {type(image).__name__}; files are predicted "
+                "by `orchestrate predict`, or in Python by `SearchResult.predict`"
+            )
         wanted = self.manifest.input
         fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
         if not fits or 0 in image.shape:
