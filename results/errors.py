@@ -8,6 +8,7 @@ OrchestrateError
 ├── EnsembleError   an ensemble that cannot be built from the available trials
 │   └── OutdatedEnsembleError   an ensemble of trials that have been run again since
 └── ExportError     a bundle that cannot be written, or that disagrees with its source
+    ├── TooSlowError        a model that takes longer for an image than is allowed
     └── ModelChangedError   a lower precision, or a student, that changes a model by more than is allowed
 """
 
@@ -44,3 +45,17 @@ class ExportError(OrchestrateError):
 
 class ModelChangedError(ExportError):
     """A lower precision, or a student, that changes a model by more than is allowed."""
+
+
+class TooSlowError(ExportError):
+    """A model that takes longer for an image than is allowed.
+
+    Args:
+        message: Sentence for the user.
+        named: Name of the model.
+        core_ms: Its time of an image on one core, in milliseconds.
+    """
+
+    def __init__(self, message: str, named: str, core_ms: float) -> None:
+        super().__init__(message)
+        self.named, self.core_ms = named, core_ms

@@ -15,6 +15,7 @@ from trainables.config.tasks import Task
 __all__ = ["ArrayLike", "CheckedArrays", "check_arrays", "store_arrays"]
 
 _FOLDER: Final = "arrays"  # within the store
+_MISSING: Final = ("NAType", "NaTType")  # of pandas, which takes a second to import
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,15 @@ def check_arrays(
 
     Args:
         images: Grey images (n, h, w) or RGB images (n, h, w, 3).
-        labels: Class of each image, by number or by name, shape (n,).
-        patient: Patient of each image, shape (n,); None where unknown.
+        labels: Class of each image, by number or by name, shape (n,); a list, an array or a pandas Series.
+        patient: Patient of each image, likewise; None where patients are unknown.
         task: Task whose classes labels may name; those of an own one are kept as they are.
 
     Raises:
-        DataError: If shapes do not fit together, or a name is no class of the task.
+        DataError: If shapes do not fit together, a label or a patient is missing, or a name is no class of
+            the task.
     """
-    pixels, classes = np.asarray(images), np.asarray(labels)
+    pixels = np.asarray(images)
     is_colour = pixels.ndim == 4 and pixels.shape[-1] == 3
     if not (is_colour or pixels.ndim == 3) or pixels.dtype.kind not in "uif":
         raise DataError(
@@ -56,7 +58,11 @@ def check_arrays(
             f"of one size; found shape {pixels.shape} of {pixels.dtype}. Images of several sizes are read "
             "from a folder CLASS/FILE"
         )
-    patients = None if patient is None else np.asarray(patient).astype(np.str_)
+    classes = _of_one_type(labels, "labels", "fill them in, or leave these images out")
+    patients = None
+    if patient is not None:
+        known = "fill them in, leave these images out, or give no patient at all if they are not known"
+        patients = _of_one_type(patient, "patient", known).astype(np.str_)
     for name, array in (("labels", classes), ("patient", patients)):
         if array is not None and array.shape != (len(pixels),):
             raise DataError(
@@ -97,6 +103,35 @@ def store_arrays(arrays: CheckedArrays, store: Path) -> Path:
             return file
         raise ConfigError(f"the arrays cannot be kept in {folder}: {error.strerror or error}") from error
     return file
+
+
+def _of_one_type(values: ArrayLike, name: str, remedy: str) -> NDArray[Any]:
+    """An array of numbers or text; one without holes, since a hole would be a class or patient of its own."""
+    given = np.asarray(values)
+    if given.dtype.kind == "U" and not isinstance(values, np.ndarray):
+        given = np.asarray(values, dtype=object)  # NumPy makes the text "nan" of a NaN that is among text
+    missing = [place for place, one in enumerate(given) if _is_missing(one)] if given.ndim == 1 else []
+    if missing:
+        places = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{name} must hold a value for each image, but {len(missing)} of {len(given)} are missing (None, "
+            f"NaN or NA), at {places}; {remedy}"
+        )
+    if given.dtype.kind != "O" or given.ndim != 1:
+        return given
+    # Text and nullable numbers of pandas come as objects.
+    return np.array([str(one) for one in given]) if _has_text(given) else np.array(given.tolist())
+
+
+def _is_missing(one: object) -> bool:
+    """True for None, NaN, and NA and NaT of pandas, which equal nothing."""
+    if isinstance(one, float | np.floating):
+        return bool(np.isnan(one))
+    return one is None or type(one).__name__ in _MISSING
+
+
+def _has_text(values: NDArray[Any]) -> bool:
+    return any(isinstance(one, str) for one in values)
 
 
 def _indices(names: NDArray[Any], task: Task) -> NDArray[np.int64]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator.api.frames import as_paths
+from orchestrator.api.frames import as_paths, as_words
 from results.ensembles.ensemble import BEST
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
@@ -30,7 +30,7 @@ class WithMaps:
 
     def explain(  # noqa: PLR0913 - the options of `orchestrate explain`
         self: _Result,
-        images: "Sequence[str | Path] | Sequence[int] | None" = None,
+        images: "str | Path | Sequence[str | Path] | Sequence[int] | None" = None,
         *,
         method: str = "occlusion",
         ensemble: str = BEST,
@@ -47,8 +47,8 @@ class WithMaps:
         """Compute relevance maps: which part of an image the model looked at.
 
         Args:
-            images: Paths of image files, or rows of the run's data; None takes the worst mistakes out of
-                fold, each explained by the fold models that held it out.
+            images: Path of an image file, or several, or rows of the run's data; None takes the worst
+                mistakes out of fold, each explained by the fold models that held it out.
             method: `occlusion` or `rise`, which need predictions alone, or a method by gradients, such as
                 `layer_cam` and `integrated_gradients`.
             ensemble: Name of the ensemble, which is built if none was; not used if a trial is given.
@@ -75,20 +75,18 @@ class WithMaps:
         from results.relevance.method import RelevanceSettings
 
         self._build_if_none(trial, ensemble)
-        given = [] if images is None else list(images)
+        given: list[Any] = (
+            [images] if isinstance(images, str | Path) else list(() if images is None else images)
+        )
         are_rows = images is not None and not (given and isinstance(given[0], str | Path))
         request = ExplanationRequest(
             method=method,
-            rows=tuple(int(one) for one in given) if are_rows else None,  # type: ignore[arg-type] # they are rows
+            rows=tuple(int(one) for one in given) if are_rows else None,
             files=() if are_rows else tuple(as_paths(given)),
             worst=worst,
             settings=RelevanceSettings(seconds=seconds, masks=masks, seed=self.request.seed),
             has_checks=checks,
-            stated=tuple(stated_by(_words(views), _words(laterality))),
+            stated=tuple(stated_by(as_words(views), as_words(laterality))),
         )
         folder = None if out is None else Path(out)
         return explain_run(self.run, request, ensemble=ensemble, trial=trial, refit=refit, out=folder)[0]
-
-
-def _words(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)

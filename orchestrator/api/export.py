@@ -35,7 +35,7 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         trial: Number of a single trial, or None.
         refit: Export the models that `orchestrate refit` trained.
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where no
-            model is named, the best one that is fast enough is exported.
+            model is named, the best one that is fast enough, at the precision, is exported.
         changes: Precision and student.
         operation: What is asked of its decisions; nothing takes what the ensemble was built for.
         say: Function called with a sentence before what takes time.
@@ -88,7 +88,8 @@ def export_model(  # noqa: PLR0913 - a model, and what its file must keep to
         student.run,
         out,
         trial=student.record.trial,
-        max_ms=None if changes.distil is True else max_ms,  # it was chosen by its time
+        # One that was chosen was chosen by its time in float32.
+        max_ms=None if changes.distil is True and lower is None else max_ms,
         operation=operation,
         precision=lower,
         distilled=student.record,

@@ -1,6 +1,7 @@
 """Rows and tables of results for Python, and what images may be given as."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,11 +9,13 @@ import numpy as np
 
 from results.run.records import TrialRecord
 from trainables.common.errors import ConfigError
+from trainables.common.text import count_text
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a result may only be looked at
     import pandas as pd
 
     from results.export.exported_model import Bundle
+    from results.export.view_and_side import Stated
 
 FACTS: Final = (  # columns of every trial
     "number",
@@ -40,17 +43,24 @@ def trial_row(record: TrialRecord, *, settings: bool) -> dict[str, Any]:
 def as_paths(images: Any) -> list[Path]:
     """Return the paths among what was given; empty where arrays were given.
 
+    Paths may be one, a list, an array of text or objects, or a pandas Series.
+
     Raises:
         ConfigError: If paths and arrays are mixed.
     """
     if isinstance(images, str | Path):
         return [Path(images)]
-    if isinstance(images, np.ndarray) and images.dtype.kind != "U":
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "UO":
         return []
     are_paths = [isinstance(one, str | Path) for one in images]
     if any(are_paths) and not all(are_paths):
         raise ConfigError("images must be all arrays or all paths, found both")
     return [Path(one) for one in images] if any(are_paths) else []
+
+
+def as_words(given: str | Iterable[str]) -> list[str]:
+    """Return what was given as a word, or as a list, array or Series of words, one each."""
+    return [given] if isinstance(given, str) else [str(one) for one in given]
 
 
 def arrays_predicted(
@@ -76,31 +86,45 @@ def files_predicted(
     baselines: Sequence[Path],
     types: Sequence[str],
     units: Sequence[str] = (),
+    stated: "Sequence[Stated]" = (),
 ) -> "pd.DataFrame":
     """Return a row for each file, in their order: probabilities, predicted class, or why it was not used.
 
-    With the unit of each file it is a row for each unit that has files which can be used.
+    With the unit of each file it is a row for each unit, with the number of its images that were predicted,
+    and why others were not. What was done to files, and what they lack, is a warning each.
     """
     import pandas as pd
 
     from results.export.onnx_predictor import predict_files
 
-    found = predict_files(bundle, paths, baselines=baselines, types=types, units=units)
-    classes = bundle.manifest.classes
-    rows: dict[str, dict[str, Any]] = {fault.file: {"fault": fault.reason} for fault in found.faults}
+    found = predict_files(bundle, paths, baselines=baselines, types=types, units=units, stated=stated)
+    for note in found.notes:
+        warnings.warn(note, stacklevel=3)
+    if found.faults:
+        said = f"{count_text(len(found.faults), 'file')} of {len(paths)} could not be predicted"
+        warnings.warn(f"{said}: the column fault says why", stacklevel=3)
+    classes, triage = bundle.manifest.classes, ["triage"] if bundle.manifest.triage is not None else []
+    columns = [*classes, "predicted_class", *triage]
+    # By place and not by name, since a file may be given twice, with another type or baseline.
+    rows: dict[int, dict[str, Any]] = {fault.place: {"fault": fault.reason} for fault in found.faults}
     for one in found.predictions:
-        rows[one.file] = dict(zip(classes, one.probabilities, strict=True))
-        rows[one.file]["predicted_class"] = one.predicted_class
-    columns = [*classes, "predicted_class", "fault"]
+        rows[one.place] = dict(zip(classes, one.probabilities, strict=True))
+        rows[one.place] |= {"predicted_class": one.predicted_class, "triage": one.triage}
     if units:
-        names = [one.file for one in found.predictions]
+        names = list(dict.fromkeys(units))
+        by_unit: dict[str, dict[str, Any]] = {name: {"images": 0} for name in names}
+        for one in found.predictions:
+            by_unit[one.file] = {**rows[one.place], "images": one.images}
+        for fault in found.faults:
+            own = by_unit[units[fault.place]]
+            own["fault"] = "; ".join(filter(None, (own.get("fault"), fault.reason)))
         return pd.DataFrame(
-            [rows[name] for name in names],
+            [by_unit[name] for name in names],
             index=pd.Index(names, name=bundle.manifest.unit),
-            columns=[*classes, "predicted_class"],
+            columns=[*columns, "images", "fault"],
         )
     return pd.DataFrame(
-        [rows[str(path)] for path in paths],
+        [rows[place] for place in range(len(paths))],
         index=pd.Index([str(path) for path in paths], name="file"),
-        columns=columns,
+        columns=[*columns, "fault"],
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.api.claims import ModelClaims
 from orchestrator.api.explaining import WithMaps
-from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, files_predicted, trial_row
+from orchestrator.api.frames import FACTS, arrays_predicted, as_paths, as_words, files_predicted, trial_row
 from orchestrator.api.ranked import RankedTrials
 from orchestrator.api.search_claims import SearchClaims
 from results.ensembles.ensemble import BEST
@@ -19,7 +19,8 @@ from results.run.split_labels import marks, scored
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
-from trainables.common.text import done_text
+from trainables.common.errors import ConfigError
+from trainables.common.text import count_text, done_text
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
     import pandas as pd
@@ -147,7 +148,7 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
             self._run, ensemble=ensemble, trial=trial, by=by or call, refit=refit, operation=operation
         )
 
-    def predict(
+    def predict(  # noqa: PLR0913 - the options of `orchestrate predict`
         self,
         images: "ArrayLike | Sequence[NDArray[Any]] | Sequence[str | Path] | str | Path",
         *,
@@ -155,8 +156,10 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
         trial: int | None = None,
         refit: bool = False,
         baselines: "Sequence[Any]" = (),
-        types: Sequence[str] = (),
-        units: Sequence[str] = (),
+        types: str | Sequence[str] = (),
+        units: str | Sequence[str] = (),
+        views: str | Sequence[str] = (),
+        laterality: str | Sequence[str] = (),
     ) -> "pd.DataFrame":
         """Predict images, as the exported bundle of the same model would.
 
@@ -169,20 +172,32 @@ class SearchResult(RankedTrials, SearchClaims, ModelClaims, WithMaps):
             baselines: Healthy baseline of each image, arrays or paths like `images`, for a model of pairs.
             types: `mass` or `calcification`, one for all or one each, for a model that takes the type.
             units: Name of the breast, exam or patient of each image, for a search by one of these.
+            views: Views of image files for a model of prepared mammograms, such as `CC` or `MLO`, where the
+                files do not state them: one for all, or one each.
+            laterality: Sides of their breasts, `L` or `R`, likewise.
 
         Returns:
             One row an image, or a unit, whose name is then the index, with the calibrated probability of each
             class in a column of its name, and `predicted_class`. For files, the index is the path, and
-            `fault` says why one has no prediction.
+            `fault` says why one has no prediction; of a unit, `images` is how many of its files were
+            predicted, and `fault` why others were not. What was done to files that do not fit as they are,
+            and what could not be used, is a warning each.
 
         Raises:
             OrchestrateError: If an array has another shape or range than the model takes, no file can be
-                used, or the model cannot predict.
+                used, a view or side is not known or does not fit, or the model cannot predict.
         """
+        from results.export.view_and_side import stated_by
+
+        told, names = as_words(types), as_words(units)
+        stated = stated_by(as_words(views), as_words(laterality))
+        paths = as_paths(images)
+        if stated and not paths:
+            raise ConfigError("views and laterality are those of image files; arrays go in as they are")
         bundle = self._bundle(ensemble, trial, refit=refit)
-        if paths := as_paths(images):
-            return files_predicted(bundle, paths, as_paths(baselines), types, units)
-        return arrays_predicted(bundle, images, baselines, types, units)
+        if paths:
+            return files_predicted(bundle, paths, as_paths(baselines), told, names, stated)
+        return arrays_predicted(bundle, images, baselines, told, names)
 
     def export_report(self, path: str | Path, **options: Any) -> "BundleReport":
         """Export a model as `export` does, and return what was written and how it was checked."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.common import add_format, add_model, add_run, open_run, short_path
 from orchestrator.reporting.console import messages, print_message, print_warning, show, warn_if_synthetic
+from trainables.common.text import count_text
 
 if TYPE_CHECKING:
     from results.relevance.method import RelevanceSettings
@@ -182,8 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows=lambda: explanations_as_json(found, written),
         csv=lambda: explanations_as_csv(found),
     )
+    preferred = list[Path]()
     if arguments.preferred:
-        write_preferred(
+        preferred = write_preferred(
             folder,
             written,
             ensemble=arguments.ensemble,
@@ -192,7 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
             seed=settings.seed,
             inputs=arguments.images,
         )
-    print_message(messages(), f"pictures in {short_path(written)}")
+    pictures = count_text(len(found.images) + len(preferred), "picture")
+    print_message(messages(), f"{pictures} in {short_path(written)}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+from typing import Final
 
 from orchestrator.cli.common import add_format, add_run, at_least_one, open_run
 from orchestrator.reporting.console import (
@@ -36,12 +37,18 @@ examples:
   orchestrate leaderboard latest --format json
   orchestrate leaderboard latest --top 5 --costs
 """
+_IN_A_TABLE: Final = 20  # trials that are shown, and measured, where --top does not say it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run(parser)
-    parser.add_argument("--top", type=at_least_one, default=20, help="trials that are shown (default: 20)")
+    parser.add_argument(
+        "--top",
+        type=at_least_one,
+        metavar="N",
+        help="trials that are shown, in every format (default: 20 in a table, all as JSON and CSV)",
+    )
     parser.add_argument(
         "--costs",
         action="store_true",
@@ -53,15 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the leaderboard; returns the exit code."""
     from orchestrator.api.ranked import RankedTrials
-    from results.scores.leaderboard_table import leaderboard_table, rows_as_csv, rows_as_json
+    from results.scores.leaderboard_table import best_rows, leaderboard_table, rows_as_csv, rows_as_json
     from results.scores.outer_result import readable_outer
     from results.scores.outer_table import with_nested_score
     from results.scores.ranking import objectives_of
 
     folder = open_run(arguments)
+    limit = arguments.top or _IN_A_TABLE
     result, search = RankedTrials(folder), folder.search()
     if arguments.costs:
-        result.measure_best(arguments.top, say=functools.partial(print_message, messages()))
+        result.measure_best(limit, say=functools.partial(print_message, messages()))
     rows = result.keep_ranking(say=functools.partial(print_warning, messages()))
     warn_if_synthetic(folder)
     show(
@@ -69,14 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         table=lambda: with_nested_score(
             leaderboard_table(
                 rows,
-                limit=arguments.top,
+                limit=limit,
                 objectives=objectives_of(search),
                 unit=search.request.unit,
                 classes=len(search.classes),
             ),
             readable_outer(folder),
         ),
-        rows=lambda: rows_as_json(rows),
-        csv=lambda: rows_as_csv(rows),
+        rows=lambda: rows_as_json(best_rows(rows, arguments.top)),
+        csv=lambda: rows_as_csv(best_rows(rows, arguments.top)),
     )
     return 0

@@ -164,7 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_warning(console, f"not reached, and not among the above: {said} of {len(images)}")
         raise KeyboardInterrupt
     if arguments.explain is not None:
-        _write_maps(arguments, bundle, images, stated, {fault.file for fault in found.faults})
+        _write_maps(arguments, bundle, images, stated, {fault.place for fault in found.faults})
     has_all_reports = _write_reports(arguments, bundle, found.predictions) if arguments.dicom_sr else True
     return 0 if has_all_reports and not found.faults else 1
 
@@ -199,13 +199,13 @@ def _write_maps(
     bundle: "Bundle",
     images: Sequence[Path],
     stated: "Sequence[Stated]",
-    left_out: set[str],
+    left_out: set[int],
 ) -> None:
     """Write relevance maps of the images that were predicted, and say where."""
     from results.export.explained_files import explain_files
     from results.export.view_and_side import each_of
 
-    used = [place for place, path in enumerate(images) if str(path) not in left_out]
+    used = [place for place in range(len(images)) if place not in left_out]
     types = arguments.types if len(arguments.types) != len(images) else [arguments.types[one] for one in used]
     explained = explain_files(
         bundle,

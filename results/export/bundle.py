@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from results.ensembles.ensemble import BEST, read_ensemble
-from results.errors import ExportError
+from results.errors import ExportError, TooSlowError
 from results.export.bundle_folder import check_free, new_bundle
 from results.export.companions import digests_of_companions
 from results.export.descriptions import write_manifest
@@ -44,7 +45,7 @@ from results.export.precision_record import Distillation
 from results.export.prediction_time import measure_prediction_time
 from results.export.run_reference import reference_of
 from results.export.training_reference import write_reference
-from results.export.within_time import best_within
+from results.export.within_time import best_within, candidates_within
 from results.predictors.ensemble_module import OUTPUT_NAME, write_onnx, write_units_onnx
 from results.predictors.loading import OpenedModel, open_model
 from results.predictors.model_inputs import ModelInputs
@@ -145,7 +146,8 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             other models, so the file is compared with PyTorch alone.
         held_out_limit: Number of images to compare on, from all folds.
         max_ms: Longest time of one image on one core of this machine, in milliseconds; None for any. Where
-            no model is named, the best one that is fast enough is exported, see `best_within`.
+            no model is named, the best one that is fast enough is exported, see `best_within`; at a lower
+            precision that is asked of the graph at this precision.
         operation: What is asked of its decisions; nothing takes what the ensemble was built for.
         precision: Lower precision of the file's networks, and what it may change; None for float32.
         distilled: What the model was distilled from, where `run` holds a student.
@@ -160,11 +162,52 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
     """
     out = out.resolve()
     check_free(out)
-    is_to_choose = max_ms is not None and trial is None and ensemble == BEST and not refit
-    if max_ms is not None and is_to_choose:
+    export = partial(
+        _export,
+        run,
+        out,
+        refit=refit,
+        held_out_limit=held_out_limit,
+        precision=precision,
+        distilled=distilled,
+        say=say,
+    )
+    if max_ms is None or trial is not None or ensemble != BEST or refit:
+        return export(ensemble, trial, max_ms=max_ms, operation=operation)
+    of_trial = operation if operation.is_asked else read_ensemble(run, BEST).operation  # it stands in for it
+    if precision is None:  # what was chosen for its time is not refused for the noise of a second timing
         ensemble, trial = best_within(run, max_ms)
-        if trial is not None and not operation.is_asked:
-            operation = read_ensemble(run, BEST).operation  # the trial stands in for it
+        return export(ensemble, trial, max_ms=None, operation=operation if trial is None else of_trial)
+    tried: TooSlowError | None = None
+    for ensemble, trial in candidates_within(run, max_ms):
+        try:
+            return export(ensemble, trial, max_ms=max_ms, operation=operation if trial is None else of_trial)
+        except TooSlowError as error:
+            tried = error
+            say(f"{error.named} takes {error.core_ms:.1f} ms at {precision.name}, more than is allowed")
+    found = "none is near it" if tried is None else f"the last that was tried, {tried.named}, takes "
+    found += "" if tried is None else f"{tried.core_ms:.1f} ms"
+    raise ExportError(
+        f"no model of {run.path} answers within {max_ms:g} ms an image on one core at {precision.name}; "
+        f"{found}. Allow more (--max-ms), or search with --max-ms {max_ms:g}"
+    )
+
+
+def _export(  # noqa: PLR0913 - a model, and what its file must keep to
+    run: RunFolder,
+    out: Path,
+    ensemble: str,
+    trial: int | None,
+    *,
+    refit: bool,
+    held_out_limit: int,
+    max_ms: float | None,
+    operation: Operation,
+    precision: Precision | None,
+    distilled: Distillation | None,
+    say: Callable[[str], None],
+) -> BundleReport:
+    """Export one model, as `export_bundle` does."""
     named = "the best model" if ensemble == BEST else f"ensemble {ensemble}"
     say(f"opening {named if trial is None else f'trial {trial}'}: its weights and the run's images ...")
     opened = open_model(run, ensemble=ensemble, trial=trial, refit=refit, operation=operation)
@@ -209,8 +252,7 @@ def export_bundle(  # noqa: PLR0913 - a model, and what its file must keep to
             draft = draft.model_copy(update={"precision": lower})
             describe_model(file, draft)
             cost = measure_prediction_time(file, one)
-        if not is_to_choose:  # what was chosen for its time is not refused for the noise of a second timing
-            _check_time(cost, opened, max_ms)
+        _check_time(cost, opened, max_ms)
         _write_preparation(folder, draft)
         write_reference(reference_of(run, draft.input), folder)
         manifest = draft.model_copy(
@@ -273,10 +315,12 @@ def _with_units(
 def _check_time(cost: PredictionTime, opened: OpenedModel, max_ms: float | None) -> None:
     if max_ms is not None and cost.core_ms > max_ms:
         members = ", ".join(str(number) for number in opened.chosen.trials)
-        raise ExportError(
+        raise TooSlowError(
             f"{opened.chosen.name} takes {cost.core_ms:.1f} ms an image on one core, --max-ms allows "
             f"{max_ms:g}; take a single trial (--trial, one of {members}), or search "
-            f"with --max-ms {max_ms:g}"
+            f"with --max-ms {max_ms:g}",
+            opened.chosen.name,
+            cost.core_ms,
         )
 
 

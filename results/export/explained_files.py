@@ -101,10 +101,13 @@ def predictor_of(
     """
 
     def predict(images: NDArray[Any]) -> FloatArray:
-        units = [] if bundle.manifest.unit == "image" else [str(number) for number in range(len(images))]
-        return bundle.predict(
-            list(images), baselines=list(baselines) * len(images), types=list(types), units=units
+        # Image by image, since the windows of a film are no whole mammograms.
+        found = bundle.predict_images(
+            list(images), baselines=list(baselines) * len(images), types=list(types)
         )
+        if bundle.manifest.unit == "image":
+            return found
+        return bundle.combine(found, [str(number) for number in range(len(images))])
 
     return predict
 

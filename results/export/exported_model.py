@@ -65,7 +65,9 @@ class Bundle:
     ) -> NDArray[np.float32]:
         """Predict raw images, or the units that they make up; images may differ in size.
 
-        Those of another size than the training images are resized as these were, where that is known.
+        Those of another size than the training images are resized as these were, where that is known. A model
+        of mammograms that were made ready to one size takes arrays of that size alone: `predict_files` makes
+        the films of files ready.
 
         Args:
             images: Images of shape (H, W) for a grey model or (H, W, 3) for a colour model, with values from
@@ -79,10 +81,13 @@ class Bundle:
             them, in order of their first images, shape (units, classes).
 
         Raises:
-            ExportError: If an image has another shape or range than the model takes, or baselines, types or
-                units are missing, superfluous or too few or too many.
+            ExportError: If an image has another shape or range than the model takes, is no mammogram made
+                ready, or baselines, types or units are missing, superfluous or too few or too many.
         """
         check_units(self.manifest, images=len(images), units=units)
+        for kind, arrays in (("image", images), ("baseline", baselines)):
+            for number, array in enumerate(arrays):
+                self._check_made_ready(array, f"{kind} {number}")
         found = self.predict_images(images, baselines=baselines, types=types)
         return self.combine(found, units) if units else found
 
@@ -223,6 +228,18 @@ class Bundle:
     def _stacked(self, images: Sequence[NDArray[Any]], chosen: Sequence[int]) -> NDArray[Any]:
         return np.stack([images[number] for number in chosen]).astype(self.manifest.input.dtype)
 
+    def _check_made_ready(self, image: NDArray[Any], name: str) -> None:
+        """Refuse an array of another size than that to which the training images were made ready."""
+        steps = self.preparation if isinstance(image, np.ndarray) else None  # `check` refuses the rest
+        if steps is None or steps.size is None or image.shape[:2] == tuple(steps.size):
+            return
+        height, width = steps.size
+        raise ExportError(
+            f"{name} has shape {image.shape}, but the images of this model are mammograms made ready to "
+            f"{height} rows and {width} columns, and a film that is merely resized is none: predict the file "
+            f"itself, which is made ready then, or make the array ready with {PREPARATION_CODE} of the bundle"
+        )
+
     def check(self, image: NDArray[Any], name: str) -> None:
         """Refuse an array that is no raw image of this model.
 
@@ -233,6 +250,11 @@ class Bundle:
         Raises:
             ExportError: If it has another shape or range, or fractions where the model takes whole numbers.
         """
+        if not isinstance(image, np.ndarray):
+            raise ExportError(
+                f"{name} must be an array of raw pixels, found {type(image).__name__}; files are predicted "
+                "by `orchestrate predict`, or in Python by `SearchResult.predict`"
+            )
         wanted = self.manifest.input
         fits = image.ndim == 2 if wanted.channels == 1 else image.ndim == 3 and image.shape[2] == 3
         if not fits or 0 in image.shape:

@@ -38,6 +38,10 @@ _INTENDED_USE: Final = (
     "Research on the classification of breast-image patches like those it was trained on. Not a medical "
     "device: not for diagnosis, screening, triage or any decision about a patient."
 )
+_OF_DICOM: Final = (
+    "those of a DICOM file as a person is shown them (its modality table or rescaling applied, then its "
+    "first VOI table or window, and MONOCHROME1 turned over, so that 0 is black)"
+)
 _MADE_READY: Final = (
     f". The images were made ready by `prepare` of {PREPARATION_CODE} with the values of "
     f"{PREPARATION_FILE}; do the same before"
@@ -144,7 +148,7 @@ def _model_input(opened: OpenedModel) -> ModelInput:
         trained_shape=tuple(patch_set.images.shape[1:]),
         from_files=patch_set.from_files,
         how_to_feed=(
-            f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, "
+            f"raw pixels from 0 to {patch_set.max_value:g} as they are in the file, {_OF_DICOM}, "
             f"{'float32' if is_float else 'int32'} of shape (B, H, W{rgb}; any B, H and W. Scaling, "
             "contrast, resizing and normalisation lie inside the model: do none of them before it"
             f"{_said_of_sizes(patch_set)}{_said_of_whites(patch_set)}"

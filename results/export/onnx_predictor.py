@@ -4,9 +4,10 @@ Files are read and predicted batch by batch, so that memory does not grow with t
 cannot be used is named at the end and costs the others nothing.
 """
 
+import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +24,10 @@ from results.export.likeness import UNLIKE_NOTES, too_unlike, unlike
 from results.export.model_input import ModelInput
 from results.export.view_and_side import NOT_STATED, Stated, check_stated, each_of
 from results.novelty.reference import is_at_most
-from trainables.common.errors import OrchestrateError
+from trainables.common.errors import DataError, OrchestrateError
 from trainables.common.text import count_text
 from trainables.config.unit_config import PLURALS
+from trainables.data.dicom.reading import is_dicom, read_headers
 
 _HELD_FILES: Final = 64  # images that are read before they are predicted, and
 _HELD_PIXELS: Final = 1 << 25  # their pixels, unless a single image has more: both bound the memory
@@ -57,6 +59,10 @@ class Prediction:
         novelty_p: Share of training images, of patients that were left out, that are as unlike the others as
             this one; of a unit that of its most unlike image, times their number. None for a model without a
             novelty score.
+        place: Place of the file among those given, 0-based; of a unit, that of its first image which was
+            predicted. A file may be given twice, with another type, view or baseline.
+        left_out: Paths of the images of a unit that could not be used, so that it was predicted without
+            them; empty for a single file.
     """
 
     file: str
@@ -67,14 +73,23 @@ class Prediction:
     images: int = 1
     triage: str = ""
     novelty_p: float | None = None
+    place: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
-    """A file that was not predicted, and the reason in a sentence that names it."""
+    """A file that was not predicted.
+
+    Attributes:
+        file: Path of the file as given.
+        reason: Reason, in a sentence that names it.
+        place: Place of the file among those given, 0-based.
+    """
 
     file: str
     reason: str
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ def predict_files(
         baselines: Files of the healthy baselines, in the same order, if the model takes them.
         types: `mass` or `calcification`, one for all or one each, if the model takes the type.
         units: Name of the breast, exam or patient of each file, if the model predicts those. A unit of which
-            some file cannot be used is predicted from the others.
+            some file cannot be used is predicted from the others, and a note says so.
         stated: View and side of mammograms that a model makes ready, one for all or one each; they go before
             those of the files.
         keeps_interrupted: Once a file is predicted, Ctrl-C ends the work and not the call: what is predicted
@@ -175,24 +190,87 @@ def predict_files(
         [predicted[place][1] for place in places],
     )
     if units:
-        found = _of_units(bundle, rows, novelty, [units[place] for place in places])
+        found = _of_units(bundle, rows, novelty, {place: units[place] for place in places})
+        found = _without_left_out(found, ordered_faults, units)
     else:
         found = _predictions(bundle, [str(paths[place]) for place in places], rows)
-        found = tuple(replace(one, novelty_p=p) for one, p in zip(found, novelty, strict=True))
+        found = tuple(
+            replace(one, novelty_p=p, place=place)
+            for one, p, place in zip(found, novelty, places, strict=True)
+        )
     notes = (*_notes(changed), *novelty_notes(bundle, found))
+    if units:
+        given = each_of(stated, len(paths))
+        notes += torn_notes(
+            bundle, found, [(units[one.place], one, given[one.place]) for one in ordered_faults]
+        )
     return Predictions(found, notes, ordered_faults, len(not_reached))
 
 
 def _of_units(
-    bundle: Bundle, rows: NDArray[Any], novelty: Sequence[float | None], units: Sequence[str]
+    bundle: Bundle, rows: NDArray[Any], novelty: Sequence[float | None], unit_at: Mapping[int, str]
 ) -> tuple[Prediction, ...]:
+    """Predictions of units, from those of their images; `unit_at` has the unit of each by its place."""
+    units = list(unit_at.values())
     counts = Counter(units)
     lowest: dict[str, float] = {}
     for name, p in zip(units, novelty, strict=True):
         if p is not None:
             lowest[name] = min(p * counts[name], lowest.get(name, 1.0))
+    first = {name: place for place, name in reversed(list(unit_at.items()))}
     found = _predictions(bundle, list(dict.fromkeys(units)), bundle.combine(rows, units))
-    return tuple(replace(one, images=counts[one.file], novelty_p=lowest.get(one.file)) for one in found)
+    return tuple(
+        replace(one, images=counts[one.file], novelty_p=lowest.get(one.file), place=first[one.file])
+        for one in found
+    )
+
+
+def _without_left_out(
+    found: Sequence[Prediction], faults: Sequence[FileFault], units: Sequence[str]
+) -> tuple[Prediction, ...]:
+    """Predictions of units, with the files that they lack."""
+    lacking: dict[str, list[str]] = {}
+    for fault in faults:
+        lacking.setdefault(units[fault.place], []).append(fault.file)
+    return tuple(replace(one, left_out=tuple(lacking.get(one.file, ()))) for one in found)
+
+
+def torn_notes(
+    bundle: Bundle, predictions: Sequence[Prediction], faults: Sequence[tuple[str, FileFault, Stated]]
+) -> tuple[str, ...]:
+    """Return sentences on the units whose images could not all be used; none where all could.
+
+    Args:
+        bundle: The model, of units.
+        predictions: Its predictions.
+        faults: Unit of each file that could not be used, the fault, and what was stated of the film.
+    """
+    plural = PLURALS[bundle.manifest.unit]
+    missing: dict[str, list[str]] = {}
+    for unit, fault, stated in faults:
+        missing.setdefault(unit, []).append(_with_view(Path(fault.file), stated))
+    torn = [f"{one.file} without {', '.join(missing[one.file])}" for one in predictions if one.left_out]
+    lost = [unit for unit in missing if unit not in {one.file for one in predictions}]
+    notes = []
+    if torn:
+        notes.append(
+            f"{len(torn)} of {len(predictions)} {plural} are predicted from a part of their images: "
+            f"{'; '.join(torn[:_NAMED])}{'; ...' if len(torn) > _NAMED else ''}"
+        )
+    if lost:
+        notes.append(f"{count_text(len(lost), 'unit')} without a file that can be used: {_named_few(lost)}")
+    return tuple(notes)
+
+
+def _with_view(path: Path, stated: Stated) -> str:
+    """The name of a file with the side and view that are stated of it, by the user or its own header."""
+    side, view = stated.side, stated.view
+    if (side is None or view is None) and is_dicom(path):
+        with contextlib.suppress(DataError):  # a header may be as damaged as the pixels
+            header = read_headers(path)
+            side, view = side or header.laterality, view or header.view
+    known = " ".join(word for word in (side, view) if word)
+    return f"{path.name} ({known})" if known else path.name
 
 
 def is_unlike(bundle: Bundle, one: Prediction) -> bool | None:
@@ -373,7 +451,7 @@ def _fault(given: _Given, error: Exception) -> FileFault:
     said = " ".join(str(error).split()) or type(error).__name__
     if not any(str(file) in said for file in given.files):
         said = f"{path} cannot be used: {said}"
-    return FileFault(str(path), said)
+    return FileFault(str(path), said, given.place)
 
 
 def _rest(faults: Sequence[FileFault]) -> str:

@@ -13,7 +13,10 @@ from trainables.common.text import printable
 
 
 def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return one plain dictionary for each file or unit, with the probability of every class."""
+    """Return one plain dictionary for each file or unit, with the probability of every class.
+
+    That of a unit names in `left_out` its files that could not be used.
+    """
     classes = bundle.manifest.classes
     return [
         {
@@ -23,6 +26,7 @@ def predictions_as_json(bundle: Bundle, predictions: Sequence[Prediction]) -> li
             "threshold": one.threshold,
             "probabilities": dict(zip(classes, one.probabilities, strict=True)),
             **({"triage": one.triage} if bundle.manifest.triage else {}),
+            **({} if bundle.manifest.unit == "image" else {"left_out": list(one.left_out)}),
             **_novelty_of(bundle, one),
         }
         for one in predictions
@@ -39,14 +43,16 @@ def _novelty_of(bundle: Bundle, one: Prediction) -> dict[str, Any]:
 def predictions_as_csv(bundle: Bundle, predictions: Sequence[Prediction]) -> str:
     """Return one row for each file or unit, as CSV with a header; a missing threshold is empty.
 
+    `left_out` is the number of images of a unit that could not be used.
     The path of a file whose name looks like a formula begins with `./`, so that it still names the file.
     """
     by_class = [f"probability_{name}" for name in bundle.manifest.classes]
     columns = ["predicted_class", "probability", "threshold", *(["triage"] if bundle.manifest.triage else [])]
-    first = ["file"] if bundle.manifest.unit == "image" else [bundle.manifest.unit, "images"]
+    first = ["file"] if bundle.manifest.unit == "image" else [bundle.manifest.unit, "images", "left_out"]
     return csv_text(
         (
             _named(bundle, one, as_path=True)
+            | ({} if bundle.manifest.unit == "image" else {"left_out": len(one.left_out)})
             | {name: getattr(one, name) for name in columns}
             | dict(zip(by_class, one.probabilities, strict=True))
             | _novelty_of(bundle, one)
@@ -84,7 +90,7 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
     for one in predictions:
         is_positive = one.predicted_class == manifest.positive
         style = "bold" if is_positive and is_binary else None
-        images = [] if manifest.unit == "image" else [str(one.images)]
+        images = [] if manifest.unit == "image" else [_images_of(one)]
         table.add_row(
             Text(printable(one.file, keeps="")),
             *images,
@@ -99,6 +105,11 @@ def predictions_table(bundle: Bundle, predictions: Sequence[Prediction]) -> Tabl
         rule += "! unlike the training images. "
     table.caption = f"{rule}Research use only; not a medical device."
     return table
+
+
+def _images_of(one: Prediction) -> str:
+    """Number of images of a unit, of all where some could not be used."""
+    return f"{one.images} of {one.images + len(one.left_out)}" if one.left_out else str(one.images)
 
 
 def _novelty_cells(bundle: Bundle, one: Prediction) -> list[str]:

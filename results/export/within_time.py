@@ -1,6 +1,7 @@
 """Choice of the best model of a run that answers within a time."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from results.ensembles.ensemble import BEST, BUILT, Ensemble, read_ensemble
 from results.errors import ExportError
@@ -8,6 +9,9 @@ from results.export.graph_cost import measure_models
 from results.run.run_folder import RunFolder
 from results.scores.ranking import objectives_of
 from trainables.common.text import trials_text
+
+_MOST_GAINED: Final = 4  # times that int8 is faster than float32 at best: it has a quarter of the bits
+_MOST_TRIED: Final = 8  # graphs that are written and converted, which takes many seconds each
 
 
 def best_within(run: RunFolder, max_ms: float) -> tuple[str, int | None]:
@@ -41,6 +45,30 @@ def best_within(run: RunFolder, max_ms: float) -> tuple[str, int | None]:
         f"no model of {run.path} answers within {max_ms:g} ms an image on one core; the fastest, of {named}, "
         f"takes {fastest:.1f} ms. Allow more (--max-ms), or search with --max-ms {max_ms:g}"
     )
+
+
+def candidates_within(run: RunFolder, max_ms: float) -> Iterator[tuple[str, int | None]]:
+    """Yield the models of which a lower precision may answer within a time, in the order of `best_within`.
+
+    A graph of a lower precision is known in its time only when it is written. It is not tried for a model
+    that takes longer in float32 than the fewest bits of a number could make up for.
+
+    Args:
+        run: Folder of the search, with ensembles.
+        max_ms: Longest time of an image, in milliseconds.
+
+    Yields:
+        Name of an ensemble and no trial, or `best` and the number of a trial; at most eight.
+    """
+    tried = 0
+    for ensemble, trial, members in _candidates(run):
+        found = measure_models(run, [members]).get(tuple(sorted(members)))
+        if found is None or found.core_ms > max_ms * _MOST_GAINED:
+            continue
+        yield ensemble, trial
+        tried += 1
+        if tried == _MOST_TRIED:
+            return
 
 
 def _candidates(run: RunFolder) -> Iterator[tuple[str, int | None, tuple[int, ...]]]:

@@ -58,6 +58,21 @@ def other_columns(objectives: Objectives, usual: Sequence[str], *, most: int) ->
     return [metric_named(name) for name in (*asked, *room)]
 
 
+def best_rows(rows: Sequence[Row], limit: int | None) -> list[Row]:
+    """Return the rows of the best trials, and those that any trial is compared with.
+
+    Args:
+        rows: Rows from `leaderboard`, the best first.
+        limit: Largest number of trials; the best trial on colour and intensity only, or the reference in its
+            place, and the majority baseline are always among the rows. None keeps all.
+    """
+    trials = [row for row in rows if row.trial is not None]
+    kept = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
+    baselines = [row.trial for row in trials if row.is_baseline and row.rank is not None]
+    kept |= set(baselines[:1])
+    return [row for row in rows if row.trial in kept]
+
+
 def leaderboard_table(
     rows: Sequence[Row],
     limit: int | None = 20,
@@ -69,8 +84,7 @@ def leaderboard_table(
 
     Args:
         rows: Rows from `leaderboard`.
-        limit: Largest number of trials to show; the best trial on colour and intensity only, or the reference
-            in its place, and the majority baseline are always shown. None shows all.
+        limit: Largest number of trials to show, as `best_rows` takes it.
         objectives: What the search optimises and requires.
         unit: What was scored.
         classes: Number of classes; more than two are decided without a threshold.
@@ -90,19 +104,17 @@ def leaderboard_table(
         table.add_column(GPU_HEADER, justify="right", no_wrap=True)
     table.add_column("settings")
     trials = [row for row in rows if row.trial is not None]
-    shown = {row.trial for row in (trials if limit is None else trials[:limit])} | {None}
-    baselines = [row.trial for row in trials if row.is_baseline and row.rank is not None]
-    shown |= set(baselines[:1])
-    for row in rows:
-        if row.trial in shown:
-            *cells, settings = _cells(row, others)
-            on_gpu = gpu_cells(row.gpu_ms_per_image, has_gpu=has_gpu)
-            table.add_row(*cells, *on_gpu, settings, style="dim" if row.rank is None else None)
+    shown = best_rows(rows, limit)
+    for row in shown:
+        *cells, settings = _cells(row, others)
+        on_gpu = gpu_cells(row.gpu_ms_per_image, has_gpu=has_gpu)
+        table.add_row(*cells, *on_gpu, settings, style="dim" if row.rank is None else None)
     names = [metric.name for metric in others]
-    said = _caption(trials, len(shown) - 1, objectives, names, has_thresholds=classes == 2)
+    shown_trials = [row for row in shown if row.trial is not None]
+    said = _caption(trials, len(shown_trials), objectives, names, has_thresholds=classes == 2)
     if unit != "image":
         said = f"Scores are of {PLURALS[unit]}. {said}"
-    if any(row.is_optimistic for row in trials if row.trial in shown):
+    if any(row.is_optimistic for row in shown_trials):
         said += f" {OPTIMISTIC} {OPTIMISTIC_NOTE}"
     table.caption = caption_of(said, split)
     return table

@@ -36,7 +36,7 @@ def _build(facts: RunFacts) -> Content | None:
     said = [f"What the model looked at, as it was computed before.{more}"]
     of_shown = sorted({file.parent for file in shown} & told.keys())
     said += [_said_of_model(facts.run, told[own]) for own in of_shown]
-    figures = "".join(_figure(file, folder) for file in shown)
+    figures = "".join(_figure(file, folder, told.get(file.parent)) for file in shown)
     return Content("".join(map(paragraph, said)) + _froc(told) + f'<div class="grid">{figures}</div>')
 
 
@@ -101,12 +101,17 @@ def _froc(told: Mapping[Path, Explanations]) -> str:
     return table("Lesions that are marked, by false marks an image (FROC)", head, rows) if rows else ""
 
 
-def _figure(file: Path, folder: Path) -> str:
+def _figure(file: Path, folder: Path, found: Explanations | None) -> str:
+    """A picture with its name, and that of the image file that it explains where it is another one."""
     own = file.name.removesuffix(ENDING).removesuffix(".png")
-    name = text(f"{file.parent.name}/{own}" if file.parent != folder else own)
+    name = f"{file.parent.name}/{own}" if file.parent != folder else own
+    of_file = next((one.file for one in found.images if one.name == own), None) if found else None
+    if file.name.endswith(ENDING) and of_file and Path(of_file).stem != own:
+        name += f": {Path(of_file).name}"
+    what = "relevance map" if file.name.endswith(ENDING) else "image"
     return (
-        f'<figure><img alt="relevance map {name}" style="max-width:100%;height:auto" '
-        f'src="{as_data_url(file.read_bytes())}"><figcaption>{name}</figcaption></figure>'
+        f'<figure><img alt="{what} {text(name)}" style="max-width:100%;height:auto" '
+        f'src="{as_data_url(file.read_bytes())}"><figcaption>{text(name)}</figcaption></figure>'
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from orchestrator import SearchRequest, Task, plan_search, run_search
@@ -136,6 +137,32 @@ def test_labels_may_be_names_of_classes(tmp_path: Path) -> None:
     assert request.label_codes == "task"
     with np.load(str(request.data)) as stored:
         assert list(stored["labels"]) == [1, 0] * 6
+
+
+@pytest.mark.parametrize("kind", ["object", "string", "category"])
+def test_labels_and_patients_may_be_series_of_pandas(kind: str, tmp_path: Path) -> None:
+    arrays, names = small(), ["malignant", "benign"] * 6
+    patient = pd.Series(list(arrays.patient), dtype=kind)
+    named = check_arrays(arrays.images, pd.Series(names, dtype=kind), patient, BENIGN_MALIGNANT)
+    assert named.labels.tolist() == [1, 0] * 6
+    assert named.patient is not None
+    assert named.patient.tolist() == list(arrays.patient)
+    counted = check_arrays(arrays.images, pd.Series([1, 0] * 6, dtype="Int64"), patient, BENIGN_MALIGNANT)
+    assert (counted.labels.dtype.kind, counted.is_by_name) == ("i", False)
+    own = Task("grade", ("benign", "malignant"), positive="malignant")
+    as_given = check_arrays(arrays.images, pd.Series(names, dtype=kind), patient, own)
+    with np.load(store_arrays(as_given, tmp_path)) as stored:
+        assert stored["labels"].tolist() == names
+
+
+@pytest.mark.parametrize("hole", [None, float("nan"), pd.NA, pd.NaT], ids=str)
+def test_a_missing_label_or_patient_is_refused_and_is_no_class_or_patient_of_its_own(hole: object) -> None:
+    arrays = small()
+    patient, names = [*arrays.patient[:-2], hole, hole], [*["malignant", "benign"] * 5, "benign", hole]
+    with pytest.raises(DataError, match=r"patient must hold .* 2 of 12 are missing .*, at 10, 11; fill"):
+        check_arrays(arrays.images, arrays.labels, patient, BENIGN_MALIGNANT)
+    with pytest.raises(DataError, match=r"labels must hold .* 1 of 12 are missing .*, at 11; fill them in"):
+        check_arrays(arrays.images, pd.Series(names, dtype=object), None, BENIGN_MALIGNANT)
 
 
 @pytest.mark.parametrize(

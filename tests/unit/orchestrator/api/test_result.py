@@ -171,13 +171,39 @@ def test_files_are_predicted_and_those_that_cannot_be_are_named(result: SearchRe
     image, broken = tmp_path / "one.png", tmp_path / "two.png"
     cv2.imwrite(str(image), pixels()[1])
     broken.write_bytes(b"no image")
-    table = result.predict([broken, image], trial=0)
+    with pytest.warns(UserWarning, match=r"1 file of 2 could not be predicted: the column fault says why"):
+        table = result.predict([broken, image], trial=0)
     assert list(table.index) == [str(broken), str(image)]
     assert "two.png" in table.loc[str(broken), "fault"]
     assert np.isnan(table.loc[str(broken), "benign"])
     expected = result.predict(pixels()[1:2], trial=0)
     assert table.loc[str(image), "malignant"] == pytest.approx(expected["malignant"][0], abs=1e-6)
     assert len(result.predict(image, trial=0)) == 1
+
+
+def test_paths_may_be_an_array_or_a_series_and_what_was_done_to_files_is_a_warning(
+    result: SearchResult, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(2)]
+    for file, image in zip(files, pixels(), strict=False):
+        cv2.imwrite(str(file), image)
+    expected = result.predict(files, trial=0)
+    names = [str(file) for file in files]
+    for given in (np.array(files, dtype=object), np.array(names), pd.Series(files), pd.Series(names)):
+        pd.testing.assert_frame_equal(result.predict(given, trial=0), expected)
+    cv2.imwrite(str(files[0]), np.full((64, 64), 90, np.uint8))
+    with pytest.warns(UserWarning, match=r"1 of 1 images have another depth .*: 0\.png"):
+        result.predict(files[0], trial=0)
+
+
+def test_views_and_sides_are_those_of_files_of_mammograms(result: SearchResult, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), pixels()[0])
+    with pytest.raises(ExportError, match="takes files as they are, and no view or side"):
+        result.predict(tmp_path / "one.png", trial=0, views="CC")
+    with pytest.raises(ExportError, match="unknown view XX"):
+        result.predict(tmp_path / "one.png", trial=0, views=["XX"], laterality="L")
+    with pytest.raises(ConfigError, match="views and laterality are those of image files"):
+        result.predict(pixels()[:1], trial=0, laterality=["L"])
 
 
 def test_images_of_another_shape_or_range_are_refused(result: SearchResult) -> None:

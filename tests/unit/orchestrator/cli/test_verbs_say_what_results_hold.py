@@ -1,5 +1,6 @@
 """For one run, what a verb prints as JSON is what `SearchResult` returns from Python."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -48,6 +49,18 @@ def as_printed(rows: Any) -> Any:
 
 def test_leaderboard(result: SearchResult, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "leaderboard", result) == as_printed(rows_as_json(result.ranking()))
+
+
+def test_the_best_trials_are_those_of_every_format(
+    result: SearchResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = as_printed(rows_as_json(result.ranking()))
+    best = [row for row in rows if row["trial"] is None or row["rank"] == 1]
+    assert len(best) < len(rows)
+    assert said(capsys, "leaderboard", result, "--top", "1") == best
+    assert main(["leaderboard", str(result.path), "--top", "1", "--format", "csv"]) == 0
+    printed = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [line["rank"] for line in printed] == [str(row["rank"] or "") for row in best]
 
 
 def test_ensemble(result: SearchResult, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,11 +201,24 @@ def test_requests_that_cannot_be_met_are_refused(run: RunFolder) -> None:
         ExplanationRequest(worst=0)
 
 
+def test_preferred_images_are_among_the_pictures_that_are_said_to_be_written(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "trainables.relevance.preferred_image.preferred_image", lambda *_, **__: (np.zeros((64, 64)), [0.0])
+    )
+    words = ["explain", str(run.path), "--trial", "0", "--worst", "1", "--masks", "8", "--preferred"]
+    assert main([*words, "--out", str(tmp_path / "maps")]) == 0
+    written = len(list((tmp_path / "maps").glob("*.png")))
+    assert written > 2
+    assert f"{written} pictures in" in " ".join(capsys.readouterr().err.split())
+
+
 def test_files_and_rows_are_explained_from_python_and_the_command_line(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cv2.imwrite(str(tmp_path / "film.png"), pixels(images=1)[0])
-    found = SearchResult(run).explain([tmp_path / "film.png"], trial=0, masks=12, out=tmp_path / "maps")
+    found = SearchResult(run).explain(tmp_path / "film.png", trial=0, masks=12, out=tmp_path / "maps")
     assert (found.images[0].file, found.images[0].fold) == (str(tmp_path / "film.png"), None)
     assert (tmp_path / "maps" / "film.map.png").is_file()
     row = rows_of(run)[0][1]

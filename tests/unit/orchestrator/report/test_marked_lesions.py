@@ -51,6 +51,27 @@ def test_pictures_are_those_that_the_last_explanation_names_and_of_a_model_that_
         assert ("This model is another one by now" in html) == is_other
 
 
+def test_a_picture_names_its_image_file_as_text_and_not_its_folder(run: RunFolder, tmp_path: Path) -> None:
+    moved = RunFolder(tmp_path / "runs" / "benign_malignant" / "first")
+    shutil.copytree(run.path, moved.path)
+    folder = moved.explanations / "trial-1-occlusion"
+    folder.mkdir(parents=True)
+    for name in ("film-2.map.png", "film.map.png", "preferred-benign.png"):
+        cv2.imwrite(str(folder / name), np.zeros((8, 8), np.uint8))
+    found = explained("trial 1", (1,), None)
+    files = {"film-2": "patients/jane/<b>film.png", "film": "patients/jane/film.png"}
+    images = tuple(
+        found.images[0].model_copy(update={"name": own, "file": file}) for own, file in files.items()
+    )
+    told = found.model_copy(update={"images": images})
+    (folder / EXPLANATIONS_FILE).write_text(told.model_dump_json())
+    html = make_report(moved).html
+    assert "<figcaption>trial-1-occlusion/film-2: &lt;b&gt;film.png</figcaption>" in html
+    assert "<figcaption>trial-1-occlusion/film</figcaption>" in html
+    assert 'alt="image trial-1-occlusion/preferred-benign"' in html
+    assert "jane" not in html
+
+
 def test_maps_of_an_ensemble_that_was_built_of_others_are_told_from_those_of_the_present_one(
     run: RunFolder, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from paired_run import SCRATCH, place_in, split_of, store_pairs, train_run
 from PIL import Image
 
+from orchestrator.api.frames import files_predicted
 from orchestrator.cli.main import main
 from results.errors import ExportError
 from results.export.bundle import export_bundle
@@ -63,6 +64,24 @@ def files(place, patches):
             Image.fromarray(patches.images[number]).save(path)
             found[kind].append(path)
     return found
+
+
+def test_a_file_that_is_given_twice_has_an_answer_for_each_type(both, files, tmp_path):
+    (image, *_), (baseline, *_) = files
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    table = files_predicted(
+        both, [image] * 3, [baseline, baseline, broken], ["mass", "calcification", "mass"]
+    )
+    each = [
+        predict_files(both, [image], baselines=[baseline], types=[own]).predictions[0] for own in TYPES[:2]
+    ]
+    assert each[0].probability != pytest.approx(each[1].probability, abs=1e-6)
+    classes = list(both.manifest.classes)
+    np.testing.assert_allclose(table[classes].to_numpy()[:2], [one.probabilities for one in each], atol=1e-6)
+    assert table["fault"].notna().tolist() == [False, False, True]
+    found = predict_files(both, [image] * 3, baselines=[baseline, broken, baseline], types=["mass"])
+    assert ([one.place for one in found.predictions], [one.place for one in found.faults]) == ([0, 2], [1])
 
 
 def test_files_are_predicted_with_their_baselines_and_types(run, both, files):

@@ -208,6 +208,13 @@ def test_a_missing_bundle_is_refused(tmp_path):
         load_bundle(str(tmp_path / "gone"))
 
 
+def test_a_path_is_no_array_and_is_refused_with_a_sentence(bundle, tmp_path):
+    with pytest.raises(
+        ExportError, match="image 0 must be an array of raw pixels, found PosixPath; files are"
+    ):
+        bundle.predict([tmp_path / "a.png"])
+
+
 def test_a_folder_without_manifest_is_no_bundle(tmp_path):
     with pytest.raises(ExportError, match=r"is not a bundle: it holds no manifest\.json"):
         load_bundle(tmp_path)

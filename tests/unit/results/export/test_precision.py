@@ -12,6 +12,7 @@ from finished_run import CONFIGS, make_run
 
 from orchestrator.cli.main import main
 from results.errors import ExportError, ModelChangedError
+from results.export import bundle, within_time
 from results.export.allowed_change import AllowedChange, ExportChanges
 from results.export.bundle import export_bundle
 from results.export.model_card import model_card
@@ -22,6 +23,7 @@ from results.predictors.loading import open_model
 from results.run.prediction_costs import PredictionTime, read_costs
 from results.run.records import OutOfFold
 from results.scores.interval import Interval
+from results.scores.operating_point import Operation
 from trainables.common.errors import UnknownNameError
 
 ANY_CHANGE = AllowedChange(auc_loss=1.0, changed_calls=1.0)
@@ -59,6 +61,45 @@ def types_of_weights(path):
     for array in arrays:
         found[str(array.dtype)] += array.nbytes if array.ndim > 1 else 0
     return found
+
+
+# -- the time limit
+
+
+def test_the_time_limit_is_asked_of_the_graph_at_the_precision(run, tmp_path, monkeypatch):
+    times = iter([30.0, 25.0, 30.0, 9.0, 30.0, 25.0])  # in float32 and at the precision, in turn
+    monkeypatch.setattr(bundle, "candidates_within", lambda run, max_ms: [("best", 0)] * 2)
+    monkeypatch.setattr(
+        bundle,
+        "measure_prediction_time",
+        lambda *_: PredictionTime(core_ms=next(times), megabytes=1.0),
+    )
+    said = []
+    asked = {
+        "precision": Precision("fp16", ANY_CHANGE),
+        "max_ms": 10.0,
+        "held_out_limit": 2,
+        "operation": Operation.of(at="sensitivity=0.8"),
+    }
+    report = export_bundle(run, tmp_path / "bundle", say=said.append, **asked)
+    assert report.manifest.cost.core_ms == 9.0
+    assert "trial 0 takes 25.0 ms at fp16, more than is allowed" in said
+    monkeypatch.setattr(bundle, "candidates_within", lambda run, max_ms: [("best", 0)])
+    with pytest.raises(ExportError, match=r"within 10 ms .* at fp16; the last .* takes 25\.0 ms"):
+        export_bundle(run, tmp_path / "other", **asked)
+    assert not (tmp_path / "other").exists()
+
+
+def test_models_that_no_precision_makes_fast_enough_are_not_tried(run, monkeypatch):
+    times = {(0,): 70.0, (1,): 30.0, (2,): None, (3,): 5.0}
+    found = [("best", members[0], members) for members in times]
+    monkeypatch.setattr(within_time, "_candidates", lambda run: iter(found))
+
+    def measured(run, models):
+        return {one: PredictionTime(core_ms=times[one], megabytes=1.0) for one in models if times[one]}
+
+    monkeypatch.setattr(within_time, "measure_models", measured)
+    assert list(within_time.candidates_within(run, 10.0)) == [("best", 1), ("best", 3)]
 
 
 # -- the file

@@ -122,6 +122,14 @@ def test_the_bundle_holds_the_steps_as_values_and_as_one_importable_file(
     np.testing.assert_allclose(scaled, found.images[0], atol=0.5)
 
 
+def test_an_array_that_was_not_made_ready_is_refused_and_not_merely_resized(folder: Path) -> None:
+    bundle = load_bundle(folder)
+    ready, film = np.full((64, 48), 7, np.uint16), np.full((640, 480), 7, np.uint16)
+    assert bundle.predict([ready]).shape == (1, 2)
+    with pytest.raises(ExportError, match=r"image 1 has shape \(640, 480\), .* 64 rows and 48 columns"):
+        bundle.predict([ready, film])
+
+
 def test_steps_of_another_version_are_refused(folder: Path) -> None:
     bundle = load_bundle(folder)
     newer = bundle.manifest.model_copy(update={"preparation": {"version": 99}})

@@ -11,6 +11,7 @@ from dicom_files import dicom
 from PIL import Image
 from unit_run import CONFIGS, make_unit_run
 
+from orchestrator.api.frames import files_predicted
 from orchestrator.cli.main import main
 from orchestrator.postprocessing.test_set import open_test_part
 from results.ensembles.build import build_ensembles
@@ -20,6 +21,7 @@ from results.export.bundle import export_bundle
 from results.export.dicom_report import write_reports
 from results.export.exported_model import load_bundle
 from results.export.in_memory import model_in_memory
+from results.export.onnx_predictor import predict_files
 from results.export.precision_check import Precision
 from results.export.unit_table import units_by_header
 from results.predictors.loading import open_model, open_row_predictor
@@ -191,7 +193,36 @@ def test_a_view_that_cannot_be_read_is_named_and_its_breast_predicted_from_the_o
     assert main(["predict", str(exported), "--units", str(table), "--format", "json"]) == 1
     said = capsys.readouterr()
     assert [one["images"] for one in json.loads(said.out)] == [1, *[2] * (BREASTS - 1)]
-    assert f"{images[0]}.png" in said.err
+    assert [len(one["left_out"]) for one in json.loads(said.out)] == [1, *[0] * (BREASTS - 1)]
+    unit = json.loads(said.out)[0]["breast"]
+    note = f"1 of {BREASTS} breasts are predicted from a part of their images: {unit} without {images[0]}.png"
+    assert note in " ".join(said.err.split())
+    assert main(["predict", str(exported), "--units", str(table), "--format", "csv"]) == 1
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(line["images"], line["left_out"]) for line in lines[:2]] == [("1", "1"), ("2", "0")]
+    assert main(["predict", str(exported), "--units", str(table)]) == 1
+    assert "1 of 2" in capsys.readouterr().out
+
+
+def test_a_breast_of_torn_dicom_files_says_which_views_it_lacks(
+    run: RunFolder, exported: Path, tmp_path: Path
+) -> None:
+    write_views(run, tmp_path)
+    stored, whole = patch_set_of(run), tmp_path / f"{views_of(run)[1][0]}.png"
+    bits = int(np.log2(stored.max_value + 1))
+    facts = {"ViewPosition": "MLO", "ImageLaterality": "R"}
+    torn = dicom(tmp_path / "torn.dcm", stored.images[0], bits=bits, **facts)
+    torn.write_bytes(torn.read_bytes()[:-2000])
+    bundle = load_bundle(exported)
+    found = predict_files(bundle, [torn, whole, torn], units=["one", "one", "other"])
+    assert [(one.file, one.images, one.left_out) for one in found.predictions] == [("one", 1, (str(torn),))]
+    assert "one without torn.dcm (R MLO)" in found.notes[-2]
+    assert found.notes[-1] == "1 unit without a file that can be used: other"
+    with pytest.warns(UserWarning, match=r"one without torn.dcm \(R MLO\)"):
+        table = files_predicted(bundle, [torn, whole, torn], [], [], ["one", "one", "other"])
+    assert (list(table.index), table["images"].tolist()) == (["one", "other"], [1, 0])
+    assert table["fault"].str.contains("torn.dcm").all()
+    assert table["predicted_class"].isna().tolist() == [False, True]
 
 
 def test_wrong_tables_and_missing_units_say_what_is_needed(

@@ -187,6 +187,8 @@ def test_a_model_of_such_a_set_says_it_in_its_input(tmp_path: Path) -> None:
     wanted = bundle.manifest.input
     assert wanted.whites_of_16 == (4095,)
     assert wanted.how_to_feed.endswith("which value is white, from 4095 to 16383")
+    assert "a DICOM file as a person is shown them" in wanted.how_to_feed
+    assert "window, and MONOCHROME1 turned over, so that 0 is black" in wanted.how_to_feed
     assert ModelInput.model_validate_json(wanted.model_dump_json()) == wanted
     np.testing.assert_array_equal(read_image(files[0], wanted).pixels, found.images[0])
 
