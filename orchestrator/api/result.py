@@ -20,7 +20,7 @@ from results.scores.operating_point import NOTHING_ASKED, Operation
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import settings_text
 from trainables.common.errors import ConfigError
-from trainables.common.text import count_text, done_text
+from trainables.common.text import done_text
 
 if TYPE_CHECKING:  # pandas and torch take seconds to import, and a result may only be looked at
     import pandas as pd
