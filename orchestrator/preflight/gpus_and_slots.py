@@ -10,7 +10,7 @@ from orchestrator.request import SearchRequest
 from trainables.runtime.devices import Device, choose_device, device_of_trials
 from trainables.training.cost_probe import count_gpus
 
-_SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
+GPU_SHARE: Final = 0.25  # of a GPU, for a trial; what trials were measured to need follows later
 
 
 def gpus_per_trial(request: SearchRequest, connect: Connector) -> float:
@@ -54,7 +54,7 @@ def trials_of(request: SearchRequest, connection: Connection) -> tuple[float, in
 
 def _default_gpus(gpus: float) -> float:
     """Number of GPUs of a trial that the user leaves open, where there are so many."""
-    return _SHARE if gpus else 0.0
+    return GPU_SHARE if gpus else 0.0
 
 
 def slots_for(request: SearchRequest, gpus_per_trial: float, connection: Connection) -> int:

@@ -144,6 +144,8 @@ class ResourceAllocator:
         fixed_backbones: Names of backbones without weights, whose features need no GPU.
         bounds_memory: Every trial asks for the main memory that its worker needs, so that all that run at
             once fit into what Ray gives out.
+        late_gpus: Number of GPUs of a trial, by its measured need, once machines with some have joined a
+            cluster that had none; 0 where the user wants none.
 
     Attributes:
         slots: Number of trials at once; it follows the machines.
@@ -165,13 +167,14 @@ class ResourceAllocator:
         lends_features: bool = False,
         fixed_backbones: Collection[str] = (),
         bounds_memory: bool = False,
+        late_gpus: float = 0.0,
     ) -> None:
         self.cpus, self.gpus, self.machines = cpus, gpus, _working(machines)
         self.folds, self.slots, self.is_measured = folds, slots, is_measured
         self.workers = workers
         self.shares_features, self.lends_features = shares_features, lends_features
         self.fixed_backbones = frozenset(fixed_backbones)
-        self.bounds_memory = bounds_memory
+        self.bounds_memory, self.late_gpus = bounds_memory, late_gpus
         self.apart: Collection[str] = ()
         self._needs: dict[Kind, float] = {}
         self._residents: dict[Kind, int] = {}  # bytes of main memory of the largest worker of a kind
@@ -189,6 +192,7 @@ class ResourceAllocator:
         """
         machines = _working(machines)
         before, now = self._names(self.machines), self._names(machines)
+        has_first_gpus = self._takes_gpus_of(machines)
         slots = self._fitting(machines, self._smallest_gpus())
         if slots == 0 or before == now:
             return ""
@@ -198,10 +202,19 @@ class ResourceAllocator:
             for name, stores in self._holders.items()
         }
         self._add_slots_of_heads()
-        return (
+        said = (
             f"the cluster has {count_text(len(now), 'machine')} now, before {len(before)}: "
             f"{count_text(self.slots, 'trial')} at once, before {earlier}"
         )
+        return f"{said}; trials use its GPUs from now on" if has_first_gpus else said
+
+    def _takes_gpus_of(self, machines: Sequence[Machine]) -> bool:
+        """Give trials GPUs from now on, if these are the first machines that have some."""
+        if self.gpus > 0 or self.late_gpus <= 0 or not any(machine.gpus for machine in machines):
+            return False
+        self.gpus, self.is_measured = self.late_gpus, True
+        self._needs.clear()  # they were those of trials on CPUs
+        return True
 
     @property
     def workers_expected(self) -> int:

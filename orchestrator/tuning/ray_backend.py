@@ -80,6 +80,7 @@ class Resources:
         lends_features: Machines lend each other what they have stored, with the same consequence.
         fixed_backbones: Names of backbones without weights, whose features need no GPU.
         bounds_memory: All trials that run at once fit into the main memory that Ray gives out.
+        late_gpus: Number of GPUs of a trial once machines with the first ones have joined; 0 for none.
         shared_store: Folder that all `machines` are known to see, and those that join are asked for; None
             without one.
     """
@@ -94,6 +95,7 @@ class Resources:
     lends_features: bool = False
     fixed_backbones: frozenset[str] = frozenset()
     bounds_memory: bool = False
+    late_gpus: float = 0.0
     shared_store: Path | None = None
 
 
@@ -378,6 +380,7 @@ def _allocator(manager: TrialManager, resources: Resources) -> ResourceAllocator
         lends_features=resources.lends_features,
         fixed_backbones=resources.fixed_backbones,
         bounds_memory=resources.bounds_memory,
+        late_gpus=resources.late_gpus,
     )
 
 

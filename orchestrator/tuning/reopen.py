@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from cluster.background import Connector
-from orchestrator.preflight.gpus_and_slots import slots_for
+from orchestrator.preflight.gpus_and_slots import slots_for, trials_of
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import SearchMethod, method_of
@@ -139,7 +139,13 @@ def reopen_search(
     notify(_said(len(records), record.request, running, again))
     slots = 0
     if study.has_more:
-        slots = slots_for(record.request, record.gpus_per_trial, connect())
+        connection = connect()
+        gpus, slots = trials_of(record.request, connection)
+        if gpus > 0 and record.gpus_per_trial == 0:
+            notify("there are GPUs now, which trials use from now on")
+            record = record.model_copy(update={"gpus_per_trial": gpus, "shares_gpus_as_measured": True})
+        else:
+            slots = slots_for(record.request, record.gpus_per_trial, connection)
         check_shared_store(record.request, connect)
     if record != before:
         run.write_search(record)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cluster.connect import Connection
 from cluster.resources import WORKER_BYTES
-from orchestrator.preflight.gpus_and_slots import slots_for
+from orchestrator.preflight.gpus_and_slots import GPU_SHARE, slots_for
 from orchestrator.tuning.allocation import SHARES, idle_free_cpus
 from orchestrator.tuning.shared_store import shared_folder
 from results.run.records import SearchRecord
@@ -51,6 +51,7 @@ def trial_resources(record: SearchRecord, slots: int, connection: Connection, *,
         lends_features=len(machines) > 1 and _lends_features(record),
         fixed_backbones=frozenset(fixed_backbones()),
         bounds_memory=is_bounded,
+        late_gpus=GPU_SHARE if record.request.gpus_per_trial is None and not connection.is_own else 0.0,
     )
 
 

@@ -265,6 +265,22 @@ def test_the_number_of_trials_at_once_follows_the_machines() -> None:
     assert packing.slots == 8
 
 
+def test_the_first_gpus_that_join_are_used_unless_the_user_wants_none() -> None:
+    here, there = Machine(4, 0, 0, "a"), Machine(8, 2, 16 * GIB, "b")
+    packing = ResourceAllocator(
+        1.0, 0.0, (here,), folds=4, slots=4, is_measured=False, late_gpus=0.25, lends_features=True
+    )
+    assert packing.request(config()).gpus == 0.0
+    said = packing.follow([here, there])
+    assert said.endswith("; trials use its GPUs from now on")
+    assert packing.request(config()).gpus > 0.0
+    assert packing.slots == 8 + 4  # the second of heads on features that the other machine lends
+    assert "GPUs" not in packing.follow([here, there, Machine(8, 2, 16 * GIB, "c")])
+    without = ResourceAllocator(1.0, 0.0, (here,), folds=4, slots=4, is_measured=False)
+    assert "GPUs" not in without.follow([here, there])
+    assert without.request(config()).gpus == 0.0
+
+
 def test_a_head_that_runs_no_trials_is_no_machine_of_theirs() -> None:
     head, worker = Machine(0, 0, GIB, "head"), Machine(4, 0, GIB, "worker")
     packing = ResourceAllocator(1.0, 0.0, (worker,), folds=4, slots=4, is_measured=False)

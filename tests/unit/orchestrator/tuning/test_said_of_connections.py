@@ -19,7 +19,7 @@ def test_a_search_says_where_it_runs_and_warns_of_an_open_cluster(
         "plan_connection",
         lambda *_, **__: PlannedConnection(Target(found.address, "the user"), {}),
     )
-    monkeypatch.setattr(PlannedConnection, "start", lambda _: found)
+    monkeypatch.setattr(PlannedConnection, "start", lambda *_: found)
     monkeypatch.setattr("cluster.background.disconnect", lambda _: None)
     said: list[str] = []
     surroundings = Surroundings(said.append, lambda *_, **__: pytest.fail("no trial runs"))

@@ -10,6 +10,7 @@ from worker_run import CONTEXT, worker_run
 
 from cluster.background import KnownConnection
 from cluster.connect import Connection
+from cluster.resources import Machine
 from orchestrator.preflight.search_data import make_store
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import setup
@@ -77,6 +78,24 @@ def test_a_search_that_is_killed_before_its_study_is_there_can_be_resumed(
     first = prepared.study.ask()
     assert first is not None
     assert (first.number, first.recipe) == (0, "ours")
+
+
+@pytest.mark.parametrize(("asked", "gpus", "is_said"), [(None, 0.25, True), (0.0, 0.0, False)])
+def test_a_search_that_began_without_gpus_uses_those_of_the_cluster_it_is_resumed_on(
+    bright_patches: PatchSet, tmp_path: Path, asked: float | None, gpus: float, is_said: bool
+) -> None:
+    made = worker_run(bright_patches, tmp_path, versions=package_versions(), gpus_per_trial=0.0)
+    record, run = made.search().with_options(gpus_per_trial=asked), RunFolder(tmp_path / "runs" / "second")
+    point = InitialPoint("ours", {"model.backbone": "efficientnet_lite0", "training.epochs": 3})
+    setup._write_files(run, record, three_folds(bright_patches), [point])
+    said = list[str]()
+    machine = Machine(8.0, 2.0, 16 << 30, "b")
+    cluster = Connection("x:1", False, 8.0, 2.0, 1, "", machines=(machine,))
+    prepared = reopen_search(run, KnownConnection(cluster), said.append)
+    assert prepared.slots == 8
+    assert run.search().gpus_per_trial == gpus
+    assert run.search().shares_gpus_as_measured is is_said
+    assert any("trials use from now on" in text for text in said) is is_said
 
 
 def test_a_folder_that_is_made_at_the_last_moment_is_left_alone(
