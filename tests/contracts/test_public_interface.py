@@ -55,7 +55,7 @@ print([name for name in {HEAVY} if name in sys.modules])
 def test_a_wheel_brings_it_elsewhere(tmp_path: Path) -> None:
     unpacked, elsewhere = unpacked_wheel(tmp_path), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    code = f"{FIRST}; import orchestrator as o; print(o.__file__, SearchRequest(task='idc').trials)"
+    code = f"{FIRST}; import orchestrator as o; print(o.__file__, SearchRequest(task='idc').most_trials)"
     place, trials = run_python(code, elsewhere, unpacked).split()
     assert Path(place) == unpacked / "orchestrator" / "__init__.py"
     assert trials == "24"
