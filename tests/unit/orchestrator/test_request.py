@@ -44,7 +44,8 @@ def test_every_option_can_be_typed_and_has_a_description() -> None:
 def test_what_is_not_said_has_the_default_of_its_field() -> None:
     request = asked("idc")
     assert request == SearchRequest(task="idc", data="phantom")
-    assert (request.trials, request.epochs, request.fold_count, request.features) == (24, 30, 4, "float16")
+    found = request.most_trials, request.epochs, request.fold_count, request.features
+    assert found == (24, 30, 4, "float16")
 
 
 def test_a_file_is_read_and_what_is_typed_wins(tmp_path: Path) -> None:

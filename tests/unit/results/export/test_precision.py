@@ -1,6 +1,7 @@
 """Files in a lower precision: what is converted, what was lost, and when it is refused."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from results.export.precision_record import LowerPrecision, gain_text, precision
 from results.predictors.loading import open_model
 from results.run.prediction_costs import PredictionTime, read_costs
 from results.run.records import OutOfFold
+from results.run.run_folder import RunFolder
 from results.scores.interval import Interval
 from results.scores.operating_point import Operation
 from trainables.common.errors import UnknownNameError
@@ -67,6 +69,8 @@ def types_of_weights(path):
 
 
 def test_the_time_limit_is_asked_of_the_graph_at_the_precision(run, tmp_path, monkeypatch):
+    copied = RunFolder(tmp_path / "run")  # whose costs are those that are pretended here
+    shutil.copytree(run.path, copied.path)
     times = iter([30.0, 25.0, 30.0, 9.0, 30.0, 25.0])  # in float32 and at the precision, in turn
     monkeypatch.setattr(bundle, "candidates_within", lambda run, max_ms: [("best", 0)] * 2)
     monkeypatch.setattr(
@@ -81,12 +85,12 @@ def test_the_time_limit_is_asked_of_the_graph_at_the_precision(run, tmp_path, mo
         "held_out_limit": 2,
         "operation": Operation.of(at="sensitivity=0.8"),
     }
-    report = export_bundle(run, tmp_path / "bundle", say=said.append, **asked)
+    report = export_bundle(copied, tmp_path / "bundle", say=said.append, **asked)
     assert report.manifest.cost.core_ms == 9.0
     assert "trial 0 takes 25.0 ms at fp16, more than is allowed" in said
     monkeypatch.setattr(bundle, "candidates_within", lambda run, max_ms: [("best", 0)])
     with pytest.raises(ExportError, match=r"within 10 ms .* at fp16; the last .* takes 25\.0 ms"):
-        export_bundle(run, tmp_path / "other", **asked)
+        export_bundle(copied, tmp_path / "other", **asked)
     assert not (tmp_path / "other").exists()
 
 
