@@ -9,9 +9,9 @@ every record can be parsed, no finished trial or fold is lost, changed or run ag
 same trials, and the leaderboard is that of a search which nobody disturbed. Exit code 1 if anything is wrong,
 or if a fault was injected less often than was asked for.
 
-Every kind of fault has its turn first, then the kinds of which there are many go on. Somewhat more than a
-minute before the time is up no further fault is injected: searches that were hit are resumed and looked
-through, and what was not reached is named. What a machine lacks, such as PostgreSQL, a C compiler or the
+Every kind of fault has its turn first, then the kinds of which there are many go on. Two minutes before the
+time is up no further fault is injected: searches that were hit are resumed and looked through, and what was
+not reached is named. What a machine lacks, such as PostgreSQL, a C compiler or the
 right to mount a small disk, is named, too. `--only` and `--share` ask for less.
 """
 
@@ -42,8 +42,8 @@ from benchmarks.chaos.plan import (
 )
 
 MINUTES: Final = 15.0  # on two cores
-LANES: Final = 2  # of scenarios that compute; those that mostly wait have one more, which then helps
-_LAST_MINUTES: Final = 1.25  # of them, in which nothing is injected any more
+LANES: Final = 2  # of scenarios that compute; those that mostly wait have one more
+_LAST_MINUTES: Final = 2.0  # of them, in which nothing is injected any more
 
 
 def main() -> int:
@@ -103,16 +103,13 @@ def _run(
 ) -> list[Outcome]:
     _run_undisturbed(Arena(folder, seed, patience=patience, until=until), folds_too="folds" in names)
     turns, found = turns_of(names, share), dict[str, list[Outcome]]()
-    computing, waiting = (
-        [turn for turn in turns if SCENARIOS[turn.name].waits is waits] for waits in (False, True)
-    )
+    queues = [[turn for turn in turns if SCENARIOS[turn.name].waits is waits] for waits in (False, True)]
     lock = threading.Lock()
 
-    def work(*queues: list[Turn]) -> None:
+    def work(queue: list[Turn]) -> None:
         while True:
             with lock:
-                queue = next(filter(None, queues), None)
-                if queue is None:
+                if not queue:
                     return
                 turn = queue.pop(0)
             if time.monotonic() >= until:
@@ -120,8 +117,8 @@ def _run(
                 continue
             found[turn.place] = _scenario(turn, folder, seed, patience=patience, until=until)
 
-    threads = [threading.Thread(target=work, args=(computing,)) for _ in range(min(lanes, len(computing)))]
-    threads += [threading.Thread(target=work, args=(waiting, computing))]
+    threads = [threading.Thread(target=work, args=(queues[0],)) for _ in range(min(lanes, len(queues[0])))]
+    threads += [threading.Thread(target=work, args=(queues[1],))]
     for thread in threads:
         thread.start()
     for thread in threads:

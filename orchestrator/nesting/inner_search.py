@@ -92,6 +92,8 @@ class InnerSearch:
     def _prepare(self, connect: Connector) -> Prepared:
         record = self.search_record()
         study = write_run(self.run, record, self.split, self.points, self.space)
+        for known in self.outer.records():  # what heads take is the same on fewer patients, or less
+            study.allowance.learn(known)
         return Prepared(self.run, record, study, slots_for(record.request, record.gpus_per_trial, connect()))
 
     def search_record(self) -> SearchRecord:

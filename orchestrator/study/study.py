@@ -192,7 +192,7 @@ class OptunaStudy:
         return not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def adopt(self, records: Mapping[int, TrialRecord]) -> int:
-        """Take over trials that an interrupted search left running.
+        """Take over trials that an interrupted search left running, and what all others say of heads.
 
         If the record of a trial was written, its result is told to Optuna; the others will be run again under
         their own numbers.
@@ -203,6 +203,7 @@ class OptunaStudy:
         Returns:
             The number of trials that will be run again.
         """
+        told = set[int]()
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self.shared is not None and not self.shared.is_own(frozen):
                 continue
@@ -210,8 +211,11 @@ class OptunaStudy:
             record = records.get(frozen.number)
             if record is not None:
                 self.tell(record)
+                told.add(frozen.number)
             else:
                 self._orphans.append(self._running.pop(frozen.number))
+        for number in records.keys() - told:
+            self.allowance.learn(records[number])
         return len(self._orphans)
 
     def ask(self) -> TrialSpec | None:

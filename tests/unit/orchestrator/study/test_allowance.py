@@ -258,6 +258,29 @@ def test_what_heads_took_is_learned_without_the_start_of_their_workers() -> None
     assert allowance.cost(decode({**HEAD, "classical.name": "logistic"})) == pytest.approx(6.0)
 
 
+def test_a_search_that_goes_on_knows_what_heads_took_before(tmp_path: Path) -> None:
+    method = search_method(trials=4, sampler="tpe", seed=0)
+    journal = tmp_path / "study.log"
+    space, records = Space("heads", heads, ()), dict[int, TrialRecord]()
+    first = OptunaStudy(
+        open_study(storage=None, journal=journal, name="t/n", is_new=True),
+        space,
+        NARROW,
+        {},
+        method,
+        allowance=Allowance(by_side),
+    )
+    for number, seconds in enumerate((4.0, 8.0)):
+        assert first.ask() is not None
+        records[number] = ended(number, 0.7, config=HEAD, epochs=1, epoch_seconds=seconds)
+    first.tell(records[0])  # and the driver was killed before the second could be told
+    allowance = Allowance(by_side)
+    opened = open_study(storage=None, journal=journal, name="t/n", is_new=False)
+    again = OptunaStudy(opened, space, NARROW, {}, method, allowance=allowance)
+    assert again.adopt(records) == 0
+    assert allowance.cost(sided(None)) == pytest.approx(6.0)  # each of the two once
+
+
 def test_heads_on_what_is_computed_come_before_each_first_point_that_takes_long(tmp_path: Path) -> None:
     def asked(sampler: str, *, seconds: float = 200.0, trials: int = 40) -> list[tuple[str, int | None]]:
         allowance = Allowance(by_side)
