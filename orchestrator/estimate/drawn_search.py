@@ -128,29 +128,31 @@ class TimeShares:
     def __post_init__(self) -> None:
         self._held = set(self.warm)
 
-    def cost(self, point: TrialCost) -> float:
-        """Seconds that a trial would take now: its training, and the passes that no trial has made yet."""
-        passes = sum(own.seconds for own in point.passes if not own.needs <= self._held)
-        return passes + point.epochs * point.epoch_seconds + _TRIAL_SECONDS
-
     def allowed(self, points: Sequence[TrialCost]) -> Sequence[TrialCost]:
         """Return the points that may be proposed now; where all are too dear, those that cost least."""
-        left = self.slots * self.seconds - self._used
-        if left <= 0:
+        limit = self._limit * (BRIEF if self._to_be_brief else 1.0)
+        if limit <= 0:
             return points  # what comes after the end is not looked at
-        limit = SHARE * left * (BRIEF if self._to_be_brief else 1.0)
-        costs = [self.cost(point) for point in points]
-        least = max(limit, min(costs))
-        return [point for point, cost in zip(points, costs, strict=True) if cost <= least]
+        costs = [self._cost(point, point.epochs) for point in points]
+        most = max(limit, min(costs))
+        return [point for point, cost in zip(points, costs, strict=True) if cost <= most]
 
     def add(self, point: TrialCost, epochs: int) -> None:
-        """Count a trial that is handed out."""
-        limit = SHARE * max(0.0, self.slots * self.seconds - self._used)
-        is_brief = self.cost(point) <= BRIEF * limit
+        """Count a trial that is handed out, which runs for so many epochs."""
+        is_brief = self._cost(point, point.epochs) <= BRIEF * self._limit
         self._to_be_brief = max(0, self._to_be_brief - 1) if is_brief else BRIEF_BETWEEN
-        passes = sum(own.seconds for own in point.passes if not own.needs <= self._held)
-        self._used += passes + epochs * point.epoch_seconds + _TRIAL_SECONDS
+        self._used += self._cost(point, epochs)
         self._held |= point.needs
+
+    @property
+    def _limit(self) -> float:
+        """Seconds that a trial may take."""
+        return SHARE * max(0.0, self.slots * self.seconds - self._used)
+
+    def _cost(self, point: TrialCost, epochs: int) -> float:
+        """Seconds that a trial takes now: its training, and the passes that no trial has made yet."""
+        passes = sum(own.seconds for own in point.passes if not own.needs <= self._held)
+        return passes + epochs * point.epoch_seconds + _TRIAL_SECONDS
 
 
 def draw_search(

@@ -45,11 +45,21 @@ def trials_of(request: SearchRequest, connection: Connection) -> tuple[float, in
         request: Options of the search.
         connection: Machines that Ray runs on.
     """
-    gpus = request.gpus_per_trial
-    if gpus is None:
-        seen = min(connection.gpus, count_gpus()) if connection.is_own else connection.gpus
-        gpus = _default_gpus(seen)  # Ray also counts cards that torch cannot use
+    gpus = gpus_on(request, connection)
     return gpus, slots_for(request, gpus, connection)
+
+
+def gpus_on(request: SearchRequest, connection: Connection) -> float:
+    """Return the number of GPUs of a trial on the machines of a Ray that is there.
+
+    Args:
+        request: Options of the search.
+        connection: Machines that Ray runs on.
+    """
+    if request.gpus_per_trial is not None:
+        return request.gpus_per_trial
+    # Ray also counts cards that torch cannot use.
+    return _default_gpus(min(connection.gpus, count_gpus()) if connection.is_own else connection.gpus)
 
 
 def _default_gpus(gpus: float) -> float:

@@ -16,7 +16,7 @@ from orchestrator.study.sampler import FiniteSampler, Sampler, SamplingFacts
 from orchestrator.study.samplers import sampler_named, sampler_names, samplers
 from orchestrator.study.unrepeated import Configure, UnrepeatedSampler, configured
 from results.run.records import SearchRecord
-from results.run.search_request import DEFAULT_TRIALS, TRIALS_OF_TIME, SearchRequest
+from results.run.search_request import DEFAULT_TRIALS, SearchRequest
 from results.scores.ranking import Objectives, objectives_of
 from search_spaces.learned import TriedElsewhere, tried_digest, tried_elsewhere
 from trainables.common.errors import ConfigError
@@ -33,11 +33,13 @@ class SearchMethod:
         sampler: What proposes configurations.
         pruner: What stops trials that are worse than others.
         seed: Random seed of the sampler.
-        trials: Number of trials.
+        trials: Largest number of trials.
         epochs: Largest number of epochs of a trial.
         folds: Number of folds; 1 for a hold-out.
         tried: What was tried on other sets, of which the search takes what looks promising here; empty for
             nothing.
+        expected_trials: Number of trials by which a sampler plans, where its time limit ends the search; None
+            for `trials`.
     """
 
     objectives: Objectives
@@ -48,6 +50,7 @@ class SearchMethod:
     epochs: int
     folds: int
     tried: Sequence[TriedElsewhere] = ()
+    expected_trials: int | None = None
 
     def build_sampler(
         self,
@@ -78,7 +81,7 @@ class SearchMethod:
         """
         facts = SamplingFacts(
             self.seed + drawn,
-            self.trials if self.trials < TRIALS_OF_TIME else DEFAULT_TRIALS,
+            self.trials if self.expected_trials is None else self.expected_trials,
             self.objectives.directions,
             self.epochs,
             settings,
@@ -135,6 +138,7 @@ def method_of(search: SearchRecord) -> SearchMethod:
         epochs=request.epochs,
         folds=search.folds,
         tried=tried_elsewhere() if search.tried_elsewhere == tried_digest() else (),
+        expected_trials=DEFAULT_TRIALS if request.fills_its_time else None,
     )
 
 

@@ -122,6 +122,11 @@ def report_seconds(slots: int) -> float:
     return _REPORT_SECONDS_A_WORKER * slots
 
 
+def _smallest_share(gpus: float, *, is_measured: bool) -> float:
+    """The smallest share of a GPU of trials that have so many GPUs."""
+    return 1 / SHARES if is_measured and gpus > 0 else gpus
+
+
 def _working(machines: Sequence[Machine]) -> tuple[Machine, ...]:
     """The machines that run trials at all; the head of a cluster may be kept free of them."""
     return tuple(machine for machine in machines if machine.cpus > 0)
@@ -144,8 +149,8 @@ class ResourceAllocator:
         fixed_backbones: Names of backbones without weights, whose features need no GPU.
         bounds_memory: Every trial asks for the main memory that its worker needs, so that all that run at
             once fit into what Ray gives out.
-        late_gpus: Number of GPUs of a trial, by its measured need, once machines with some have joined a
-            cluster that had none; 0 where the user wants none.
+        late_gpus: Number of GPUs of a trial, by its measured need, while a cluster that had none at first has
+            machines with some; 0 for a search that began with GPUs, or whose user wants none.
 
     Attributes:
         slots: Number of trials at once; it follows the machines.
@@ -192,29 +197,32 @@ class ResourceAllocator:
         """
         machines = _working(machines)
         before, now = self._names(self.machines), self._names(machines)
-        has_first_gpus = self._takes_gpus_of(machines)
-        slots = self._fitting(machines, self._smallest_gpus())
+        gpus, is_measured = self._gpus_on(machines)
+        slots = self._fitting(machines, _smallest_share(gpus, is_measured=is_measured))
         if slots == 0 or before == now:
             return ""
+        said_of_gpus = ""
+        if gpus != self.gpus:
+            self._needs.clear()  # they are those of trials on other devices
+            said_of_gpus = "; trials use its GPUs from now on" if gpus else "; trials run on CPUs again"
+        self.gpus, self.is_measured = gpus, is_measured
         self.machines, earlier, self.slots = machines, self.slots, slots
         self._holders = {
             name: {node: store for node, store in stores.items() if node in now}
             for name, stores in self._holders.items()
         }
         self._add_slots_of_heads()
-        said = (
+        return (
             f"the cluster has {count_text(len(now), 'machine')} now, before {len(before)}: "
-            f"{count_text(self.slots, 'trial')} at once, before {earlier}"
+            f"{count_text(self.slots, 'trial')} at once, before {earlier}{said_of_gpus}"
         )
-        return f"{said}; trials use its GPUs from now on" if has_first_gpus else said
 
-    def _takes_gpus_of(self, machines: Sequence[Machine]) -> bool:
-        """Give trials GPUs from now on, if these are the first machines that have some."""
-        if self.gpus > 0 or self.late_gpus <= 0 or not any(machine.gpus for machine in machines):
-            return False
-        self.gpus, self.is_measured = self.late_gpus, True
-        self._needs.clear()  # they were those of trials on CPUs
-        return True
+    def _gpus_on(self, machines: Sequence[Machine]) -> tuple[float, bool]:
+        """GPUs of a trial on some machines, and whether it gets a share by its measured need."""
+        if self.late_gpus <= 0:
+            return self.gpus, self.is_measured
+        has_gpus = any(machine.gpus for machine in machines)
+        return (self.late_gpus, True) if has_gpus else (0.0, False)
 
     @property
     def workers_expected(self) -> int:
@@ -336,7 +344,7 @@ class ResourceAllocator:
 
     def _smallest_gpus(self) -> float:
         """The smallest share of a GPU that a trial which is no head may get."""
-        return 1 / SHARES if self.is_measured and self.gpus > 0 else self.gpus
+        return _smallest_share(self.gpus, is_measured=self.is_measured)
 
     def _slots_of_heads(self, avoids: Collection[str] = ()) -> int:
         """Number of trials that fit on machines without a GPU, where a search has any use for them.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, get_args
 
 from cluster.background import Connector
-from orchestrator.preflight.gpus_and_slots import slots_for, trials_of
+from cluster.connect import Connection
+from orchestrator.preflight.gpus_and_slots import gpus_on, slots_for
 from orchestrator.preflight.run_data import check_run_data
 from orchestrator.preflight.search_data import messages_of_progress
 from orchestrator.study.method import SearchMethod, method_of
@@ -140,16 +141,21 @@ def reopen_search(
     slots = 0
     if study.has_more:
         connection = connect()
-        gpus, slots = trials_of(record.request, connection)
-        if gpus > 0 and record.gpus_per_trial == 0:
-            notify("there are GPUs now, which trials use from now on")
-            record = record.model_copy(update={"gpus_per_trial": gpus, "shares_gpus_as_measured": True})
-        else:
-            slots = slots_for(record.request, record.gpus_per_trial, connection)
+        record = _with_gpus_of(record, connection, notify)
+        slots = slots_for(record.request, record.gpus_per_trial, connection)
         check_shared_store(record.request, connect)
     if record != before:
         run.write_search(record)
     return Prepared(run, record, study, slots, session_minutes=minutes)
+
+
+def _with_gpus_of(record: SearchRecord, connection: Connection, notify: Notify) -> SearchRecord:
+    """Give trials of a search that began without a GPU those that there are now."""
+    gpus = gpus_on(record.request, connection)
+    if gpus == 0 or record.gpus_per_trial > 0:
+        return record
+    notify("there are GPUs now, which trials use from now on")
+    return record.model_copy(update={"gpus_per_trial": gpus, "shares_gpus_as_measured": True})
 
 
 def _set_aside(run: RunFolder, options: ResumeOptions, notify: Notify) -> Counter[str]:

@@ -265,7 +265,7 @@ def write_initial_points(run: RunFolder, points: Sequence[InitialPoint]) -> None
 
 
 def in_time(record: SearchRecord, minutes: float | None) -> SearchRecord:
-    """Return a record with another time limit.
+    """Return a record with another time limit, and with as many trials as before.
 
     Args:
         record: Request and facts of the search.
@@ -274,7 +274,9 @@ def in_time(record: SearchRecord, minutes: float | None) -> SearchRecord:
     Raises:
         ConfigError: If the limit is not allowed.
     """
-    return record if minutes is None else record.with_options(minutes=minutes)
+    if minutes is None:
+        return record
+    return record.with_options(minutes=minutes, trials=record.request.asked_trials)
 
 
 def allowance_of(record: SearchRecord, split: Split) -> Allowance:

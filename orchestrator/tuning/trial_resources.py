@@ -48,10 +48,11 @@ def trial_resources(record: SearchRecord, slots: int, connection: Connection, *,
         workers=record.request.workers,
         shares_features=len(machines) > 1 and shared_folder(record.request) is not None,
         shared_store=shared_folder(record.request),
-        lends_features=len(machines) > 1 and _lends_features(record),
+        # Others may join a cluster of one machine.
+        lends_features=bool(machines) and not connection.is_own and _lends_features(record),
         fixed_backbones=frozenset(fixed_backbones()),
         bounds_memory=is_bounded,
-        late_gpus=GPU_SHARE if record.request.gpus_per_trial is None and not connection.is_own else 0.0,
+        late_gpus=GPU_SHARE if record.request.gpus_per_trial is None and record.gpus_per_trial == 0 else 0.0,
     )
 
 

@@ -139,7 +139,7 @@ class SearchRequest(BaseModel):
         "number of trials",
         group="budget",
         ge=1,
-        shown_default="as many as --minutes has time for; without it 24, or the points of the recipes",
+        shown_default="the points of the recipes; else as many as --minutes has time for, or 24 without it",
     )
     minutes: float | None = option(
         None, "stop after this time", group="budget", unit="minutes", ge=0.05, shown_default="no limit"

@@ -52,15 +52,16 @@ def score_strata(
         key=lambda one: one.metrics["auc"].estimate,
         default=None,
     )
+    within_sites, apart = _within_sites(judged, columns)
     return StrataScores(
         strata=strata,
-        within_sites=_within_sites(judged, columns),
+        within_sites=within_sites,
         comparisons=number_of_tests(strata),
         least_patients=least_patients,
         worst=None if worst is None else worst.name,
         is_worst_different=worst is not None
         and any(one.is_found and one.metric == "auc" and one.value < 0 for one in worst.differences),
-        remarks=_remarks(strata, columns, unit),
+        remarks=(*_remarks(strata, columns, unit), *apart),
         group_unit=unit,
     )
 
@@ -144,8 +145,9 @@ def _reason(patients: Sequence[int], unit: GroupUnit, class_names: Sequence[str]
     return f"{' and '.join(few)}; scores need {least}" if few else ""
 
 
-def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, ...]:
-    found = []
+def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[tuple[WithinSites, ...], tuple[str, ...]]:
+    """AUC within the sites of each column that names some, and a sentence for each that has none."""
+    found, remarks = [], []
     for column in SITES:
         if column not in columns:
             continue
@@ -158,7 +160,10 @@ def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, 
             continue
         try:
             pooled, within = judged.auc(known), judged.auc(known, blocks)
-        except OneClassError:  # no fold has images of two classes of one site
+        except OneClassError:
+            remarks.append(
+                f"no AUC within each {column} is known: no fold has images of two classes of one {column}"
+            )
             continue
         apart = pooled.influences - within.influences
         error = float(np.sqrt((apart**2).sum() * judged.inflation))
@@ -167,7 +172,7 @@ def _within_sites(judged: JudgedImages, columns: Columns) -> tuple[WithinSites, 
         found.append(
             WithinSites(column=column, pooled=pooled.interval, within=within.interval, difference=difference)
         )
-    return tuple(found)
+    return tuple(found), tuple(remarks)
 
 
 def _remarks(strata: Sequence[Stratum], columns: Columns, unit: GroupUnit) -> tuple[str, ...]:

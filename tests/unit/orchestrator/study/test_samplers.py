@@ -10,10 +10,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from records import search_record
 
 from orchestrator.study import optuna_private
 from orchestrator.study import window as windows
 from orchestrator.study.journal import RunJournal
+from orchestrator.study.method import method_of
 from orchestrator.study.optuna_private import (
     EndedTrial,
     LongStudyStorage,
@@ -424,3 +426,14 @@ def test_a_journal_keeps_no_place_of_a_line_that_was_read_and_reads_all_again(tm
     assert [*journal.read_logs(0)] == [json.loads(line) for line in lines]
     assert [*journal.read_logs(len(lines) - 2)] == [json.loads(line) for line in lines[-2:]]
     assert len(LongStudyStorage(journal).get_all_trials(0)) == 30
+
+
+@pytest.mark.parametrize(
+    ("trials", "minutes", "expected"), [(20_000, 3.0, None), (None, 3.0, 24), (None, None, None)]
+)
+def test_a_sampler_plans_by_what_is_asked_for_and_under_a_time_limit_alone_by_the_usual_number(
+    trials: int | None, minutes: float | None, expected: int | None
+) -> None:
+    method = method_of(search_record(sampler="nsga2", trials=trials, minutes=minutes))
+    assert method.expected_trials == expected
+    assert method.trials == (trials or (10_000 if minutes else 24))

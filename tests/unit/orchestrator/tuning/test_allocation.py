@@ -276,9 +276,19 @@ def test_the_first_gpus_that_join_are_used_unless_the_user_wants_none() -> None:
     assert packing.request(config()).gpus > 0.0
     assert packing.slots == 8 + 4  # the second of heads on features that the other machine lends
     assert "GPUs" not in packing.follow([here, there, Machine(8, 2, 16 * GIB, "c")])
+    said = packing.follow([here])  # the others were rented for a while
+    assert said.endswith("; trials run on CPUs again")
+    assert (packing.request(config()).gpus, packing.slots) == (0.0, 4)
     without = ResourceAllocator(1.0, 0.0, (here,), folds=4, slots=4, is_measured=False)
     assert "GPUs" not in without.follow([here, there])
     assert without.request(config()).gpus == 0.0
+
+
+def test_gpus_of_a_machine_without_room_for_a_trial_change_nothing() -> None:
+    here, full = Machine(4, 0, 0, "a"), Machine(0.5, 1, 16 * GIB, "b")
+    packing = ResourceAllocator(1.0, 0.0, (here,), folds=4, slots=4, is_measured=False, late_gpus=0.25)
+    assert packing.follow([here, full]) == ""
+    assert (packing.request(config()).gpus, packing.slots, packing.is_measured) == (0.0, 4, False)
 
 
 def test_a_head_that_runs_no_trials_is_no_machine_of_theirs() -> None:

@@ -15,6 +15,7 @@ from orchestrator.preflight.search_data import make_store
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import setup
 from orchestrator.tuning.reopen import reopen_search
+from orchestrator.tuning.setup import in_time
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 from results.run.search_request import SearchRequest
@@ -96,6 +97,14 @@ def test_a_search_that_began_without_gpus_uses_those_of_the_cluster_it_is_resume
     assert run.search().gpus_per_trial == gpus
     assert run.search().shares_gpus_as_measured is is_said
     assert any("trials use from now on" in text for text in said) is is_said
+
+
+@pytest.mark.parametrize(("trials", "minutes", "asked"), [(None, None, 24), (None, 9.0, None), (7, None, 7)])
+def test_another_time_limit_leaves_the_number_of_trials_as_it_is(
+    trials: int | None, minutes: float | None, asked: int | None
+) -> None:
+    record = in_time(search_record(trials=trials, minutes=minutes), 2.0)
+    assert (record.request.minutes, record.request.asked_trials) == (2.0, asked)
 
 
 def test_a_folder_that_is_made_at_the_last_moment_is_left_alone(

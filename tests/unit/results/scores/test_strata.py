@@ -135,6 +135,7 @@ def test_sites_of_which_no_fold_has_two_classes_have_no_auc_within():
     scores = score_strata(apart, {"site": site}, CLASSES, seed=0)
     assert [one.value for one in scores.strata] == ["a", "b"]
     assert scores.within_sites == ()
+    assert any(text.startswith("no AUC within each site is known") for text in scores.remarks)
 
 
 def test_a_set_without_columns_says_nothing_about_subgroups():
