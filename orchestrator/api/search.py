@@ -17,7 +17,7 @@ from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.reporting.mirror import mirror_callbacks
-from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.time_left import busy_seconds
 from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
