@@ -15,11 +15,12 @@ from source_files import load, write
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle
+from results.export.file_reading import read_with_place
 from results.export.image_reading import read_image
 from results.export.in_memory import model_in_memory
 from results.export.likeness import too_unlike, unlike
 from results.export.model_input import ModelInput
-from results.export.onnx_predictor import predict_files, read_with_place
+from results.export.onnx_predictor import predict_files
 from results.relevance.frame import Frame
 from trainables.data.collections.collection import Box, Choices, Example, Listing
 from trainables.data.from_files import FromFiles
