@@ -10,7 +10,6 @@ from ray import tune
 
 from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
-from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
@@ -22,6 +21,7 @@ from orchestrator.tuning.ray_private import (
     has_worker,
     nodes_that_leave,
 )
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from trainables.common.text import count_text
 

@@ -18,7 +18,7 @@ from ray.tune.execution import class_cache, tune_controller
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.placement_group import NODE_ID_LABEL_KEY
 
-from orchestrator.tuning.allocation import ResourceRequest
+from orchestrator.tuning.resource_request import ResourceRequest
 
 CLUSTER_SECONDS: Final = 5.0  # between two looks at what `nodes_that_leave` and the offers of a board say
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.study.patience import disk_reason
 from orchestrator.study.trial_spec import TrialFailure, TrialSpec
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.idle_workers import EPOCH_SECONDS
 from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.ray_depot import DepotKeeper
 from orchestrator.tuning.ray_features import FeatureServers
 from orchestrator.tuning.ray_shared_store import Newcomers
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.unfit_machines import IN_A_ROW, UnfitMachines
 from trainables.common.text import count_text

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning import ray_private
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
 from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
@@ -27,6 +27,7 @@ from orchestrator.tuning.ray_private import (
 )
 from orchestrator.tuning.ray_worker import result_of
 from orchestrator.tuning.remarks import MOST_SAID, WorkerRemarks
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog

@@ -12,10 +12,10 @@ from worker_run import worker_run
 
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import node_copy, ray_run, ray_worker
-from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.depot import Depot
 from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_worker import Worker
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.worker_report import WorkerReport
 from results.run.run_folder import RunFolder

@@ -13,10 +13,11 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 from cluster.resources import Machine
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import ray_followed
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.worker_report import WorkerReport
