@@ -70,7 +70,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "effective numbers": (
         {"training.class_weight": "effective", "training.effective_beta": 0.9},
-        {"training.train_fraction": 0.3},  # or the classes would be of one size
+        {"training.train_fraction": 0.45},  # or the classes would be of one size
     ),
 }
 

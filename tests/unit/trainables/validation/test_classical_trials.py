@@ -75,7 +75,7 @@ def test_a_refit_takes_the_share_of_the_patients_that_the_trial_trains_on(
     settings = {"model.backbone": "table", "classical.name": "lda", "training.train_fraction": 0.25}
     found = classical.refit_classical(decode(settings), wisconsin, runtime, epochs=1, seeds=1, seed=0)
     everyone = np.full(len(wisconsin.rows), TRAINING)
-    kept = training_positions(everyone, wisconsin.groups, 0, share=0.25)
+    kept = training_positions(everyone, wisconsin.labels, wisconsin.groups, 0, share=0.25)
     assert found.images == len(kept) < len(wisconsin.rows) / 3
     alone = replace(
         wisconsin,
