@@ -366,6 +366,26 @@ def test_a_worker_tells_the_folder_of_its_search_from_another_of_the_same_path(r
     assert not sees(run, "m")
 
 
+def test_a_worker_that_may_not_enter_the_folder_does_not_see_it(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.mark_file("m").touch()
+
+    def refused(path: Path, **_: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refused)
+    assert not sees(run, "m")
+
+
+def test_a_worker_that_lacks_weights_does_as_if_it_saw_no_folder_and_gets_them_from_the_depot(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.mark_file("m").touch()
+    monkeypatch.setattr(node_weights, "usable_files", lambda search: {})
+    assert not sees(run, "m")
+
+
 def test_the_own_folder_is_private_and_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = own_folder({"ORCHESTRATE_NODE_FOLDER": str(tmp_path / "a" / "b")})
     assert named == tmp_path / "a" / "b"
