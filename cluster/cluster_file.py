@@ -93,6 +93,16 @@ class ClusterFile:
         return () if self.is_rented else tuple(map(str, listed))
 
     @property
+    def least_rented(self) -> int:
+        """Number of machines besides the head that are rented in any case; 0 for machines of one's own."""
+        kinds = self.config.get("available_node_types")
+        if not self.is_rented or not isinstance(kinds, Mapping):
+            return 0
+        head = self.config.get("head_node_type")
+        asked = [kind.get("min_workers") or 0 for name, kind in kinds.items() if name != head and kind]
+        return min(sum(asked), self.config.get("max_workers", sum(asked)))
+
+    @property
     def user(self) -> str:
         """Who logs in."""
         return str(self._auth.get("ssh_user", ""))

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 HELP = "say which machines of a cluster have joined, what is free, and what runs there"
 EPILOG = """\
 Asks Ray on the first machine, over SSH, as `ray exec FILE 'ray status'` does.
-Machines of the file that have not joined are named; exit code 1 then.
+Machines of the file that have not joined are named, rented ones counted; exit code 1 then.
 
 examples:
   orchestrate cluster status cluster/dgx.yaml
   orchestrate cluster status cluster/local.yaml --format json
 """
+_RENTED: Final = "a rented machine"
 _NODE_COLUMNS: Final = ("address", "state", "cpus", "gpus", "memory_gb")
 
 
@@ -55,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
 def node_rows(file: "ClusterFile", found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the machines of a cluster: those that have joined, and those of the file that have not.
 
+    Rented machines have no address before they have joined: there are as many as the file rents in any case.
+
     Args:
         file: The cluster file.
         found: What `cluster.on_head.nodes` returns.
@@ -72,6 +75,7 @@ def node_rows(file: "ClusterFile", found: Mapping[str, Any]) -> list[dict[str, A
     ]
     joined = {row["address"] for row in rows}
     missing = [host for host in file.workers if host not in joined]
+    missing += [_RENTED] * max(0, 1 + file.least_rented - len(alive) if file.is_rented else 0)
     return rows + [
         {"address": host, "state": "not joined", "cpus": None, "gpus": None, "memory_gb": None}
         for host in missing

@@ -29,6 +29,9 @@ def test_a_file_says_where_machines_are_and_who_logs_in() -> None:
 def test_rented_machines_have_no_address_in_the_file() -> None:
     file = read_cluster_file(REPOSITORY / "cluster/aws.yaml")
     assert (file.is_rented, file.head, file.workers, file.needs_first_autoscaler) == (True, None, (), False)
+    assert file.least_rented == 2
+    fewer = ClusterFile(file.path, {**file.config, "max_workers": 1})
+    assert (fewer.least_rented, file_of().least_rented) == (1, 0)
 
 
 def test_the_address_from_outside_is_the_one_to_log_in_to() -> None:

@@ -154,6 +154,22 @@ def test_a_machine_that_was_not_listed_is_shown_as_it_is(machine: FakeMachine) -
     ]
 
 
+def test_rented_machines_that_have_not_joined_are_counted() -> None:
+    from cluster.cluster_file import read_cluster_file
+
+    file = read_cluster_file(Path(__file__).parents[4] / "cluster/aws.yaml")
+    rows = node_rows(file, NODES)
+    assert [(row["address"], row["state"]) for row in rows] == [
+        ("10.0.0.1", "joined"),
+        ("a rented machine", "not joined"),
+        ("a rented machine", "not joined"),
+    ]
+    dead = {**NODES["nodes"][0], "address": "10.0.0.7", "is_alive": False}
+    two = {**NODES, "nodes": [*NODES["nodes"], {**NODES["nodes"][0], "address": "10.0.0.8"}, dead]}
+    states = [row["state"] for row in node_rows(file, two)]
+    assert states == ["joined", "joined", "not joined"]
+
+
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_a_check_is_printed_in_80_columns_and_ends_with_one_if_something_is_broken(
     machine: FakeMachine, form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
