@@ -231,7 +231,7 @@ class _Scheduler(NotPickled, FIFOScheduler):
         if step.memory is not None:
             state.note_memory(number, step.memory, has_trained=bool(step.epochs) or step.is_end)
         if step.waits_for:
-            state.manager.on_waiting(number, step.waits_for)
+            state.manager.on_waiting(number, step.waits_for, is_elsewhere=step.waits_elsewhere)
         for report in step.epochs:
             cause = state.manager.on_epoch(
                 number,

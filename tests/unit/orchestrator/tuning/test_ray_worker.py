@@ -143,6 +143,38 @@ def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
     own.cleanup()
 
 
+class Full(Runner):
+    """Has no room for its results, and then for itself."""
+
+    def step(self) -> WorkerReport:
+        self.steps += 1
+        if self.steps == 1:
+            return WorkerReport(waits_for="No space left on device")
+        failure = TrialFailure("environment", "No space left on device", is_disk_full=True)
+        return WorkerReport(is_end=True, failure=failure)
+
+
+def test_a_disk_that_is_full_on_another_machine_is_none_that_others_wait_for(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Depot(run.path))
+    monkeypatch.setattr(ray_worker, "_host", lambda: "node7")
+    away = worker(run, runner=Full)
+    assert away.step()["step"] == WorkerReport()
+    with pytest.warns(UserWarning, match="waits for room"):
+        waiting = away.step()
+    assert waiting["step"] == WorkerReport(waits_for="No space left on device", waits_elsewhere=True)
+    assert waiting["remarks"] == (
+        "trial 0 has ended and waits for room to keep its results: No space left on device (on node7)",
+    )
+    found = away.step()["step"].failure
+    assert found == TrialFailure("environment", "No space left on device (on node7)")
+    away.cleanup()
+    beside = worker(run, node="here", runner=Full)
+    assert beside.step()["step"] == WorkerReport(waits_for="No space left on device")
+    assert beside.step()["step"].failure.is_disk_full
+
+
 def test_a_worker_is_ready_before_it_looks_at_the_run_folder(
     run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
