@@ -1,5 +1,6 @@
 """What Ray's errors mean: why a worker died, and what the machine refused a search."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
 
+_ACTOR: Final = re.compile(r"^\s+actor_id: ([0-9a-f]+)$", re.MULTILINE)
 # Ray's words for SIGTERM to a worker, for the death of its node, and for a node that left in order.
 _TAKEN_AWAY: Final = ("receives a SIGTERM", "its node has died", "node was terminated")
 
@@ -36,12 +38,21 @@ def last_words(trial: Any) -> str:
 
     Ray puts class, ids and address of the worker between the lines, each indented; what ended it comes after.
     """
+    return "\n".join(own_lines(_last_failure(trial))[:3])[:1000] or "the worker process died"
+
+
+def dead_worker(trial: Any) -> str:
+    """Ray's id of the last worker of a trial that died; empty where it is not known."""
+    found = _ACTOR.search(_last_failure(trial))
+    return found.group(1) if found else ""
+
+
+def _last_failure(trial: Any) -> str:
     try:
         text = Path(trial.error_file).read_text()
     except (OSError, TypeError):
-        return "the worker process died"
-    last = text.rpartition("Failure # ")[2]
-    return "\n".join(own_lines("\n".join(last.splitlines()[1:]))[:3])[:1000] or "the worker process died"
+        return ""
+    return "\n".join(text.rpartition("Failure # ")[2].splitlines()[1:])
 
 
 def own_lines(message: str) -> list[str]:

@@ -135,6 +135,16 @@ def nodes_that_leave() -> frozenset[str]:
     return frozenset(cluster_state.get_draining_nodes())
 
 
+def node_of_worker(actor: str) -> str | None:
+    """Return the name of the node on which an actor runs, or ran; None where Ray does not know it.
+
+    Args:
+        actor: Ray's id of the actor, in hex.
+    """
+    found = cluster_state.actor_table(actor) if actor else {}
+    return found.get("Address", {}).get("NodeID") or None
+
+
 def selected_machines(request: ResourceRequest) -> dict[str, str]:
     """Return Ray's selector of the machines that may run something; empty if all may."""
     if request.nodes:  # else Ray would place a trial without a GPU on a machine with GPUs as well

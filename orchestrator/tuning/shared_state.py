@@ -47,6 +47,7 @@ class SharedState:
         offers: Trial number -> number of idle workers that it may give folds to.
         helpers: Trial number -> number of idle workers that train folds of it.
         unhelped: Trials that get no idle workers any more, since one of them has failed.
+        begun: Trials whose worker has reported since it was given the trial.
         faults: Machines that cannot run trials.
         places: Trial number -> Ray's name of the machine that it has failed on.
         error: First error of searcher, scheduler or callback.
@@ -66,6 +67,7 @@ class SharedState:
     offers: dict[int, int] = field(default_factory=dict)
     helpers: dict[int, int] = field(default_factory=dict)
     unhelped: set[int] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
     faults: UnfitMachines = field(default_factory=UnfitMachines)
     places: dict[int, str] = field(default_factory=dict)
     error: Exception | None = None
@@ -167,6 +169,7 @@ class SharedState:
 
         Remarks of its worker are passed on to the user.
         """
+        self.begun.add(number)
         for text in result.pop("remarks", ()):
             self.manager.remarks.add(text)
         if (parcel := result.pop("parcel", None)) is not None:
@@ -201,19 +204,36 @@ class SharedState:
         Returns:
             False if there is no such machine, or the failure is none of the machine.
         """
-        place, faults = self.places.pop(number, None), self.faults
+        place = self.places.pop(number, None)
         if place is None or failure.cause != "environment" or failure.is_disk_full:
             return False
-        known = faults.unfit
+        goes_on = self._note_fault(number, place, failure.reason)
+        if goes_on:
+            self.manager.run_elsewhere(number, failure.reason)
+        return goes_on
+
+    def died_at_start(self, number: int, place: str) -> None:
+        """Note that a worker died before it reported anything of its trial.
+
+        The trial avoids the machine if another one may run it. Why it died nobody knows: as after other
+        deaths, the trial is given up after some.
+
+        Args:
+            number: Trial number.
+            place: Ray's name of the machine.
+        """
+        self._note_fault(number, place, "their workers died before they began")
+
+    def _note_fault(self, number: int, place: str, reason: str) -> bool:
+        """Note that a machine could not run a trial; tells whether another one may, and says what follows."""
+        faults, known = self.faults, self.faults.unfit
         own = self._asked(self.manager.running[number].spec, {*faults.avoided_by(number), place})
         is_needed = not self.allocator.is_enough_without({*known, place})
         goes_on = faults.runs_elsewhere(number, place, self.allocator.able(own), is_needed=is_needed)
-        if goes_on:
-            self.manager.run_elsewhere(number, failure.reason)
         if faults.unfit - known:
             self.manager.say(
                 f"the machine of trial {number} gets no further trials, since it could not run {IN_A_ROW} in "
-                f"a row: {failure.reason}. Mend it, and start Ray on it anew"
+                f"a row: {reason}. Mend it, and start Ray on it anew"
             )
         if again := known - faults.unfit:
             self.manager.say(

@@ -18,7 +18,7 @@ from orchestrator.tuning import ray_private
 from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
-from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
+from orchestrator.tuning.ray_failures import cause_of_loss, dead_worker, last_words, was_taken_away
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import (
     KeyValueBoard,
@@ -198,10 +198,12 @@ def test_what_ended_a_worker_is_read_behind_the_ids_that_ray_puts_before_it(
     assert "earlier" not in said
     assert "actor_id" not in said
     assert was_taken_away(said) is is_taken
+    assert dead_worker(SimpleNamespace(error_file=str(path))) == "5b52c94b7333f838046f25f601000000"
 
 
 def test_without_a_file_of_errors_the_worker_has_died() -> None:
     assert last_words(SimpleNamespace(error_file=None)) == "the worker process died"
+    assert dead_worker(SimpleNamespace(error_file=None)) == ""
 
 
 def controller_with(**trials: str) -> tuple[Any, dict[str, Trial]]:

@@ -234,6 +234,60 @@ def test_a_machine_that_runs_trials_in_between_is_forgiven(search: Search) -> No
     assert one.state.faults.unfit == {"one"}  # it stays so, whatever still runs there
 
 
+@pytest.fixture
+def dies(monkeypatch: pytest.MonkeyPatch) -> Callable[[Searching, int, str], None]:
+    """Lets the worker of a trial die on a machine."""
+
+    def die(one: Searching, number: int, node: str) -> None:
+        monkeypatch.setattr(ray_followed, "last_words", lambda trial: "End of file.")
+        monkeypatch.setattr(ray_followed, "node_of_worker", lambda actor: node)
+        one.state.numbers[f"t{number}"] = number
+        board: Any = SimpleNamespace(has_left=lambda number: False)
+        followed = FollowedWorkers(one.state, cast("Ear", board), board)
+        followed.on_trial_error(1, [], SimpleNamespace(trial_id=f"t{number}", error_file=None))
+
+    return die
+
+
+def test_a_machine_whose_workers_die_before_they_begin_gets_no_further_trials(
+    search: Search, dies: Callable[[Searching, int, str], None]
+) -> None:
+    one = search([gpu("bad"), gpu("good")], trials=4)
+    for number in range(3):
+        one.start(number)
+    dies(one, 0, "bad")
+    assert one.start(0).avoids == ("bad",)
+    for number in (1, 2):
+        dies(one, number, "bad")
+    assert one.state.faults.unfit == {"bad"}
+    assert one.said[-1].endswith(
+        "could not run 3 in a row: their workers died before they began. Mend it, and start Ray on it anew"
+    )
+
+
+def test_a_trial_that_kills_its_workers_as_they_begin_is_given_up_and_takes_no_machine_with_it(
+    search: Search, dies: Callable[[Searching, int, str], None]
+) -> None:
+    one = search([gpu("a"), gpu("b")], trials=1)
+    for node in ("a", "b", "a"):
+        one.start(0)
+        dies(one, 0, node)
+    record = one.state.manager.run.record(0)
+    assert record is not None
+    assert record.cause == "lost_worker"
+    assert one.state.faults.unfit == set()
+
+
+def test_a_worker_that_dies_at_its_work_is_no_fault_of_its_machine(
+    search: Search, dies: Callable[[Searching, int, str], None]
+) -> None:
+    one = search([gpu("a"), gpu("b")], trials=1)
+    one.start(0)
+    one.state.receive(0, {"step": WorkerReport()})
+    dies(one, 0, "a")
+    assert one.start(0).avoids == ()
+
+
 def test_a_trial_that_has_ended_is_forgotten_and_counts_where_it_failed(search: Search) -> None:
     one = search([gpu("one"), gpu("other")])
     for number in range(3):
