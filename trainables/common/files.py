@@ -130,6 +130,14 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
+def is_seen_folder(path: Path) -> bool:
+    """Tell whether a folder is there and may be looked at; one whose mount is stale is not seen, either."""
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be entered, or its file server does not know it any more
+        return False
+
+
 def free_name(path: Path, mark: str) -> Path:
     """Return `<name>.<mark>` beside a file, or the same with a number behind it where that name is taken."""
     name, number = path.with_name(f"{path.name}.{mark}"), 1
