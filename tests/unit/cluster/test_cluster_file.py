@@ -94,3 +94,22 @@ def test_what_is_filled_in_is_no_example() -> None:
     one = {"type": "local", "head_ip": "10.0.0.1", "worker_ips": []}
     alone = {mark.key: mark for mark in marks(file_of(provider=one))}["provider.worker_ips"]
     assert (alone.value, alone.effect) == ("none:", "no machine besides the head")
+
+
+@pytest.mark.parametrize(
+    ("content", "rented"),
+    [
+        (
+            {"available_node_types": {"head": {}, "a": {"min_workers": 2}, "b": {"min_workers": 1}}},
+            {"a": 2, "b": 1},
+        ),
+        ({"available_node_types": {"a": None, "b": {"min_workers": "two"}, "c": {"min_workers": 0}}}, {}),
+        ({"min_workers": 3}, {"worker": 3}),
+        ({"provider": {"type": "local"}, "min_workers": 3}, {}),
+    ],
+)
+def test_a_file_says_how_many_machines_are_always_rented(
+    content: dict[str, Any], rented: dict[str, int]
+) -> None:
+    config = {"provider": {"type": "aws"}, **content}
+    assert ClusterFile(Path("a.yaml"), config).rented == rented
