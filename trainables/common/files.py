@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+LEAST_BYTES: Final = 16_000_000  # that must fit before a disk counts as one with room
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
