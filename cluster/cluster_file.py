@@ -93,14 +93,15 @@ class ClusterFile:
         return () if self.is_rented else tuple(map(str, listed))
 
     @property
-    def least_rented(self) -> int:
-        """Number of machines besides the head that are rented in any case; 0 for machines of one's own."""
+    def rented(self) -> Mapping[str, int]:
+        """Kind of rented machine -> how many are always rented besides the head; empty if none."""
+        if not self.is_rented:
+            return {}
         kinds = self.config.get("available_node_types")
-        if not self.is_rented or not isinstance(kinds, Mapping):
-            return 0
-        head = self.config.get("head_node_type")
-        asked = [kind.get("min_workers") or 0 for name, kind in kinds.items() if name != head and kind]
-        return min(sum(asked), self.config.get("max_workers", sum(asked)))
+        if not isinstance(kinds, Mapping):  # a file for all machines of one kind, as Ray once had them
+            kinds = {"worker": self.config}
+        found = {str(name): _least(kind) for name, kind in kinds.items()}
+        return {name: count for name, count in found.items() if count}
 
     @property
     def user(self) -> str:
@@ -244,6 +245,12 @@ def marks(file: ClusterFile) -> tuple[Mark, ...]:
                 Mark(key, text or "none:", effect if text else "no machine besides the head", filled)
             )
     return tuple(found)
+
+
+def _least(kind: Any) -> int:
+    """Number of machines of a kind that Ray rents whatever there is to do."""
+    least = kind.get("min_workers") if isinstance(kind, Mapping) else None
+    return max(0, least) if isinstance(least, int) else 0
 
 
 def _value_at(place: Any, path: Sequence[str]) -> Any:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 HELP = "say which machines of a cluster have joined, what is free, and what runs there"
 EPILOG = """\
 Asks Ray on the first machine, over SSH, as `ray exec FILE 'ray status'` does.
-Machines of the file that have not joined are named, rented ones counted; exit code 1 then.
+Machines of the file that have not joined are named, of rented ones how many of
+min_workers; exit code 1 then.
 
 examples:
   orchestrate cluster status cluster/dgx.yaml
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 def node_rows(file: "ClusterFile", found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the machines of a cluster: those that have joined, and those of the file that have not.
 
-    Rented machines have no address before they have joined: there are as many as the file rents in any case.
+    Rented machines have no address in the file; as many are missing as too few have joined.
 
     Args:
         file: The cluster file.
@@ -75,7 +76,8 @@ def node_rows(file: "ClusterFile", found: Mapping[str, Any]) -> list[dict[str, A
     ]
     joined = {row["address"] for row in rows}
     missing = [host for host in file.workers if host not in joined]
-    missing += [_RENTED] * max(0, 1 + file.least_rented - len(alive) if file.is_rented else 0)
+    lacking = sum(file.rented.values()) - max(0, len(rows) - 1)  # without the head
+    missing += [f"rented ({' or '.join(file.rented)})"] * max(0, lacking)
     return rows + [
         {"address": host, "state": "not joined", "cpus": None, "gpus": None, "memory_gb": None}
         for host in missing

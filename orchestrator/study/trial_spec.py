@@ -54,6 +54,7 @@ class TrialFailure:
         cause: `environment` or `lost_worker`.
         reason: What failed, in one line.
         is_disk_full: No trial can keep its results until there is room where the run folder lies.
+        is_machine_full: A disk of its machine is full, and not that of the run folder: other machines go on.
         is_taken: A worker was asked to end, or its machine went, so that the trial has no part in it.
         is_helpers: The worker was one that trained folds of the trial, and not the trial's own.
         ends_worker: The worker's process can run nothing more, and ends after its report.
@@ -62,6 +63,7 @@ class TrialFailure:
     cause: Cause
     reason: str
     is_disk_full: bool = False
+    is_machine_full: bool = False
     is_taken: bool = False
     is_helpers: bool = False
     ends_worker: bool = False

@@ -30,7 +30,7 @@ from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
 from results.run.source_trial import SourceTrial
 from trainables.common.errors import MachineError, WeightsError
-from trainables.common.files import folder_in_progress, is_disk_full, write_atomically
+from trainables.common.files import folder_in_progress, is_disk_full, is_seen_folder, write_atomically
 from trainables.common.plain_yaml import load_yaml
 from trainables.common.progress import worked
 from trainables.common.remarks import remark_once
@@ -54,11 +54,16 @@ def sees(run: RunFolder, mark: str) -> bool:
         run: The run folder, at its path on the machine of its owner.
         mark: The owner's mark, which no other folder of that path holds.
     """
-    try:
+    try:  # a folder that this machine may not enter, or whose mount is stale, is one that it does not see
         if not run.mark_file(mark).exists():
             return False
         search = run.search()
-        return has_set(search.data_location[0], search.fingerprint) and _has_weights(search)
+        folder, weights = search.data_location[0], search.request.weights_dir
+        return (
+            has_set(folder, search.fingerprint)
+            and (weights is None or weights.is_dir())
+            and _has_weights(search)
+        )
     except (OSError, RunError):
         return False
 
@@ -99,7 +104,7 @@ def own_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def store_here(search: SearchRecord, own: Path) -> Path:
     """Return the store of this machine: that of the search if there is such a folder, else one of its own."""
     store = Path(search.store)
-    return store if store.is_dir() and os.access(store, os.W_OK) else own / "store"
+    return store if is_seen_folder(store) and os.access(store, os.W_OK) else own / "store"
 
 
 class NodeCopy:

@@ -6,6 +6,7 @@ from typing import Final
 
 from orchestrator.tuning.invoice import WeightsOffer
 from results.run.records import SearchRecord
+from trainables.common.files import is_seen_folder
 from trainables.models.timm_generic import FAMILY as TIMM
 from trainables.models.weights import WeightsFile, take_inventory
 
@@ -17,7 +18,7 @@ def usable_files(search: SearchRecord) -> dict[str, WeightsFile]:
     folder = search.request.weights_dir
     inventory = take_inventory(
         tuple(search.weights),
-        weights_dir=folder if folder is not None and folder.is_dir() else None,
+        weights_dir=folder if folder is not None and is_seen_folder(folder) else None,
         may_download=False,
     )
     return {

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ray import tune
@@ -21,6 +22,7 @@ from orchestrator.tuning.ray_run import RunHere
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.time_limit import deadline_here
 from results.run.run_folder import RunFolder
+from trainables.common.files import LEAST_BYTES, is_disk_full, reserve
 from trainables.common.progress import work_done
 from trainables.common.registered import unpack
 from trainables.common.remarks import remark_once, take_remarks
@@ -89,7 +91,7 @@ class Worker(tune.Trainable):
             if this_node() in leaving:
                 DEPARTURE.ask()
             self._look_for_helpers(leaving)
-        step = self._step()
+        step = self._of_its_disk(self._step())
         if step.is_end:
             self._end_helpers()
         parcel = None if self._away is None else self._away.leave()
@@ -160,7 +162,7 @@ class Worker(tune.Trainable):
             reason = first_line(error)
             from orchestrator.tuning.worker_report import WorkerReport
 
-            failure = TrialFailure("environment", reason)
+            failure = TrialFailure("environment", reason, is_disk_full(error))
             return WorkerReport(is_end=True, failure=failure).on_machine(_host())
 
     def _as_of_here(self, report: "WorkerReport") -> "WorkerReport":
@@ -173,6 +175,21 @@ class Worker(tune.Trainable):
                 f"trial {number} has ended and waits for room to keep its results: {report.waits_for}"
             )
         return report.on_machine(_host())
+
+    def _of_its_disk(self, report: "WorkerReport") -> "WorkerReport":
+        """Say which disk is full: that of the run folder, or another one of this machine alone."""
+        failure = report.failure
+        if failure is None or not failure.is_disk_full:
+            return report
+        run = self._here.seen()
+        if run is not None:
+            try:
+                reserve(run.path, LEAST_BYTES)
+            except OSError:
+                return report
+        changed = replace(failure, is_disk_full=False, is_machine_full=True)
+        report = replace(report, failure=changed)
+        return report if run is None else report.on_machine(_host())  # elsewhere it is named already
 
     def _fill(self) -> "WorkerReport":
         """Fill this machine, then go on as a worker that sees the folder does."""

@@ -15,13 +15,12 @@ from orchestrator.study.patience import OutOfPatienceError, Patience, disk_reaso
 from orchestrator.tuning.disk_usage import disk_usage, write_feature_limit
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
-from trainables.common.files import is_disk_full, reserve
+from trainables.common.files import LEAST_BYTES, is_disk_full, reserve
 from trainables.features.budget import GB, DiskBudget, evict
 from trainables.features.stored_files import features_folder
 
 _LOOK_SECONDS: Final = 10.0
 _SHARE_OF_LOOKING: Final = 0.02  # of the time at most, where a run folder has very many files
-_LEAST_BYTES: Final = 16_000_000
 _MOST_LOSSES: Final = 6  # of trials in a row: there is room here, and it is another disk that is full
 
 
@@ -81,7 +80,7 @@ class RoomKeeper:
     @property
     def _needed(self) -> int:
         """Bytes that must fit before the disk counts as free: more, where what was free was not enough."""
-        return _LEAST_BYTES << max(0, self._losses - 1)
+        return LEAST_BYTES << max(0, self._losses - 1)
 
     def shortage(self) -> str | None:
         """Look for room, and make some if there is none; returns what is amiss, None if trials may start.

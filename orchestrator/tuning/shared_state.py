@@ -16,7 +16,8 @@ from orchestrator.tuning.ray_features import FeatureServers
 from orchestrator.tuning.ray_shared_store import Newcomers
 from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.trial_manager import TrialManager
-from orchestrator.tuning.unfit_machines import IN_A_ROW, UnfitMachines
+from orchestrator.tuning.unfit_machines import FULL_SECONDS, IN_A_ROW, UnfitMachines
+from orchestrator.tuning.watchdog import minutes_text
 from trainables.common.text import count_text
 from trainables.config.trial_config import TrialConfig
 
@@ -207,6 +208,8 @@ class SharedState:
         place = self.places.pop(number, None)
         if place is None or failure.cause != "environment" or failure.is_disk_full:
             return False
+        if failure.is_machine_full:
+            return self._leaves_full_machine(number, place, failure.reason)
         goes_on = self._note_fault(number, place, failure.reason)
         if goes_on:
             self.manager.run_elsewhere(number, failure.reason)
@@ -226,21 +229,39 @@ class SharedState:
 
     def _note_fault(self, number: int, place: str, reason: str) -> bool:
         """Note that a machine could not run a trial; tells whether another one may, and says what follows."""
-        faults, known = self.faults, self.faults.unfit
+        faults, known = self.faults, self.faults.given_up
         own = self._asked(self.manager.running[number].spec, {*faults.avoided_by(number), place})
-        is_needed = not self.allocator.is_enough_without({*known, place})
+        is_needed = not self.allocator.is_enough_without({*faults.unfit, place})
         goes_on = faults.runs_elsewhere(number, place, self.allocator.able(own), is_needed=is_needed)
-        if faults.unfit - known:
+        if faults.given_up - known:
             self.manager.say(
                 f"the machine of trial {number} gets no further trials, since it could not run {IN_A_ROW} in "
                 f"a row: {reason}. Mend it, and start Ray on it anew"
             )
-        if again := known - faults.unfit:
+        if again := known - faults.given_up:
             self.manager.say(
                 f"{count_text(len(again), 'machine')} that got no further trials may run them again: trial "
                 f"{number}, which failed there, could not run on any other machine, either"
             )
         return goes_on
+
+    def _leaves_full_machine(self, number: int, place: str, reason: str) -> bool:
+        """Hand a trial out again to a machine whose disks have room; False if there is no such machine.
+
+        The machine that is full gets no trials for a while, unless some can run nowhere else.
+        """
+        avoided = {*self.faults.avoided_by(number), place}
+        own = self._asked(self.manager.running[number].spec, avoided)
+        if not avoided.issuperset(self.allocator.able(own)):
+            if place not in self.faults.unfit and self.allocator.is_enough_without(avoided):
+                self.faults.filled(place)
+                self.manager.say(
+                    f"the machine of trial {number} gets no trials for {minutes_text(FULL_SECONDS)}, since a "
+                    f"disk of it is full, and the others go on: {reason}. Make room there"
+                )
+            self.manager.run_elsewhere(number, reason)
+            return True
+        return False
 
     def note_helpers(self, number: int, count: int) -> None:
         """Count the workers that train folds of a trial as busy, and say it when there are more of them.

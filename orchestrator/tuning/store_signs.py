@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trainables.common.errors import ConfigError
+from trainables.common.files import is_seen_folder
 from trainables.features.stored_files import features_folder
 
 RULE: Final = "must be a folder that all machines of the search see"
@@ -44,7 +45,7 @@ def signs_in(folder: Path) -> Iterator[Signs]:
     try:
         mark.touch()
     except OSError as error:
-        if not folder.is_dir():
+        if not is_seen_folder(folder):
             raise ConfigError(
                 f"--shared-store {folder} {RULE}, but on {here}, where the search was started, it is not "
                 f"there: {REMEDY}"
@@ -82,7 +83,7 @@ def fault_here(signs: Signs) -> str:
         for name in signs.names:
             (signs.folder / name).stat()
     except (FileNotFoundError, NotADirectoryError):
-        return "it is another folder" if signs.folder.is_dir() else "it is not there"
+        return "it is another folder" if is_seen_folder(signs.folder) else "it is not there"
     except OSError as error:
         return f"it cannot be read ({error.strerror or error})"
     return ""

@@ -254,7 +254,7 @@ class TrialManager:
         if failure.ends_worker and (why := self._losses.reason_to_go_on(number, is_taken=False)):
             self._run_again(number, failure.cause, failure.reason, why[1])  # what passes is gone with it
             return
-        if failure.is_disk_full:
+        if failure.is_disk_full or failure.is_machine_full:
             self._run_when_there_is_room(number, failure.reason)
             return
         self._in_a_row += 1

@@ -5,10 +5,12 @@ whole cluster it would take all trials that are left. Its trials go to other mac
 the fault is none of a machine.
 """
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from typing import Final
 
 IN_A_ROW: Final = 3  # trials that a machine could not run, with none between them that could
+FULL_SECONDS: Final = 300.0  # that a machine whose disk is full gets no trials: what fills a disk often goes
 
 
 class UnfitMachines:
@@ -16,15 +18,26 @@ class UnfitMachines:
 
     What fails a trial may be the trial's own, such as the weights of one backbone. So a trial goes to each
     machine once, counts once against each, and against none once all have failed it.
+
+    Args:
+        clock: Function that returns seconds; injected for tests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._full: dict[str, float] = {}  # machine -> when it gets trials again
         self._failed: dict[int, set[str]] = {}  # trial -> machines that could not run it
         self._in_a_row: dict[str, set[int]] = {}  # machine -> trials that it could not run, as counted
 
     @property
     def unfit(self) -> frozenset[str]:
-        """Ray's names of the machines that get no further trials."""
+        """Ray's names of the machines that get no further trials, or none for now."""
+        now = self._clock()
+        return self.given_up.union(node for node, until in self._full.items() if now < until)
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Ray's names of the machines that get no further trials at all."""
         return frozenset(node for node, trials in self._in_a_row.items() if len(trials) >= IN_A_ROW)
 
     def avoided_by(self, number: int) -> frozenset[str]:
@@ -35,9 +48,13 @@ class UnfitMachines:
         """
         return self.unfit.union(self._failed.get(number, ()))
 
+    def filled(self, node: str) -> None:
+        """Let a machine have no trials for a while, since a disk of it is full."""
+        self._full[node] = self._clock() + FULL_SECONDS
+
     def ran(self, node: str) -> None:
         """Note that a trial could run on a machine; an unfit one stays so."""
-        if node not in self.unfit:
+        if node not in self.given_up:
             self._in_a_row.pop(node, None)
 
     def ended(self, number: int) -> None:

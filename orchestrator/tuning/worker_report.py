@@ -39,13 +39,8 @@ class WorkerReport:
     helpers: int = 0
 
     def on_machine(self, host: str) -> "WorkerReport":
-        """Return the same report as that of another machine than that of the run folder.
-
-        The reason of a failure names the machine, and a disk that is full there is none that trials on other
-        machines wait for.
-        """
+        """Return the same report as that of another machine, which the reason of a failure names."""
         failure = self.failure
         if failure is not None:
-            reason = f"{failure.reason} (on {host})"
-            failure = dataclasses.replace(failure, reason=reason, is_disk_full=False)
+            failure = dataclasses.replace(failure, reason=f"{failure.reason} (on {host})")
         return dataclasses.replace(self, failure=failure, waits_elsewhere=bool(self.waits_for))

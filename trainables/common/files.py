@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+LEAST_BYTES: Final = 16_000_000  # that must fit before a disk counts as one with room
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -128,6 +129,14 @@ def _regular(descriptor: int, path: str | Path) -> int:
 def is_disk_full(error: BaseException) -> bool:
     """Tell whether nothing can be written: the disk or the quota is used up, or the disk is read-only."""
     return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_seen_folder(path: Path) -> bool:
+    """Tell whether a folder is there and may be looked at; one whose mount is stale is not seen, either."""
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be entered, or its file server does not know it any more
+        return False
 
 
 def free_name(path: Path, mark: str) -> Path:

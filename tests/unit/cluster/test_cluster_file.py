@@ -29,9 +29,6 @@ def test_a_file_says_where_machines_are_and_who_logs_in() -> None:
 def test_rented_machines_have_no_address_in_the_file() -> None:
     file = read_cluster_file(REPOSITORY / "cluster/aws.yaml")
     assert (file.is_rented, file.head, file.workers, file.needs_first_autoscaler) == (True, None, (), False)
-    assert file.least_rented == 2
-    fewer = ClusterFile(file.path, {**file.config, "max_workers": 1})
-    assert (fewer.least_rented, file_of().least_rented) == (1, 0)
 
 
 def test_the_address_from_outside_is_the_one_to_log_in_to() -> None:
@@ -97,3 +94,22 @@ def test_what_is_filled_in_is_no_example() -> None:
     one = {"type": "local", "head_ip": "10.0.0.1", "worker_ips": []}
     alone = {mark.key: mark for mark in marks(file_of(provider=one))}["provider.worker_ips"]
     assert (alone.value, alone.effect) == ("none:", "no machine besides the head")
+
+
+@pytest.mark.parametrize(
+    ("content", "rented"),
+    [
+        (
+            {"available_node_types": {"head": {}, "a": {"min_workers": 2}, "b": {"min_workers": 1}}},
+            {"a": 2, "b": 1},
+        ),
+        ({"available_node_types": {"a": None, "b": {"min_workers": "two"}, "c": {"min_workers": 0}}}, {}),
+        ({"min_workers": 3}, {"worker": 3}),
+        ({"provider": {"type": "local"}, "min_workers": 3}, {}),
+    ],
+)
+def test_a_file_says_how_many_machines_are_always_rented(
+    content: dict[str, Any], rented: dict[str, int]
+) -> None:
+    config = {"provider": {"type": "aws"}, **content}
+    assert ClusterFile(Path("a.yaml"), config).rented == rented

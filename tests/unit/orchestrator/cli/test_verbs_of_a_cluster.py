@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cluster_jobs import JOBS, job
-from fake_ssh import FakeMachine, make_fake_machine
+from fake_ssh import REPOSITORY, FakeMachine, make_fake_machine
 from simulated_run import make_run
 from simulated_trials import simulate
 
@@ -28,7 +28,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, UnknownNameError
 
 NOW = datetime(2026, 11, 28, 1, 2, 3)
-NODES = {
+NODES: dict[str, Any] = {
     "address": "10.0.0.1:6379",
     "free_cpus": 3.0,
     "free_gpus": 0.0,
@@ -157,17 +157,20 @@ def test_a_machine_that_was_not_listed_is_shown_as_it_is(machine: FakeMachine) -
 def test_rented_machines_that_have_not_joined_are_counted() -> None:
     from cluster.cluster_file import read_cluster_file
 
-    file = read_cluster_file(Path(__file__).parents[4] / "cluster/aws.yaml")
-    rows = node_rows(file, NODES)
-    assert [(row["address"], row["state"]) for row in rows] == [
+    file = read_cluster_file(REPOSITORY / "cluster/aws.yaml")
+    head, gone = NODES["nodes"]
+    assert [(row["address"], row["state"]) for row in node_rows(file, {"nodes": [head, gone]})] == [
         ("10.0.0.1", "joined"),
-        ("a rented machine", "not joined"),
-        ("a rented machine", "not joined"),
+        ("rented (gpu)", "not joined"),
+        ("rented (gpu)", "not joined"),
     ]
-    dead = {**NODES["nodes"][0], "address": "10.0.0.7", "is_alive": False}
-    two = {**NODES, "nodes": [*NODES["nodes"], {**NODES["nodes"][0], "address": "10.0.0.8"}, dead]}
-    states = [row["state"] for row in node_rows(file, two)]
-    assert states == ["joined", "joined", "not joined"]
+    back = {**gone, "is_alive": True}
+    assert [row["address"] for row in node_rows(file, {"nodes": [head, back]})] == [
+        "10.0.0.1",
+        "10.0.0.2",
+        "rented (gpu)",
+    ]
+    assert {row["state"] for row in node_rows(file, {"nodes": [head, back, back, back]})} == {"joined"}
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])

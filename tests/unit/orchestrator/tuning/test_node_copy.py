@@ -366,16 +366,30 @@ def test_a_worker_tells_the_folder_of_its_search_from_another_of_the_same_path(r
     assert not sees(run, "m")
 
 
-def test_a_worker_that_may_not_enter_the_folder_does_not_see_it(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refused", ["mark", "set", "weights"])
+@pytest.mark.parametrize("fault", [errno.EACCES, errno.ESTALE])
+def test_a_folder_that_a_machine_may_not_enter_or_whose_mount_is_stale_is_not_seen(
+    bright_patches: PatchSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, fault: int
 ) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    run = searched(bright_patches, tmp_path, weights_dir=weights)
     run.mark_file("m").touch()
+    assert sees(run, "m")
+    search = run.search()
+    beyond = {"mark": run.path, "set": Path(search.store), "weights": weights}[refused]
+    stat = Path.stat
 
-    def refused(path: Path, **_: object) -> bool:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    def refusing(path: Path, **options: Any) -> Any:
+        if path.is_relative_to(beyond):
+            raise OSError(fault, "no way in", str(path))
+        return stat(path, **options)
 
-    monkeypatch.setattr(Path, "exists", refused)
+    monkeypatch.setattr(Path, "stat", refusing)
     assert not sees(run, "m")
+    if refused == "set":
+        assert node_copy.store_here(search, tmp_path / "own") == tmp_path / "own" / "store"
+    assert set(node_weights.usable_files(search)) == {"efficientnet_lite0"}
 
 
 def test_a_worker_that_lacks_weights_does_as_if_it_saw_no_folder_and_gets_them_from_the_depot(

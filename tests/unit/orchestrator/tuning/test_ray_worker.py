@@ -1,5 +1,6 @@
 """The worker of Tune without Ray: which run it works on, and what it reports."""
 
+import errno
 import socket
 import warnings
 from dataclasses import replace
@@ -113,6 +114,39 @@ def test_on_the_machine_of_the_run_folder_a_worker_uses_it(run: RunFolder, elsew
     assert run.checkpoint_file(0).read_bytes() == b"state"
 
 
+class FindsFull(Runner):
+    """Fails, since a disk is full."""
+
+    def step(self) -> WorkerReport:
+        return WorkerReport(is_end=True, failure=TrialFailure("environment", "No space", is_disk_full=True))
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_worker_tells_the_disk_of_the_run_folder_from_another_of_its_machine(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch, has_room: bool
+) -> None:
+    def reserve(folder: Path, size_bytes: int) -> None:
+        assert folder == run.path
+        if not has_room:
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr(ray_worker, "reserve", reserve)
+    failure = worker(run, node="here", runner=FindsFull).step()["step"].failure
+    assert (failure.is_disk_full, failure.is_machine_full) == (not has_room, has_room)
+    assert failure.reason == ("No space" + f" (on {socket.gethostname()})" * has_room)
+
+
+def test_a_full_disk_where_the_run_folder_is_not_seen_is_none_of_that(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Depot(run.path))
+    own = worker(run, runner=FindsFull)
+    own.step()
+    failure = own.step()["step"].failure
+    assert (failure.is_disk_full, failure.is_machine_full) == (False, True)
+    assert failure.reason == f"No space (on {socket.gethostname()})"
+
+
 def test_a_worker_that_sees_the_mark_of_its_search_uses_the_folder(run: RunFolder, elsewhere: None) -> None:
     run.mark_file("m").touch()
     own = worker(run)
@@ -168,11 +202,10 @@ def test_a_disk_that_is_full_on_another_machine_is_none_that_others_wait_for(
         "trial 0 has ended and waits for room to keep its results: No space left on device (on node7)",
     )
     found = away.step()["step"].failure
-    assert found == TrialFailure("environment", "No space left on device (on node7)")
+    assert found == TrialFailure("environment", "No space left on device (on node7)", is_machine_full=True)
     away.cleanup()
     beside = worker(run, node="here", runner=Full)
     assert beside.step()["step"] == WorkerReport(waits_for="No space left on device")
-    assert beside.step()["step"].failure.is_disk_full
 
 
 def test_a_worker_is_ready_before_it_looks_at_the_run_folder(

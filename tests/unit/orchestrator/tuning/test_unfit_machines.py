@@ -20,6 +20,7 @@ from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
 from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager
+from orchestrator.tuning.unfit_machines import FULL_SECONDS, UnfitMachines
 from orchestrator.tuning.worker_report import WorkerReport
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -72,7 +73,8 @@ def search(tmp_path: Path, make_search: Callable[..., SearchRecord]) -> Search:
             say=said.append,
         )
         allocator = ResourceAllocator(cpus, gpus, machines, folds=3, slots=8, is_measured=gpus > 0)
-        return Searching(SharedState(manager, allocator, {}, {}), said)
+        faults = UnfitMachines(manager.clock)
+        return Searching(SharedState(manager, allocator, {}, {}, faults=faults), said)
 
     return make
 
@@ -286,6 +288,40 @@ def test_a_worker_that_dies_at_its_work_is_no_fault_of_its_machine(
     one.state.receive(0, {"step": WorkerReport()})
     dies(one, 0, "a")
     assert one.start(0).avoids == ()
+
+
+def test_a_full_disk_of_one_machine_holds_no_other_up(search: Search) -> None:
+    one, full = search([gpu("full"), gpu("other")]), replace(NO_GPU, is_machine_full=True)
+    for number in range(3):
+        one.start(number)
+    one.runs(0, "full")
+    assert one.fails(0, "full", full)
+    assert one.state.faults.unfit == {"full"}
+    assert one.fails(1, "full", full)
+    (line,) = one.said
+    assert line == (
+        "the machine of trial 0 gets no trials for 5 min, since a disk of it is full, and the others go on: "
+        "torch sees no GPU. Make room there"
+    )
+    for number in (0, 1, 3):  # nothing waits for room
+        assert one.start(number).avoids == ("full",)
+    clock = cast("Clock", one.state.manager.clock)
+    clock.now += FULL_SECONDS
+    assert one.state.faults.unfit == set()
+    assert one.start(4).avoids == ()
+    assert one.fails(4, "full", full)
+    assert len(one.said) == 2
+
+
+def test_a_trial_that_only_the_full_machine_can_run_waits_for_room(search: Search) -> None:
+    one, full = search([gpu("gpu"), head("head")]), replace(NO_GPU, is_machine_full=True)
+    one.start(0)
+    assert not one.fails(0, "gpu", full)
+    one.state.manager.on_failure(0, full)
+    assert one.state.faults.unfit == set()
+    assert one.said == [
+        f"torch sees no GPU; no trial starts until there is room on the disk of {one.state.manager.run.path}"
+    ]
 
 
 def test_a_trial_that_has_ended_is_forgotten_and_counts_where_it_failed(search: Search) -> None:
