@@ -20,6 +20,8 @@ from results.export.bundle import export_bundle
 from results.run.split_labels import NAIVE_WARNING
 from trainables.data.split_record import read_split
 
+pytestmark = pytest.mark.slow
+
 NAMED = "AUC (naive split)"
 VERBS = [["leaderboard"], ["ensemble", "--methods", "average"], ["thresholds"], ["evaluate"]]
 

@@ -37,6 +37,8 @@ from trainables.features.locks import unread
 from trainables.models.weights import take_inventory
 from trainables.runtime.devices import Device
 
+pytestmark = pytest.mark.slow
+
 CONFIG = decode(
     {
         "model.backbone": "efficientnet_lite0",

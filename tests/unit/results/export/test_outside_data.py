@@ -32,6 +32,8 @@ from trainables.data.mammogram.preparation import Preparation
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.split_record import TEST, read_split
 
+pytestmark = pytest.mark.slow
+
 SCREENING = Operation.of(at="sensitivity=0.9", prevalence=0.05, triage="missed=0.1,alarms=0.2")
 
 

@@ -31,6 +31,8 @@ from trainables.data.prepared.join import join_sets
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((40, 30), (64, 96), (17, 24), (40, 30), (31, 90))
 
 

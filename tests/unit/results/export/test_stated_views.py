@@ -21,6 +21,8 @@ from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 CC = Stated("CC", "L")
 
 

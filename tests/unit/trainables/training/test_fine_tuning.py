@@ -35,6 +35,8 @@ from trainables.training.stepping import Stepper, parts_of
 from trainables.training.weight_average import WeightAverage, decay_at
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 RESNET = "timm:test_resnet"
 VIT = "timm:test_vit"
 FROM_PIXELS: dict[str, Any] = {

@@ -27,6 +27,8 @@ from trainables.validation.classical import ClassicalValidation, predicted
 from trainables.validation.cross_validation import CrossValidation
 from trainables.validation.factory import open_validation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["mlp", "stratified"])
 def test_the_seed_decides_what_is_drawn(name: str, wisconsin: TrainingData, runtime: TrialRuntime) -> None:
