@@ -142,7 +142,8 @@ def node_of_worker(actor: str) -> str | None:
         actor: Ray's id of the actor, in hex.
     """
     found = cluster_state.actor_table(actor) if actor else {}
-    return found.get("Address", {}).get("NodeID") or None
+    node = str(found.get("Address", {}).get("NodeID", ""))
+    return node if node.strip("f") else None  # that of an actor which never had a node is all of one digit
 
 
 def selected_machines(request: ResourceRequest) -> dict[str, str]:
