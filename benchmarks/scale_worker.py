@@ -46,6 +46,7 @@ class Report:
     epoch_seconds: float | None = None
     needs_depot: bool = False
     waits_for: str = ""
+    waits_elsewhere: bool = False
     helpers: int = 0
 
 

@@ -15,6 +15,8 @@ from results.export.onnx_predictor import load_bundle
 from results.predictors.loading import open_model, open_row_predictor
 from results.predictors.model_inputs import as_model_input
 
+pytestmark = pytest.mark.slow
+
 ODD_SIZES = [(1, 64, 64), (3, 64, 64), (2, 50, 71), (1, 20, 130)]
 
 

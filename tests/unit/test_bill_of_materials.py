@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from bill_of_materials import PRODUCT, SchemaError, bill_of_materials
 
+pytestmark = pytest.mark.slow
+
 
 def of_product() -> Iterator[Distribution]:
     yield from distributions()

@@ -267,8 +267,9 @@ class Folds:
     def kept_states(self, fold: int) -> list[dict[str, Tensor]]:
         """Weights of a fold's models, one for each repeat."""
         first = (fold - self.numbers.start) * self.repeats
-        with self._averaged():
-            return [self.models.kept_state(model) for model in range(first, first + self.repeats)]
+        own = range(first, first + self.repeats)
+        with self._averaged(own):
+            return [self.models.kept_state(model) for model in own]
 
     def state(self) -> dict[str, Any]:
         """Checkpoint, to continue with models of the same execution mode."""
@@ -292,9 +293,9 @@ class Folds:
         if self.average is not None and state.get("average") is not None:
             self.average.load_state(state["average"])
 
-    def _averaged(self) -> AbstractContextManager[None]:
-        """Context in which the models have their averaged weights, if the trial averages them."""
-        return nullcontext() if self.average is None else self.average.in_place()
+    def _averaged(self, models: range | None = None) -> AbstractContextManager[None]:
+        """Context in which models, or all, have their averaged weights, if the trial averages them."""
+        return nullcontext() if self.average is None else self.average.in_place(models)
 
     def _batches(self, orders: IntArray) -> list[IntArray]:
         size = self.config.training.batch_size

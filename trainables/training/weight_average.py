@@ -62,14 +62,20 @@ class WeightAverage:
             self._steps[model] += 1
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the models compute with their averages; those that have taken no step stay as they are."""
-        before = [[tensor.clone() for tensor in live] for live in self._live]
-        self._fill(self._averages)
+    def in_place(self, models: range | None = None) -> Iterator[None]:
+        """Let models compute with their averages; those that have taken no step stay as they are.
+
+        Args:
+            models: Numbers of the models; None for all. Beside each its weights are held once more meanwhile.
+        """
+        chosen = range(len(self._live)) if models is None else models
+        stepped = [model for model in chosen if self._steps[model]]
+        before = [[tensor.clone() for tensor in self._live[model]] for model in stepped]
+        self._fill(stepped, [self._averages[model] for model in stepped])
         try:
             yield
         finally:
-            self._fill(before)
+            self._fill(stepped, before)
 
     def reset(self) -> None:
         """Forget all steps, since the weights were replaced."""
@@ -90,7 +96,7 @@ class WeightAverage:
         ]
 
     @torch.no_grad()
-    def _fill(self, values: Sequence[Sequence[Tensor]]) -> None:
-        for live, own in zip(self._live, values, strict=True):
-            for tensor, value in zip(live, own, strict=False):  # none of a model without a step
+    def _fill(self, models: Sequence[int], values: Sequence[Sequence[Tensor]]) -> None:
+        for model, own in zip(models, values, strict=True):
+            for tensor, value in zip(self._live[model], own, strict=True):
                 tensor.copy_(value)

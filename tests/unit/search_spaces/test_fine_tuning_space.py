@@ -12,6 +12,8 @@ from search_spaces.fine_tuning import fine_tuning
 from search_spaces.registry import space_named
 from trainables.config.trial_config import decode
 
+pytestmark = pytest.mark.slow
+
 ALL = {"fine_tuning.ema", "fine_tuning.warmup_epochs", "training.focal_gamma"}
 
 

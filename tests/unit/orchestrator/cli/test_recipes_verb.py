@@ -14,6 +14,8 @@ from search_spaces.fixed_params import parse_fixed_params
 from search_spaces.recipes import RECIPES, Recipe, recipe_named, recipes_of
 from trainables.config.trial_config import decode
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:

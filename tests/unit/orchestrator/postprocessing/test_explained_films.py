@@ -21,6 +21,8 @@ from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 from trainables.data.prepared_set import open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 CC, MLO = Stated("CC", "L"), Stated("MLO", "L")
 SETTINGS = RelevanceSettings(masks=4)
 

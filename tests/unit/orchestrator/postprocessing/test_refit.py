@@ -21,6 +21,8 @@ from trainables.runtime.trial_runtime import WarmStart
 from trainables.training.initialisation import build_models, train_first_phase
 from trainables.training.refit import refit, refitted_config
 
+pytestmark = pytest.mark.slow
+
 
 def config_of(**changes):
     return decode({**SCRATCH, "training.epochs": 3, **changes})

@@ -22,6 +22,8 @@ from trainables.models.weights_folder import with_nets_of_folder
 from trainables.runtime.devices import choose_device
 from trainables.training.cost import Cost
 
+pytestmark = pytest.mark.slow
+
 NET = "test_efficientnet"
 
 

@@ -19,6 +19,8 @@ from results.run.records import OutOfFold, TrialRecord
 from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet
 
+pytestmark = pytest.mark.slow
+
 
 def predictions(rows: int = 40) -> OutOfFold:
     positive = np.random.default_rng(0).uniform(size=rows)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _ESCAPE = re.compile(rb"\x1b\[([0-9;?]*)([a-zA-Z])")
 _LIVE = """
 import time

@@ -14,6 +14,8 @@ from orchestrator.simulation.table import ResultTable, Trajectory, packaged_tabl
 from search_spaces.recipes.portfolio import POINTS_FILE, portfolio_points
 from trainables.common.errors import ConfigError, UnknownNameError
 
+pytestmark = pytest.mark.slow
+
 
 def trajectory(value: float, *, seconds: float = 1.0, epochs: int = 1) -> Trajectory:
     return Trajectory(((value, value),) * epochs, (seconds,) * epochs, value)

@@ -19,6 +19,8 @@ from search_spaces.registry import Space
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.features.feature_use import FeatureUse
 
+pytestmark = pytest.mark.slow
+
 SHRINKAGES = tuple(step / 50 for step in range(50))
 SECONDS = {None: 0.0, 64: 30.0, 96: 30.0, 128: 90.0}
 HEAD = {"model.backbone": "texture", "classical.name": "lda"}

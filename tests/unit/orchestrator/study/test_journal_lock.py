@@ -10,6 +10,8 @@ import pytest
 from orchestrator.study.journal import SharedJournal
 from orchestrator.study.journal_lock import LOCKS, NameLock
 
+pytestmark = pytest.mark.slow
+
 KINDS = sorted(LOCKS)
 
 

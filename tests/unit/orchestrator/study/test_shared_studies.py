@@ -21,6 +21,8 @@ from orchestrator.study.study import open_study
 from results.run.records import SearchRecord
 from trainables.common.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["sqlite:///", "journal://", "journal-open"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:

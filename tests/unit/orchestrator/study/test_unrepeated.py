@@ -20,6 +20,8 @@ from trainables.config.same_model import model_of, normal_form
 from trainables.config.trial_config import TrialConfig, decode
 from trainables.models.columns import normal_on
 
+pytestmark = pytest.mark.slow
+
 SHRINKAGES = tuple(step / 20 for step in range(20))
 
 

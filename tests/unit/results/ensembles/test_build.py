@@ -29,6 +29,8 @@ from results.scores.ranking import objectives_of
 from trainables.common.errors import UnknownNameError
 from trainables.config.tasks import Task
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 

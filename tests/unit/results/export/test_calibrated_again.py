@@ -19,6 +19,8 @@ from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.patches import PatchSet, RawPatches, store_patch_set
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 64
 
 

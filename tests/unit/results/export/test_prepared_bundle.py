@@ -28,6 +28,8 @@ from trainables.data.dicom.reading import read_dicom
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 TRAPS = (
     {},

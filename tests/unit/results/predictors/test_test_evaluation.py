@@ -42,6 +42,8 @@ from results.scores.operating_point import Operation
 from trainables.common.errors import DataError, OneClassError
 from trainables.data.group_names import named_by_rows
 
+pytestmark = pytest.mark.slow
+
 TEST_ROWS = np.arange(100, 160)
 LABELS = np.arange(60) % 2
 GROUPS = np.array([f"p{row // 4}" for row in range(60)])

@@ -14,6 +14,8 @@ from results.relevance.method import RelevanceSettings
 from results.relevance.sliding import slide
 from results.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 64
 SPOT = (200, 328)  # row and column of the bright square's corner
 POOLED = {

@@ -20,6 +20,8 @@ from results.scores.ranking import Objectives
 from trainables.common.errors import DataError
 from trainables.common.registered import forget
 
+pytestmark = pytest.mark.slow
+
 RESAMPLES = 400
 
 

@@ -29,6 +29,8 @@ from results.scores.multiple_tests import holm
 from results.scores.strata import score_strata
 from results.scores.triage import fit_triage, parse_triage
 
+pytestmark = pytest.mark.slow
+
 FIGURES = json.loads(FILE.read_text())
 LABELS, POSITIVE, GROUPS = (np.array(FIGURES[name]) for name in ("labels", "positive", "groups"))
 BOTH = np.stack([1 - POSITIVE, POSITIVE], axis=1)

@@ -19,6 +19,8 @@ from results.scores.overtuning_table import curve
 from results.scores.ranking import BY_AUC, Objectives
 from results.scores.resampled_selection import resample_selection
 
+pytestmark = pytest.mark.slow
+
 
 def trial(seed, strength=0.0, images=120, folds=4):
     labels, rows = np.arange(images) % 2, np.arange(images)

@@ -8,6 +8,8 @@ from results.scores.calibration import Platt, sigmoid
 from results.scores.triage import BENIGN, RECALL, UNSURE, fit_triage, parse_triage, triage_shares
 from trainables.common.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 AIM = parse_triage("missed=0.1,alarms=0.2")
 
 

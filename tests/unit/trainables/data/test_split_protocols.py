@@ -16,6 +16,8 @@ from trainables.data.split_checks import trained_and_predicted
 from trainables.data.split_record import TEST, TRAINING, Split, read_split, write_split
 from trainables.data.splits import make_split
 
+pytestmark = pytest.mark.slow
+
 
 def rows_of(groups: list[str], labels: list[int]) -> TaskRows:
     places = np.arange(len(labels), dtype=np.int64)

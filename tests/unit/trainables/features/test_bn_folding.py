@@ -8,6 +8,8 @@ from trainables.features.bn_folding import folded
 from trainables.models.registry import BACKBONES
 from trainables.models.weights import build_stages
 
+pytestmark = pytest.mark.slow
+
 # NASNet's separable convolutions are modules of their own: their normalisations have no convolution beside
 # them.
 PARTLY = {"nasnet"}

@@ -15,6 +15,8 @@ from trainables.preprocessing.transforms import PixelTransform, transform_spec
 from trainables.preprocessing.views import apply_symmetry, prediction_views
 from trainables.training.assembly import assemble_part
 
+pytestmark = pytest.mark.slow
+
 GREY = ImageFormat((64, 64), 65535.0)
 LITE0 = {"model.backbone": "efficientnet_lite0", "model.head.hidden": []}
 

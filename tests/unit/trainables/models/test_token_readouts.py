@@ -23,6 +23,8 @@ from trainables.models.weights import build_stages, find_weights
 from trainables.preprocessing.transforms import transform_spec
 from trainables.training.assembly import assemble_part
 
+pytestmark = pytest.mark.slow
+
 PLAIN = "timm:test_vit"
 REGISTERS, MAE = "vit_small_patch14_reg4_dinov2", "vit_base_patch16_224.mae"
 

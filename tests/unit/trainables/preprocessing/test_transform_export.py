@@ -13,6 +13,8 @@ from trainables.config.trial_config import InputConfig, decode
 from trainables.models.registry import backbone_named
 from trainables.preprocessing.transforms import PixelTransform, transform_spec
 
+pytestmark = pytest.mark.slow
+
 SCALINGS = get_args(InputConfig.model_fields["scaling"].annotation)
 MAX_VALUE = 65535.0
 

@@ -150,6 +150,19 @@ def test_an_average_of_weights_is_that_of_torch() -> None:
         assert torch.equal(tensor, live[name]), name
 
 
+def test_only_the_models_that_are_asked_for_have_their_averages() -> None:
+    tensors = [torch.zeros(3), torch.zeros(3)]
+    own = WeightAverage(0.9, [{"weight": tensor} for tensor in tensors])
+    for step in range(3):
+        for tensor in tensors:
+            tensor.fill_(float(step))
+        own.update([True, True])
+    with own.in_place(range(1, 2)):
+        assert tensors[0].tolist() == [2.0] * 3
+        assert tensors[1].max() < 2.0
+    assert [tensor.tolist() for tensor in tensors] == [[2.0] * 3] * 2
+
+
 def test_a_trial_goes_on_from_a_checkpoint_with_its_average(
     training_data: TrainingData, runtime: TrialRuntime
 ) -> None:

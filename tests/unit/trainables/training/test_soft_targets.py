@@ -16,6 +16,8 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.losses import soft_loss, weighted_loss
 from trainables.validation.factory import open_validation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("outputs", [1, 4])
 @pytest.mark.parametrize("options", [{}, {"smoothing": 0.1}, {"focal_gamma": 2.0}])

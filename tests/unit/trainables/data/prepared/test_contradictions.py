@@ -11,6 +11,8 @@ from source_files import noise, write
 from orchestrator import prepare_set
 from trainables.data.prepared.identity import hashed
 
+pytestmark = pytest.mark.slow
+
 
 def notes_of(folder: Path, rows: Sequence[dict[str, str]], **asked: Any) -> list[str]:
     """Notes of a set of films, each with what its header says and what its row says."""

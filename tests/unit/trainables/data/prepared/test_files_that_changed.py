@@ -24,6 +24,8 @@ from trainables.data.prepared.plan import Plan
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import FACTS_FILE
 
+pytestmark = pytest.mark.slow
+
 
 def pgm(file: Path, image: np.ndarray) -> None:
     """Write an image whose file has one size whatever it shows."""

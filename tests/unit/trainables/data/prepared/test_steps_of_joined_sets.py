@@ -18,6 +18,8 @@ from trainables.data.prepared.join import join_sets
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import FACTS_FILE, PreparedSet, open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 
 def prepared(folder: Path, name: str, steps: Preparation | None, **changes: Any) -> PreparedSet:
     """Four films of two patients, made ready on 48x32 pixels."""
