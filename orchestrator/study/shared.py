@@ -6,15 +6,18 @@ The study hands out the numbers, so that none is given twice, and `--trials` cou
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.optuna_private import started_trial
+from orchestrator.study.storage import TAKEN
 from results.run.records import SearchRecord
 from trainables.common.errors import ConfigError
 
@@ -23,7 +26,13 @@ FOLDS: Final = "fold_values"  # attribute of a complete trial: the metric of eac
 _FACTS: Final = "search"  # attribute of a study: what all its drivers must agree about
 _DISCARDED: Final = "discarded"  # attribute of a trial that was one too many
 _RUN_AGAIN: Final = "run_again:"  # attribute of a study, with the number of a trial that was replaced
+_ALIVE: Final = "alive:"  # attribute of a study, with the name of a driver: when it last gave a sign of life
 _LOST_AFTER: Final = timedelta(minutes=10)  # whoever took a trial and did not note it was killed
+_GONE_AFTER: Final = timedelta(
+    days=1
+)  # a driver that gave no sign; should it come back, its trials are others'
+_UNKNOWN_ZONE: Final = timedelta(hours=26)  # between the earliest and the latest clock on a wall of the earth
+_SIGN_SECONDS: Final = 600.0  # between two signs of life
 _FACTS_SECONDS: Final = 5.0  # between the making of a study and its facts lie milliseconds
 _LOOK_SECONDS: Final = 0.1
 
@@ -42,6 +51,7 @@ class SharedTrials:
 
     def __init__(self, study: optuna.Study, driver: str) -> None:
         self.study, self.driver = study, driver
+        self._sign_at = -math.inf
         self._heard = set[int]()  # numbers of trials of others whose end is known
         self._again = {  # they have been replaced
             int(name.removeprefix(_RUN_AGAIN)) for name in study.user_attrs if name.startswith(_RUN_AGAIN)
@@ -69,12 +79,20 @@ class SharedTrials:
         Args:
             limit: Number of trials of all drivers.
         """
+        self.live()
         trial = started_trial(self.study, {DRIVER: self.driver})
         if sum(other.number < trial.number for other in self.counted()) < limit:
             return trial
         trial.set_user_attr(_DISCARDED, True)
         self.study.tell(trial, state=TrialState.FAIL)
         return None
+
+    def live(self) -> None:
+        """Give a sign of life, by which others know that the trials of this driver are worked at."""
+        now = time.monotonic()
+        if now - self._sign_at >= _SIGN_SECONDS:
+            self._sign_at = now
+            self.study.set_user_attr(f"{_ALIVE}{self.driver}", datetime.now(UTC).isoformat())
 
     def ended_elsewhere(self) -> list[FrozenTrial]:
         """Complete trials of other drivers that this search has not heard of yet, by their numbers."""
@@ -98,20 +116,28 @@ class SharedTrials:
         self._enqueue(trial)
 
     def release_lost(self) -> int:
-        """Put points back that a search took and did not note, since it was killed; returns how many."""
-        before = datetime.now() - _LOST_AFTER
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        lost = [
-            trial
-            for trial in running
-            if DRIVER not in trial.user_attrs
-            and trial.datetime_start is not None
-            and trial.datetime_start.replace(tzinfo=None) < before
-        ]
-        for trial in lost:
-            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            self._enqueue(trial)
-        return len(lost)
+        """Put points back that a search took and will not end; returns how many.
+
+        It was killed before it noted them, or has given no sign of life for a day. One of an earlier version
+        gives none: its trials stay its own.
+        """
+        count, signs = 0, self.study.user_attrs
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            driver = trial.user_attrs.get(DRIVER)
+            sign = signs.get(f"{_ALIVE}{driver}")
+            is_gone = sign is not None and driver != self.driver and _is_older(sign, _GONE_AFTER)
+            if not (_is_taken_and_lost(trial) if driver is None else is_gone):
+                continue
+            try:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, UpdateFinishedTrialError):
+                continue  # another driver was faster
+            if driver is None:
+                self._enqueue(trial)
+            else:
+                self.run_again(trial)
+            count += 1
+        return count
 
     def _enqueue(self, trial: FrozenTrial) -> None:
         kept = {name: own for name, own in trial.user_attrs.items() if name in ("recipe", "settings")}
@@ -122,6 +148,20 @@ class SharedTrials:
         if trial.user_attrs.get(_DISCARDED) or trial.number in self._again:
             return False
         return trial.state is not TrialState.FAIL or DRIVER in trial.user_attrs
+
+
+def _is_older(moment: str, age: timedelta) -> bool:
+    """Tell whether a moment in ISO 8601, with its time zone, is longer ago than that."""
+    return datetime.now(UTC) - datetime.fromisoformat(moment) > age
+
+
+def _is_taken_and_lost(trial: FrozenTrial) -> bool:
+    """Tell whether a trial was taken so long ago that whoever did has not lived to note it."""
+    taken = trial.user_attrs.get(TAKEN)
+    if taken is not None:
+        return _is_older(taken, _LOST_AFTER)
+    start = trial.datetime_start  # of an earlier version, by a clock on the wall somewhere
+    return start is not None and datetime.now() - start.replace(tzinfo=None) > _LOST_AFTER + _UNKNOWN_ZONE
 
 
 def facts_of(search: SearchRecord, split_digest: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import errno
 import uuid
 import weakref
 from collections.abc import Callable, Container, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,7 @@ from results.run.storage_url import JOURNAL, journal_of, with_driver, with_passw
 from trainables.common.errors import ConfigError
 
 TICKET: Final = "ticket"  # attribute of a new trial, by which it is found if its making was not answered
+TAKEN: Final = "taken_at"  # attribute of a trial that waited: when a search took it, with its time zone
 # What a file server that was restarted leaves: files that it does not know any more, among them such as are
 # locked, which cannot be read or written until they are opened again.
 _RESTARTED: Final = (errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.EBADF)
@@ -197,6 +199,9 @@ class PatientStorage(BaseStorage):
             False if the trial was to be started, and somebody else has.
         """
         tries = 0
+        if state is TrialState.RUNNING and not self._is_alone:
+            # Databases keep the start of a trial as the clock on the wall shows it where the search runs.
+            self.set_trial_user_attr(trial_id, TAKEN, datetime.now(UTC).isoformat())
 
         def act() -> bool:
             nonlocal tries

@@ -1,5 +1,6 @@
 """The Optuna study of a search: it proposes configurations, prunes trials and learns every outcome."""
 
+import contextlib
 import math
 import warnings
 import zlib
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.study.allowance import Allowance
@@ -83,6 +85,7 @@ class OptunaStudy:
         self._running: dict[int, optuna.Trial] = {}
         self._orphans: list[optuna.Trial] = []
         self.shared = SharedTrials(study, driver) if driver else None
+        self._taken_over = (UpdateFinishedTrialError,) if driver else ()
         # Counted once: reading all trials at each ask would make a search slower as it grows.
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         self._handed_out = len(study.get_trials(deepcopy=False, states=states))
@@ -227,12 +230,9 @@ class OptunaStudy:
         """
         if self._orphans:
             trial = self._orphans.pop(0)
-        elif not self.has_more:
+        elif (asked := self._asked()) is None:
             return None
         else:
-            asked = self._asked()
-            if asked is None:
-                return None
             trial = asked
         self._running[trial.number] = trial
         try:
@@ -256,6 +256,8 @@ class OptunaStudy:
         )
 
     def _asked(self) -> optuna.Trial | None:
+        if not self.has_more and not (self.shared and self.shared.release_lost()):
+            return None
         if self.shared is not None:
             return self.shared.ask(self.trials)
         trial = self._turns.next_trial(self.trials - self.handed_out)
@@ -323,36 +325,41 @@ class OptunaStudy:
         A trial that `is_reference` always finishes. Between comparisons nothing is decided, so nothing is
         written either.
         """
+        if self.shared is not None:
+            self.shared.live()
         if not self.method.pruner.decides_at(epoch, self.context.epochs):
             return False
         trial = self._running[number]
-        trial.report(value, epoch)
-        if self.method.pruner.compares_folds:
-            trial.set_user_attr(f"{FOLD_VALUES}{epoch}", list(fold_values))
-        is_worse = trial.should_prune()  # called for every trial: a pruner may take notes in this call
-        return is_worse and not is_reference(number, is_first_point="recipe" in trial.user_attrs)
+        with contextlib.suppress(*self._taken_over):
+            trial.report(value, epoch)
+            if self.method.pruner.compares_folds:
+                trial.set_user_attr(f"{FOLD_VALUES}{epoch}", list(fold_values))
+            is_worse = trial.should_prune()  # called for every trial: a pruner may take notes in this call
+            return is_worse and not is_reference(number, is_first_point="recipe" in trial.user_attrs)
+        return False
 
     def tell(self, record: TrialRecord) -> None:
-        """Tell Optuna the result of a trial."""
+        """Tell Optuna the result of a trial, unless another driver has taken it over meanwhile."""
         trial = self._running.pop(record.number)
-        if is_unopened(record):
-            trial.set_user_attr(UNOPENED, True)
-        else:
-            self.allowance.open_trial(record.number)
-        self.allowance.end_trial(record.number)
-        self.allowance.learn(record)
-        trial.set_user_attr("state", record.state)
-        if record.cause is not None:
-            trial.set_user_attr("cause", record.cause)
-        outcome = outcome_of(record, self.method.objectives)
-        if self.shared is not None and record.state == "complete":
-            metric = self.method.objectives.metrics[0]
-            trial.set_user_attr(FOLDS, [own[metric] for own in record.fold_metrics if metric in own])
-        for name, violation in outcome.constraints.items():
-            trial.set_constraint(name, violation)
-        for epoch, value in outcome.intermediate_values.items():
-            trial.report(value, epoch)
-        self.study.tell(trial, outcome.values, outcome.state)
+        with contextlib.suppress(*self._taken_over):
+            if is_unopened(record):
+                trial.set_user_attr(UNOPENED, True)
+            else:
+                self.allowance.open_trial(record.number)
+            self.allowance.end_trial(record.number)
+            self.allowance.learn(record)
+            trial.set_user_attr("state", record.state)
+            if record.cause is not None:
+                trial.set_user_attr("cause", record.cause)
+            outcome = outcome_of(record, self.method.objectives)
+            if self.shared is not None and record.state == "complete":
+                metric = self.method.objectives.metrics[0]
+                trial.set_user_attr(FOLDS, [own[metric] for own in record.fold_metrics if metric in own])
+            for name, violation in outcome.constraints.items():
+                trial.set_constraint(name, violation)
+            for epoch, value in outcome.intermediate_values.items():
+                trial.report(value, epoch)
+            self.study.tell(trial, outcome.values, outcome.state)
 
 
 def open_study(

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from shared_studies import POINTS, driver_of, ended, last_words, numbers_in, pla
 from orchestrator.study import shared
 from orchestrator.study.optuna_private import started_trial
 from orchestrator.study.shared import DRIVER, facts_of
+from orchestrator.study.storage import TAKEN
 from orchestrator.study.study import open_study
 from results.run.records import SearchRecord
 from trainables.common.errors import ConfigError
@@ -160,6 +164,67 @@ def test_a_point_that_a_killed_driver_had_taken_and_not_noted_comes_back(
     assert messages == ("1 trials that a killed search had taken and not begun are tried again",)
     found = [again.ask(), again.ask(), again.ask()]
     assert [(spec.number, spec.recipe) for spec in found if spec] == [(1, "ours"), (2, "ours")]
+
+
+@pytest.fixture
+def in_another_zone() -> Iterator[Callable[[str], None]]:
+    """Move the clock on the wall of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def move(zone: str) -> None:
+            patch.setenv("TZ", zone)
+            time.tzset()
+
+        yield move
+    time.tzset()
+
+
+@pytest.mark.parametrize("there", ["UTC-12", "UTC+12"])
+def test_a_point_that_a_driver_in_another_time_zone_has_just_taken_is_left_to_it(
+    url: str, in_another_zone: Callable[[str], None], there: str
+) -> None:
+    in_another_zone("UTC")
+    one = driver_of(url, "one", points=POINTS, trials=2)
+    one.study.ask()
+    in_another_zone(there)
+    _, messages = resumed(url, "one", {}, trials=2)
+    assert messages == ()
+
+
+@pytest.mark.parametrize(("hours", "lost"), [(1, 0), (25, 0), (27, 1)])
+def test_a_point_that_an_earlier_version_took_comes_back_once_it_is_old_on_every_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, lost: int
+) -> None:
+    one = driver_of(f"sqlite:///{tmp_path}/study.db", "one", points=POINTS[:1])
+    one.study.ask()
+    (taken,) = one.study.get_trials()
+    del taken.user_attrs[TAKEN]  # as it left none
+    taken.datetime_start = datetime.now() - timedelta(hours=hours)
+    assert one.shared is not None
+    monkeypatch.setattr(one.study, "get_trials", lambda **options: [taken])
+    assert one.shared.release_lost() == lost
+
+
+def test_the_trials_of_a_driver_that_is_gone_for_good_are_tried_by_another(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = driver_of(url, "one", trials=2), driver_of(url, "two", trials=2)
+    first, second = one.ask(), two.ask()
+    assert first is not None
+    assert second is not None
+    two.tell(ended(second))
+    assert two.ask() is None  # the other one may live
+    monkeypatch.setattr(shared, "_GONE_AFTER", -shared._GONE_AFTER)  # a day later
+    third = two.ask()
+    assert third is not None
+    assert third.number not in (first.number, second.number)
+    assert third.params == first.params
+    two.tell(ended(third))
+    assert (two.ask(), two.handed_out) == (None, 2)
+    assert not one.should_prune(first.number, 1, 0.6)
+    one.tell(ended(first))  # it was frozen only: what it found stays in its records
+    again, messages = resumed(url, "one", {first.number: ended(first)}, trials=2)
+    assert (again.ask(), messages) == (None, ())
 
 
 def test_what_others_found_is_known_once(url: str) -> None:
