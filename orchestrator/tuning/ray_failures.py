@@ -1,5 +1,6 @@
 """What Ray's errors mean: why a worker died, and what the machine refused a search."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from trainables.common.errors import MachineError, OrchestrateError
 
 # Ray's words for SIGTERM to a worker, for the death of its node, and for a node that left in order.
 _TAKEN_AWAY: Final = ("receives a SIGTERM", "its node has died", "node was terminated")
+_ACTOR: Final = re.compile(r"\bactor_id[:=]\s*([0-9a-f]+)")
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -42,6 +44,16 @@ def last_words(trial: Any) -> str:
         return "the worker process died"
     last = text.rpartition("Failure # ")[2]
     return "\n".join(own_lines("\n".join(last.splitlines()[1:]))[:3])[:1000] or "the worker process died"
+
+
+def actor_of(trial: Any) -> str | None:
+    """Ray's id of the worker whose last death Tune has noted of a trial; None if it says none."""
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return None
+    found = _ACTOR.search(text.rpartition("Failure # ")[2])
+    return None if found is None else found[1]
 
 
 def own_lines(message: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The private parts of Ray that we use, here and nowhere else.
 
 They are two modules that look up `RayActorError`, the environment and the handle of a trial's worker, what
-Tune keeps of a trial, what nodes have left and which are about to be taken away, and the key-value store of
+Tune keeps of a trial, what nodes have left and which are about to be taken away, where a
+worker ran, and the key-value store of
 the control process.
 """
 
@@ -133,6 +134,17 @@ def nodes_that_leave() -> frozenset[str]:
     Ray hands them no more work; what runs there runs on until the machine is gone.
     """
     return frozenset(cluster_state.get_draining_nodes())
+
+
+def place_of(actor: str) -> tuple[str, str] | None:
+    """Return Ray's name and the address of the machine of a worker, which may be dead; None if it had none.
+
+    Args:
+        actor: Ray's id of the worker.
+    """
+    address = cluster_state.actor_table(actor).get("Address", {})
+    node = str(address.get("NodeID", ""))
+    return (node, str(address.get("IPAddress", ""))) if node.strip("f") else None
 
 
 def selected_machines(request: ResourceRequest) -> dict[str, str]:

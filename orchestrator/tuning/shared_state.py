@@ -49,6 +49,7 @@ class SharedState:
         unhelped: Trials that get no idle workers any more, since one of them has failed.
         faults: Machines that cannot run trials.
         places: Trial number -> Ray's name of the machine that it has failed on.
+        reported: Trials whose workers have reported something since they were handed out.
         error: First error of searcher, scheduler or callback.
     """
 
@@ -68,6 +69,7 @@ class SharedState:
     unhelped: set[int] = field(default_factory=set)
     faults: UnfitMachines = field(default_factory=UnfitMachines)
     places: dict[int, str] = field(default_factory=dict)
+    reported: set[int] = field(default_factory=set)
     error: Exception | None = None
 
     @contextmanager
@@ -84,6 +86,7 @@ class SharedState:
         running = self.manager.running.keys()
         self.heads &= running
         self.given = {number: own for number, own in self.given.items() if number in running}
+        self.reported = (self.reported & running) - {spec.number}
         request = self._asked(spec, self.faults.avoided_by(spec.number))
         if request.nodes:
             self.heads.add(spec.number)
@@ -167,6 +170,7 @@ class SharedState:
 
         Remarks of its worker are passed on to the user.
         """
+        self.reported.add(number)
         for text in result.pop("remarks", ()):
             self.manager.remarks.add(text)
         if (parcel := result.pop("parcel", None)) is not None:

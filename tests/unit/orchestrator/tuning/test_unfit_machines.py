@@ -15,6 +15,7 @@ from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import ray_followed
 from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
 from orchestrator.tuning.heartbeat import Ear
+from orchestrator.tuning.losses import DIED_AGAIN
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
 from orchestrator.tuning.shared_state import SharedState
@@ -233,6 +234,61 @@ def test_a_machine_that_runs_trials_in_between_is_forgiven(search: Search) -> No
         assert one.fails(number, "one")
     one.runs(7, "one")
     assert one.state.faults.unfit == {"one"}  # it stays so, whatever still runs there
+
+
+def dying(search: Searching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the worker of a trial die on a machine, as Tune tells it."""
+    places = {"a1": ("bad", "10.0.0.2"), "a2": ("good", "10.0.0.3")}
+    monkeypatch.setattr(ray_followed, "place_of", places.get)
+    state, file = search.state, tmp_path / "error.txt"
+    board: Any = SimpleNamespace(has_left=lambda number: False)
+    followed = FollowedWorkers(state, cast("Ear", board), board)
+
+    def dies(number: int, *, actor: str = "a1", said: str = "No module named 'torch'") -> None:
+        file.write_text(f"Failure # 1\nThe actor died.\n\tactor_id: {actor}\n{said}\n")
+        state.numbers["t"] = number
+        followed.on_trial_error(1, [], SimpleNamespace(trial_id="t", error_file=str(file)))
+
+    return dies
+
+
+def test_a_machine_on_which_all_workers_die_at_once_is_left_out_and_takes_no_trial_with_it(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = search([gpu("bad"), gpu("good")])
+    dies = dying(one, tmp_path, monkeypatch)
+    for number in range(3):
+        one.start(number)
+    for number in range(3):
+        dies(number)
+    assert one.state.faults.unfit == {"bad"}
+    (line,) = one.said
+    assert line == (
+        "the machine of trial 2 gets no further trials, since it could not run 3 in a row: its worker died "
+        "before its first report: No module named 'torch' (on 10.0.0.2). Mend it, and start Ray on it anew"
+    )
+    for _ in range(DIED_AGAIN):  # none of their tries is used up
+        for number in range(3):
+            assert one.start(number).avoids == ("bad",)
+            one.runs(number, "good")
+        for number in range(3):
+            dies(number, actor="a2")
+    assert not any(one.state.manager.run.record_file(number).exists() for number in range(3))
+
+
+def test_a_worker_that_has_reported_or_was_taken_away_dies_as_one_that_is_tried_again_anywhere(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = search([gpu("bad"), gpu("good")])
+    dies = dying(one, tmp_path, monkeypatch)
+    one.start(0)
+    one.state.receive(0, {"step": WorkerReport()})
+    dies(0)
+    assert one.start(0).avoids == ()
+    dies(0, said="The process receives a SIGTERM.")
+    assert one.start(0).avoids == ()
+    dies(0)
+    assert one.start(0).avoids == ("bad",)
 
 
 def test_a_full_disk_of_one_machine_holds_no_other_up(search: Search) -> None:
