@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRIALS ?= 16
 MINUTES ?= 6
 
-.PHONY: setup search test long machines docs points chaos soak recipes sbom gpu latest check clean
+.PHONY: setup search test slow long machines docs points chaos soak recipes sbom gpu latest check clean
 
 setup: .venv/.installed
 
@@ -18,12 +18,17 @@ setup: .venv/.installed
 search: setup
 	$(BIN)/orchestrate search benign_malignant --trials $(TRIALS) --minutes $(MINUTES) --offline --address local --finish
 
-# Searches with real Ray take both cores by themselves, so they come after the others.
+# Twelve minutes on two cores. Searches with real Ray take both cores by themselves, so they come after the others.
 test: setup check
-	$(BIN)/python -m pytest -m "not long and not machines" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
-	$(BIN)/python -m pytest -m "not long and not machines" tests/integration tests/real
+	$(BIN)/python -m pytest -m "not slow and not long and not machines" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
+	$(BIN)/python -m pytest -m "not slow and not long and not machines" tests/integration tests/real
 
-# What `make test` leaves out for its length: every kind of export, faults of all kinds, the pages' commands.
+# The files of tests that would take as long again, and the other searches with real Ray.
+slow: setup
+	$(BIN)/python -m pytest -m "slow and not long and not machines" --numprocesses 2 --dist loadfile --ignore tests/integration --ignore tests/real
+	$(BIN)/python -m pytest -m "slow and not long and not machines" tests/integration tests/real
+
+# What both leave out for its length: every kind of export, faults of all kinds, the pages' commands.
 # `make long SHARE=4` runs one in four of them, drawn anew for every commit.
 SHARE ?= 1
 DRAWN = --share $(SHARE) --drawn-by "$$(git rev-parse HEAD 2>/dev/null)"

@@ -114,7 +114,7 @@ def _fold(
     torch.manual_seed(seed * _FOLDS + fold)
     order = torch.Generator().manual_seed(seed * _FOLDS + fold)
     training = config.training
-    own = training_positions(data.folds, data.groups, fold)
+    own = training_positions(data.folds, data.labels, data.groups, fold)
     own = resampled(own, data.labels, training.sampling, order)
     weights = torch.from_numpy(class_weights(training.class_weight, data.labels[own], 2)).float()
     labels, held_out = torch.from_numpy(data.labels), np.flatnonzero(data.folds == fold)

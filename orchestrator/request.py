@@ -14,7 +14,8 @@ from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.request_options import flag_of, parse_request, plain_type
 from results.run.run_folder import RunFolder
-from results.run.search_request import DEFAULT_FOLDS, SearchRequest
+from results.run.search_options import DEFAULT_FOLDS
+from results.run.search_request import SearchRequest
 from results.run.storage_url import check_has_no_password, without_password
 from results.scores.metric import Metric
 from results.scores.metrics import metric_named

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.time_left import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares
 from results.run.records import SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder

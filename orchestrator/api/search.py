@@ -17,7 +17,7 @@ from orchestrator.estimate.simulation import Estimate, estimate_search
 from orchestrator.preflight.preflight import run_preflight
 from orchestrator.preflight.this_machine import this_machine
 from orchestrator.reporting.mirror import mirror_callbacks
-from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.time_left import busy_seconds
 from orchestrator.reporting.tracking import tracking_callbacks
 from orchestrator.request import SearchRequest, check_request
 from orchestrator.tuning import session
@@ -131,6 +131,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     study_storage: str | None = None,
     results: str | None = None,
     track: Sequence[str] | None = None,
+    data: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     progress: bool | Display | None = None,
@@ -151,6 +152,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         study_storage: URL of the storage of the search's own study, likewise.
         results: The search's own storage of results, likewise; `none` goes on without a copy.
         track: The search's own trackers, likewise; `none` goes on without.
+        data: Path at which the data of the search lie now, where they were moved; they must be the same.
         callbacks: Callbacks for the events of the search from now on.
         address: A Ray cluster, as for `run_search`.
         progress: What to show, as for `run_search`.
@@ -167,7 +169,9 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     places = places_of(folder, folder.search(), said)
     copies = mirror_callbacks(places.results)
     callbacks = (*callbacks, *tracking_callbacks(places.track), *copies)
-    options = resume_options(retry, name, sampler, pruner, places=said)
+    options = resume_options(
+        retry, name, sampler, pruner, places=said, data=None if data is None else str(data)
+    )
     outcome = session.resume_search(
         folder,
         surroundings_of(display, address, callbacks),

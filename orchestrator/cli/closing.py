@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from orchestrator.api.displays import TerminalDisplay
 from orchestrator.api.result import SearchResult
 from orchestrator.cli.common import short_path, warn_of_baseline
+from orchestrator.reporting.closing_summary import closing_summary
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.console import (
     SYNTHETIC_WARNING,
@@ -19,7 +20,6 @@ from orchestrator.reporting.console import (
     print_message,
     print_next,
 )
-from orchestrator.reporting.terminal import closing_summary
 from orchestrator.reporting.worker_time import shares_text
 from orchestrator.study.trial_spec import TIME_WAS_UP
 from orchestrator.tuning.remarks import RUN_ALONE

@@ -21,6 +21,7 @@ examples:
   orchestrate cluster status cluster/dgx.yaml
   orchestrate cluster status cluster/local.yaml --format json
 """
+_RENTED: Final = "a rented machine"
 _NODE_COLUMNS: Final = ("address", "state", "cpus", "gpus", "memory_gb")
 
 

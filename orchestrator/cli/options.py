@@ -71,7 +71,7 @@ def reference_page() -> str:
     lines = [
         "# Options of a search",
         "",
-        "Made from `results/run/search_request.py` by `python docs/generate.py`.",
+        "Made from `results/run/search_options.py` by `python docs/generate.py`.",
         "`orchestrate search` and `orchestrate plan` take them. `--config FILE` reads them from YAML under",
         "the names of the first column; what is typed wins over the file.",
         "`--config runs/TASK/NAME/search.yaml` repeats a search.",

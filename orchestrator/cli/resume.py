@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", action="append", metavar="NAME", help="its own trackers, likewise; none goes on without"
     )
+    parser.add_argument(
+        "--data", metavar="PATH", help="where its data lie now, if they were moved; they must be the same"
+    )
     add_finish(parser)
     add_format(parser)
 
@@ -71,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         study_storage=arguments.study_storage,
         results=arguments.results,
         track=arguments.track,
+        data=arguments.data,
         progress=display,
     )
     again = given_again(arguments, "space", "sampler", "pruner")

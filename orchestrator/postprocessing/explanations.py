@@ -327,8 +327,8 @@ def _files(
     *,
     refit: bool,
 ) -> Iterator[_Asked]:
+    from results.export.file_reading import read_with_place, sentence_of
     from results.export.in_memory import model_in_memory
-    from results.export.onnx_predictor import read_with_place, sentence_of
     from results.predictors.explained_model import ExplainedModel
 
     needs = opened.module.members.needs

@@ -17,7 +17,7 @@ from orchestrator.reporting.plots import (
     roc_curve_picture,
 )
 from orchestrator.reporting.tensorboard import TensorBoardLog
-from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.time_left import busy_seconds
 from results.run.records import OutOfFold, SearchRecord, TrialRecord
 from results.run.run_folder import RunFolder
 from results.run.split_labels import marks

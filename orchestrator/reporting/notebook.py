@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestrator.callbacks import SearchView
-from orchestrator.reporting.terminal import clock_text
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import SearchRecord, TrialRecord
 from results.run.split_labels import marks, scored
 from results.scores.ranking import objectives_of
 from results.scores.settings_text import labelled_settings, settings_text
-from trainables.common.text import count_text, done_text
+from trainables.common.text import clock_text, count_text, done_text
 from trainables.config.trial_config import TrialConfig, flatten
 
 SECONDS_BETWEEN: Final = 0.5  # two drawings of the table: each is a message to the browser

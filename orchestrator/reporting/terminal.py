@@ -1,4 +1,4 @@
-"""Live view of a search on the terminal, and its closing summary.
+"""Live view of a search on the terminal.
 
 On a terminal it is a small panel that redraws itself; elsewhere one plain line for each finished trial, and a
 heartbeat line when nothing else was printed for a while.
@@ -21,12 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.callbacks import SearchView
+from orchestrator.reporting.closing_summary import causes_text
 from orchestrator.reporting.console import messages
 from orchestrator.reporting.time_left import seconds_left
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import Cause, State, TrialRecord
 from results.run.search_request import TRIALS_OF_TIME
-from results.run.split_labels import GROUPED, NAIVE, NAIVE_WARNING, SplitName, marks, scored
+from results.run.split_labels import GROUPED, SplitName, marks, scored
 from results.scores.ranking import BY_AUC, Objective, Objectives
 from results.scores.settings_text import labelled_settings, settings_text
 from trainables.common.text import clock_text, count_text, done_text, printable
@@ -340,7 +341,7 @@ class SearchProgress(SearchView):
 
     def _counts_line(self) -> str:
         ended = "   ".join(f"{state} {self._ended[state]}" for state in _STATES)
-        return f"running {len(self._running)}   {ended}{_causes_text(self._causes)}"
+        return f"running {len(self._running)}   {ended}{causes_text(self._causes)}"
 
     def _best_line(self) -> str:
         if self._best is None:
@@ -358,87 +359,6 @@ class SearchProgress(SearchView):
         shown = numbers[: _MOST_RUNNING_LINES - 1] if is_long else numbers
         lines = [_running_line(number, self._running[number]) for number in shown]
         return [*lines, f"and {len(numbers) - len(shown)} more"] if is_long else lines
-
-
-def closing_summary(
-    *,
-    records: Sequence[TrialRecord],
-    metric: str,
-    best: tuple[int, float, str] | None,
-    folder: str,
-    commands: Sequence[str],
-    notes: Sequence[tuple[str, str]] = (),
-    split: SplitName = GROUPED,
-) -> RenderableType:
-    """Return the closing summary of a search.
-
-    Args:
-        records: Records of all trials that ended.
-        metric: Metric that the search optimised.
-        best: Number, value and configuration of the best complete trial; None if there is none.
-        folder: Run folder, as the user would type it.
-        commands: Commands to suggest next.
-        notes: Further lines: a label of at most nine letters, and its text; those without text are left out.
-        split: Name of the kind of split, which the best value carries.
-    """
-    lines = [f"{_ended_text(records)}; these ran for {clock_text(busy_seconds(records))}"]
-    if best is None:
-        lines.append("best      none: no trial is complete")
-    else:
-        number, value, text = best
-        complete = sum(record.state == "complete" for record in records)
-        luck = f", the best of {complete}" if complete > 1 else ""
-        lines.append(f"best      trial {number}: {scored(metric, split)} {value:.3f}{luck}  {text}")
-    if split == NAIVE:
-        lines.append(f"beware    {NAIVE_WARNING}")
-    lines += [f"{label:<10}{text}" for label, text in notes if text]
-    lines.append(f"kept in   {folder}")
-    next_lines = [f"{'next' if index == 0 else '':<10}{command}" for index, command in enumerate(commands)]
-    return Group(
-        *(_hanging(line) for line in lines),
-        # A folded command could not be copied.
-        *(Text(line, no_wrap=True, overflow="ignore") for line in next_lines),
-    )
-
-
-def busy_seconds(records: Sequence[TrialRecord]) -> float:
-    """Return the seconds in which at least one trial ran; pauses between sessions do not count."""
-    spans = sorted(
-        (record.finished_at.timestamp() - record.wall_seconds, record.finished_at.timestamp())
-        for record in records
-    )
-    total, reached = 0.0, float("-inf")
-    for begin, end in spans:
-        total += max(0.0, end - max(begin, reached))
-        reached = max(reached, end)
-    return total
-
-
-def _ended_text(records: Sequence[TrialRecord]) -> str:
-    parts = []
-    for state in _STATES:
-        those = [record for record in records if record.state == state]
-        causes = Counter(str(record.cause) for record in those if record.cause)
-        parts.append(f"{len(those)} {state}{_causes_text(causes)}")
-    return f"{count_text(len(records), 'trial')} ended: {', '.join(parts)}"
-
-
-def _causes_text(causes: Counter[str]) -> str:
-    """Causes in brackets, most frequent first; a single one needs no count."""
-    if len(causes) < 2:
-        return "".join(f" ({cause})" for cause in causes)
-    return f" ({', '.join(f'{count} {cause}' for cause, count in causes.most_common())})"
-
-
-def _hanging(line: str) -> RenderableType:
-    """A line whose continuation is indented to its text, behind the label of ten columns."""
-    line = printable(line)
-    if line[9:10] != " ":
-        return Text(line)
-    grid = Table.grid()
-    grid.add_column(width=10)
-    grid.add_row(Text(line[:10]), Text(line[10:], overflow="fold"))
-    return grid
 
 
 def _row(line: str, width: int) -> Text:

@@ -1,6 +1,9 @@
-"""Time until a search ends, estimated from its own pace."""
+"""The time that trials took, and the time until a search ends, estimated from its own pace."""
 
+from collections.abc import Sequence
 from typing import Final
+
+from results.run.records import TrialRecord
 
 _TRIALS_FOR_AN_ESTIMATE: Final = 2
 
@@ -30,3 +33,16 @@ def seconds_left(
         return None
     pace = elapsed_seconds / finished * remaining
     return pace if budget_seconds is None else max(0.0, min(pace, budget_seconds - elapsed_seconds))
+
+
+def busy_seconds(records: Sequence[TrialRecord]) -> float:
+    """Return the seconds in which at least one trial ran; pauses between sessions do not count."""
+    spans = sorted(
+        (record.finished_at.timestamp() - record.wall_seconds, record.finished_at.timestamp())
+        for record in records
+    )
+    total, reached = 0.0, float("-inf")
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total

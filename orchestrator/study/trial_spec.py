@@ -53,7 +53,7 @@ class TrialFailure:
     Attributes:
         cause: `environment` or `lost_worker`.
         reason: What failed, in one line.
-        is_disk_full: No trial can keep its results until there is room.
+        is_disk_full: No trial can keep its results until there is room where the run folder lies.
         is_machine_full: A disk of its machine is full, and not that of the run folder: other machines go on.
         is_taken: A worker was asked to end, or its machine went, so that the trial has no part in it.
         is_helpers: The worker was one that trained folds of the trial, and not the trial's own.

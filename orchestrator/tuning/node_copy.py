@@ -45,7 +45,10 @@ _SHARE_OF_LOOKING: Final = 0.02  # of the time at most, where it keeps very many
 
 
 def sees(run: RunFolder, mark: str) -> bool:
-    """Tell whether a worker sees the run folder of its search, and the store with its patch set.
+    """Tell whether a worker sees the run folder of its search, its patch set and the weights of its nets.
+
+    A folder that may not be entered, or whose disk does not answer, is not seen; weights may lie on the
+    owner's machine alone, such as those that torchvision has downloaded there.
 
     Args:
         run: The run folder, at its path on the machine of its owner.
@@ -56,9 +59,21 @@ def sees(run: RunFolder, mark: str) -> bool:
             return False
         search = run.search()
         folder, weights = search.data_location[0], search.request.weights_dir
-        return has_set(folder, search.fingerprint) and (weights is None or weights.is_dir())
+        return (
+            has_set(folder, search.fingerprint)
+            and (weights is None or weights.is_dir())
+            and _has_weights(search)
+        )
     except (OSError, RunError):
         return False
+
+
+def _has_weights(search: SearchRecord) -> bool:
+    if not search.weights:
+        return True
+    from orchestrator.tuning.node_weights import usable_files  # imports torch
+
+    return usable_files(search).keys() == search.weights.keys()
 
 
 def own_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -21,7 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, report_seconds
+from orchestrator.tuning.allocation import ResourceAllocator, report_seconds
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.interrupts import interruptible
 from orchestrator.tuning.lifeline import Lifeline, end_program, watched
@@ -40,6 +40,7 @@ from orchestrator.tuning.ray_private import (
 )
 from orchestrator.tuning.ray_shared_store import Newcomers
 from orchestrator.tuning.ray_worker import Runner, Worker
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.time_limit import time_left
 from orchestrator.tuning.trial_manager import GRACE_SECONDS, TrialManager, TrialSpec
@@ -230,7 +231,7 @@ class _Scheduler(NotPickled, FIFOScheduler):
         if step.memory is not None:
             state.note_memory(number, step.memory, has_trained=bool(step.epochs) or step.is_end)
         if step.waits_for:
-            state.manager.on_waiting(number, step.waits_for)
+            state.manager.on_waiting(number, step.waits_for, is_elsewhere=step.waits_elsewhere)
         for report in step.epochs:
             cause = state.manager.on_epoch(
                 number,

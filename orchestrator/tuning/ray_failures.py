@@ -9,9 +9,10 @@ from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
 
+# Behind the first line, or within it if making the worker raised something, as where a package is missing.
+_ACTOR: Final = re.compile(r"\bactor_id[:=] ?([0-9a-f]+)")
 # Ray's words for SIGTERM to a worker, for the death of its node, and for a node that left in order.
 _TAKEN_AWAY: Final = ("receives a SIGTERM", "its node has died", "node was terminated")
-_ACTOR: Final = re.compile(r"\bactor_id[:=]\s*([0-9a-f]+)")
 
 
 def cause_of_loss(message: str) -> Cause:
@@ -38,22 +39,21 @@ def last_words(trial: Any) -> str:
 
     Ray puts class, ids and address of the worker between the lines, each indented; what ended it comes after.
     """
+    return "\n".join(own_lines(_last_failure(trial))[:3])[:1000] or "the worker process died"
+
+
+def dead_worker(trial: Any) -> str:
+    """Ray's id of the last worker of a trial that died; empty where it is not known."""
+    found = _ACTOR.search(_last_failure(trial))
+    return found.group(1) if found else ""
+
+
+def _last_failure(trial: Any) -> str:
     try:
         text = Path(trial.error_file).read_text()
     except (OSError, TypeError):
-        return "the worker process died"
-    last = text.rpartition("Failure # ")[2]
-    return "\n".join(own_lines("\n".join(last.splitlines()[1:]))[:3])[:1000] or "the worker process died"
-
-
-def actor_of(trial: Any) -> str | None:
-    """Ray's id of the worker whose last death Tune has noted of a trial; None if it says none."""
-    try:
-        text = Path(trial.error_file).read_text()
-    except (OSError, TypeError):
-        return None
-    found = _ACTOR.search(text.rpartition("Failure # ")[2])
-    return None if found is None else found[1]
+        return ""
+    return "\n".join(text.rpartition("Failure # ")[2].splitlines()[1:])
 
 
 def own_lines(message: str) -> list[str]:

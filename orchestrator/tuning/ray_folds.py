@@ -14,13 +14,13 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from orchestrator.preflight.run_data import open_run_data
-from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.heartbeat import Heart
 from orchestrator.tuning.ray_depot import this_node
 from orchestrator.tuning.ray_failures import own_lines, was_taken_away
 from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
 from orchestrator.tuning.ray_run import RunHere
+from orchestrator.tuning.resource_request import ResourceRequest
 from results.errors import RunError
 from trainables.common.progress import work_done
 from trainables.common.registered import packed, unpack

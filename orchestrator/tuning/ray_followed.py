@@ -10,20 +10,19 @@ from ray import tune
 
 from cluster.resources import Machine, machines_of
 from orchestrator.callbacks import StopSearch
-from orchestrator.study.trial_spec import TrialFailure
-from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.idle_workers import LONG_SECONDS, offers
-from orchestrator.tuning.ray_failures import actor_of, cause_of_loss, last_words, was_taken_away
+from orchestrator.tuning.ray_failures import cause_of_loss, dead_worker, last_words, was_taken_away
 from orchestrator.tuning.ray_private import (
     CLUSTER_SECONDS,
     KeyValueBoard,
     end_worker,
     free_resources,
     has_worker,
+    node_of_worker,
     nodes_that_leave,
-    place_of,
 )
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from trainables.common.text import count_text
 
@@ -61,6 +60,7 @@ class FollowedWorkers(NotPickled, tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._state.numbers[trial.trial_id]
         self._state.waiting.pop(number, None)
+        self._state.begun.discard(number)
         self._state.manager.on_worker_start(number)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -72,27 +72,18 @@ class FollowedWorkers(NotPickled, tune.Callback):
             message, has_left = last_words(trial), self._has_left(number)  # which is told once
             with state.noting_errors():
                 cause, is_taken = cause_of_loss(message), has_left or was_taken_away(message)
-                is_own = cause == "lost_worker" and not is_taken and number not in state.reported
-                if not (is_own and self._runs_elsewhere(number, trial, message)):
-                    state.manager.on_worker_lost(number, cause, message, is_taken=is_taken)
+                if cause == "lost_worker" and not is_taken and number not in state.begun:
+                    self._note_death_at_start(number, trial)
+                state.manager.on_worker_lost(number, cause, message, is_taken=is_taken)
             if state.manager.is_postponed(number):
                 state.allocator.ran_out(config)
 
-    def _runs_elsewhere(self, number: int, trial: Any, message: str) -> bool:
-        """Hand a trial out again whose worker died before it said a word, to another machine if there is one.
-
-        Where every worker dies at once, as in an environment that was installed halfway, trials would else
-        use up on one machine what they are tried again.
-        """
+    def _note_death_at_start(self, number: int, trial: Any) -> None:
         place = None
         with contextlib.suppress(Exception):  # Ray's control process is away
-            actor = actor_of(trial)
-            place = None if actor is None else place_of(actor)
-        if place is None or self._state.manager.run.record_file(number).exists():
-            return False
-        self._state.places[number], address = place
-        reason = f"its worker died before its first report: {message.splitlines()[-1]} (on {address})"
-        return self._state.runs_elsewhere(number, TrialFailure("environment", reason))
+            place = node_of_worker(dead_worker(trial))
+        if place:
+            self._state.died_at_start(number, place)
 
     def _has_left(self, number: int) -> bool:
         with contextlib.suppress(Exception):  # Ray's control process is away

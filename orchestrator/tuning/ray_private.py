@@ -19,7 +19,7 @@ from ray.tune.execution import class_cache, tune_controller
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.placement_group import NODE_ID_LABEL_KEY
 
-from orchestrator.tuning.allocation import ResourceRequest
+from orchestrator.tuning.resource_request import ResourceRequest
 
 CLUSTER_SECONDS: Final = 5.0  # between two looks at what `nodes_that_leave` and the offers of a board say
 
@@ -136,15 +136,14 @@ def nodes_that_leave() -> frozenset[str]:
     return frozenset(cluster_state.get_draining_nodes())
 
 
-def place_of(actor: str) -> tuple[str, str] | None:
-    """Return Ray's name and the address of the machine of a worker, which may be dead; None if it had none.
+def node_of_worker(actor: str) -> str | None:
+    """Return the name of the node on which an actor runs, or ran; None where Ray does not know it.
 
     Args:
-        actor: Ray's id of the worker.
+        actor: Ray's id of the actor, in hex.
     """
-    address = cluster_state.actor_table(actor).get("Address", {})
-    node = str(address.get("NodeID", ""))
-    return (node, str(address.get("IPAddress", ""))) if node.strip("f") else None
+    found = cluster_state.actor_table(actor) if actor else {}
+    return found.get("Address", {}).get("NodeID") or None
 
 
 def selected_machines(request: ResourceRequest) -> dict[str, str]:

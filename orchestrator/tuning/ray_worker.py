@@ -25,7 +25,7 @@ from results.run.run_folder import RunFolder
 from trainables.common.files import LEAST_BYTES, is_disk_full, reserve
 from trainables.common.progress import work_done
 from trainables.common.registered import unpack
-from trainables.common.remarks import take_remarks
+from trainables.common.remarks import remark_once, take_remarks
 from trainables.common.text import first_line
 from trainables.config.trial_config import TrialConfig
 
@@ -155,7 +155,7 @@ class Worker(tune.Trainable):
         if self.runner is None and (run := self._here.seen()) is not None:
             self.runner = self._runner(run)
         if self.runner is not None:
-            return _named(self.runner.step(), is_away=self._away is not None)
+            return self._as_of_here(self.runner.step())
         try:
             return self._fill()
         except Exception as error:  # as in a trial: its cause is told, and another machine may do better
@@ -163,7 +163,18 @@ class Worker(tune.Trainable):
             from orchestrator.tuning.worker_report import WorkerReport
 
             failure = TrialFailure("environment", reason, is_disk_full(error))
-            return _named(WorkerReport(is_end=True, failure=failure), is_away=True)
+            return WorkerReport(is_end=True, failure=failure).on_machine(_host())
+
+    def _as_of_here(self, report: "WorkerReport") -> "WorkerReport":
+        """The same report; away from the run folder it names this machine, which need not be the user's."""
+        if self._away is None:
+            return report
+        if report.waits_for:
+            number = self._config["number"]
+            remark_once(
+                f"trial {number} has ended and waits for room to keep its results: {report.waits_for}"
+            )
+        return report.on_machine(_host())
 
     def _of_its_disk(self, report: "WorkerReport") -> "WorkerReport":
         """Say which disk is full: that of the run folder, or another one of this machine alone."""
@@ -177,7 +188,8 @@ class Worker(tune.Trainable):
             except OSError:
                 return report
         changed = replace(failure, is_disk_full=False, is_machine_full=True)
-        return _named(replace(report, failure=changed), is_away=run is not None)  # else it is named already
+        report = replace(report, failure=changed)
+        return report if run is None else report.on_machine(_host())  # elsewhere it is named already
 
     def _fill(self) -> "WorkerReport":
         """Fill this machine, then go on as a worker that sees the folder does."""
@@ -220,10 +232,3 @@ def _host() -> str:
 def _remarks(host: str) -> tuple[str, ...]:
     """What this worker has remarked on its machine since its last report, for a user at another."""
     return tuple(f"{text} (on {host})" for text in take_remarks())
-
-
-def _named(report: "WorkerReport", *, is_away: bool) -> "WorkerReport":
-    """Name the machine in the reason of a failure, since it need not be the user's own."""
-    if report.failure is None or not is_away:
-        return report
-    return report.on_machine(_host())

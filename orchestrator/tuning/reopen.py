@@ -25,6 +25,7 @@ from results.run.origin import is_where_it_was_made
 from results.run.records import Cause, SearchRecord
 from results.run.refit_records import refit_folder
 from results.run.run_folder import RunFolder
+from results.run.run_paths import store_folder
 from results.run.search_request import SearchRequest
 from results.run.versions import package_versions
 from results.scores.ranking import objectives_of
@@ -35,6 +36,7 @@ from trainables.common.errors import ConfigError, DataError, UnknownNameError
 from trainables.common.files import set_aside
 from trainables.common.notify import Notify
 from trainables.common.text import command_text, count_text, done_text, trials_text, typed_path
+from trainables.data.patches import open_patch_set
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.split_record import read_split
 
@@ -51,6 +53,7 @@ class ResumeOptions:
         sampler: Name of the sampler, likewise.
         pruner: Name of the pruner, likewise.
         places: Storages and trackers, likewise.
+        data: Where the data of the search lie now; None for where they were.
     """
 
     retry: Collection[str] = RETRIED
@@ -58,6 +61,7 @@ class ResumeOptions:
     sampler: str | None = None
     pruner: str | None = None
     places: SaidPlaces = NOTHING_SAID
+    data: str | None = None
 
     @property
     def for_inner(self) -> "ResumeOptions":
@@ -75,6 +79,7 @@ def resume_options(
     pruner: str | None = None,
     *,
     places: SaidPlaces = NOTHING_SAID,
+    data: str | None = None,
 ) -> ResumeOptions:
     """Return the choices of a user, checked.
 
@@ -85,17 +90,19 @@ def resume_options(
         sampler: Name of the sampler; None if it was not said.
         pruner: Name of the pruner; None if it was not said.
         places: Storages and trackers that were said.
+        data: Where the data of the search lie now; None if it was not said.
 
     Raises:
         UnknownNameError: If there is no such cause.
     """
     if retry is None:
-        return ResumeOptions(RETRIED, space, sampler, pruner, places)
+        return ResumeOptions(RETRIED, space, sampler, pruner, places, data)
     causes = [cause for text in retry for cause in text.split(",") if cause]
     for cause in causes:
         if cause not in get_args(Cause):
             raise UnknownNameError("cause", cause, get_args(Cause))
-    return ResumeOptions(frozenset(causes) | set(RETRIED) if causes else (), space, sampler, pruner, places)
+    tried_again = frozenset(causes) | set(RETRIED) if causes else ()
+    return ResumeOptions(tried_again, space, sampler, pruner, places, data)
 
 
 def reopen_search(
@@ -122,7 +129,7 @@ def reopen_search(
         OrchestrateError: If the run folder, its data, split, weights, space or study are not as they must be.
     """
     before = run.search()
-    record = (before if record is None else record).model_copy(update={"ended": None})
+    record = _where_data_are(run, before if record is None else record, options, notify)
     timed = in_time(record, minutes)
     check_study_storage(run, record, options.places)
     for message in (*_other_versions(record), *_other_experience(record)):
@@ -212,11 +219,30 @@ def checked_space(
     return space
 
 
+def _where_data_are(
+    run: RunFolder, record: SearchRecord, options: ResumeOptions, notify: Notify
+) -> SearchRecord:
+    """The record of a search that goes on, with its data and its store where they are now."""
+    request, store = record.request, record.store
+    if options.data is not None:
+        notify(f"the data of this search are {options.data} from now on")
+        request = request.model_copy(update={"data": str(Path(options.data).resolve())})
+    if not (Path(store).is_dir() or is_where_it_was_made(run, record)) and request.store is None:
+        store = str(store_folder(run.path.resolve().parent.parent))  # never where somebody once had one
+    return record.model_copy(update={"ended": None, "request": request, "store": store})
+
+
 def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
     """Make sure that the stored copy of the data is there; reads the data again if it is not."""
     try:
-        run.patch_set()
+        open_patch_set(*record.data_location)
     except DataError:
+        data = Path(str(record.request.data))
+        if data.is_absolute() and not data.exists():
+            raise DataError(
+                f"{data} is not here, and neither is a copy of it in {record.store}; say where "
+                f"the data of this search are: {run.resume_command} --data PATH"
+            ) from None
         notify(f"the stored copy of the data is gone; reading {record.request.data} again")
         patch_set, _ = load_data(
             str(record.request.data),

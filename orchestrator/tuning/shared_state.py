@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.study.patience import disk_reason
 from orchestrator.study.trial_spec import TrialFailure, TrialSpec
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.idle_workers import EPOCH_SECONDS
 from orchestrator.tuning.parcel import deliver
 from orchestrator.tuning.ray_depot import DepotKeeper
 from orchestrator.tuning.ray_features import FeatureServers
 from orchestrator.tuning.ray_shared_store import Newcomers
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.unfit_machines import FULL_SECONDS, IN_A_ROW, UnfitMachines
 from orchestrator.tuning.watchdog import minutes_text
@@ -47,9 +48,9 @@ class SharedState:
         offers: Trial number -> number of idle workers that it may give folds to.
         helpers: Trial number -> number of idle workers that train folds of it.
         unhelped: Trials that get no idle workers any more, since one of them has failed.
+        begun: Trials whose worker has reported since it was given the trial.
         faults: Machines that cannot run trials.
         places: Trial number -> Ray's name of the machine that it has failed on.
-        reported: Trials whose workers have reported something since they were handed out.
         error: First error of searcher, scheduler or callback.
     """
 
@@ -67,9 +68,9 @@ class SharedState:
     offers: dict[int, int] = field(default_factory=dict)
     helpers: dict[int, int] = field(default_factory=dict)
     unhelped: set[int] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
     faults: UnfitMachines = field(default_factory=UnfitMachines)
     places: dict[int, str] = field(default_factory=dict)
-    reported: set[int] = field(default_factory=set)
     error: Exception | None = None
 
     @contextmanager
@@ -86,7 +87,6 @@ class SharedState:
         running = self.manager.running.keys()
         self.heads &= running
         self.given = {number: own for number, own in self.given.items() if number in running}
-        self.reported = (self.reported & running) - {spec.number}
         request = self._asked(spec, self.faults.avoided_by(spec.number))
         if request.nodes:
             self.heads.add(spec.number)
@@ -170,7 +170,7 @@ class SharedState:
 
         Remarks of its worker are passed on to the user.
         """
-        self.reported.add(number)
+        self.begun.add(number)
         for text in result.pop("remarks", ()):
             self.manager.remarks.add(text)
         if (parcel := result.pop("parcel", None)) is not None:
@@ -205,21 +205,38 @@ class SharedState:
         Returns:
             False if there is no such machine, or the failure is none of the machine.
         """
-        place, faults = self.places.pop(number, None), self.faults
+        place = self.places.pop(number, None)
         if place is None or failure.cause != "environment" or failure.is_disk_full:
             return False
         if failure.is_machine_full:
             return self._leaves_full_machine(number, place, failure.reason)
-        known = faults.given_up
+        goes_on = self._note_fault(number, place, failure.reason)
+        if goes_on:
+            self.manager.run_elsewhere(number, failure.reason)
+        return goes_on
+
+    def died_at_start(self, number: int, place: str) -> None:
+        """Note that a worker died before it reported anything of its trial.
+
+        The trial avoids the machine if another one may run it. Why it died nobody knows: as after other
+        deaths, the trial is given up after some.
+
+        Args:
+            number: Trial number.
+            place: Ray's name of the machine.
+        """
+        self._note_fault(number, place, "their workers died before they began")
+
+    def _note_fault(self, number: int, place: str, reason: str) -> bool:
+        """Note that a machine could not run a trial; tells whether another one may, and says what follows."""
+        faults, known = self.faults, self.faults.given_up
         own = self._asked(self.manager.running[number].spec, {*faults.avoided_by(number), place})
         is_needed = not self.allocator.is_enough_without({*faults.unfit, place})
         goes_on = faults.runs_elsewhere(number, place, self.allocator.able(own), is_needed=is_needed)
-        if goes_on:
-            self.manager.run_elsewhere(number, failure.reason)
         if faults.given_up - known:
             self.manager.say(
                 f"the machine of trial {number} gets no further trials, since it could not run {IN_A_ROW} in "
-                f"a row: {failure.reason}. Mend it, and start Ray on it anew"
+                f"a row: {reason}. Mend it, and start Ray on it anew"
             )
         if again := known - faults.given_up:
             self.manager.say(

@@ -265,9 +265,17 @@ class TrialManager:
                 f"Mend that, then go on with: {self.run.resume_command}"
             )
 
-    def on_waiting(self, number: int, reason: str) -> None:
-        """Note that a trial has ended, and waits for room on the disk to write its results."""
+    def on_waiting(self, number: int, reason: str, *, is_elsewhere: bool = False) -> None:
+        """Note that a trial has ended, and waits for room on the disk to write its results.
+
+        Args:
+            number: Trial number.
+            reason: What was refused.
+            is_elsewhere: By a disk of another machine than that of the run folder: no other trial waits.
+        """
         self.watchdog.heard(number)
+        if is_elsewhere:
+            return
         self.room.filled(f"trial {number} has ended and cannot write its results: {reason}")
         self.room.shortage()  # makes room if it can
 

@@ -22,6 +22,7 @@ class WorkerReport:
         epoch_seconds: Mean time of an epoch in this worker so far, in seconds; None before the first.
         needs_depot: The worker does not see the run folder, and waits for the depot of the run.
         waits_for: What keeps a trial that has ended from writing its results; empty where nothing does.
+        waits_elsewhere: It is a disk of another machine than that of the run folder.
         helpers: Number of other workers that train folds of the trial.
     """
 
@@ -34,11 +35,12 @@ class WorkerReport:
     epoch_seconds: float | None = None
     needs_depot: bool = False
     waits_for: str = ""
+    waits_elsewhere: bool = False
     helpers: int = 0
 
     def on_machine(self, host: str) -> "WorkerReport":
-        """Return the same report of a failure with the machine that it happened on."""
-        if self.failure is None:
-            return self
-        failure = dataclasses.replace(self.failure, reason=f"{self.failure.reason} (on {host})")
-        return dataclasses.replace(self, failure=failure)
+        """Return the same report as that of another machine, which the reason of a failure names."""
+        failure = self.failure
+        if failure is not None:
+            failure = dataclasses.replace(failure, reason=f"{failure.reason} (on {host})")
+        return dataclasses.replace(self, failure=failure, waits_elsewhere=bool(self.waits_for))

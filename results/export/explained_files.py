@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle
+from results.export.file_reading import read_with_place
 from results.export.image_reading import ReadImage
-from results.export.onnx_predictor import read_with_place
 from results.export.view_and_side import Stated, each_of
 from results.relevance.explained_folder import check_folder, picture_names, write_explanations
 from results.relevance.explaining import Predict, relevance_map, score_of

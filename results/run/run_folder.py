@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -96,12 +97,15 @@ class RunFolder(RunPaths):
     def search(self) -> SearchRecord:
         """Read request and facts of the search.
 
+        Where runs and store were moved together the store is the one that lies there now.
+
         Raises:
             RunError: If there are none, or they cannot be read.
         """
         try:
             found = self.search_file.stat()
-            return _search(self.search_file, (found.st_ino, found.st_mtime_ns, found.st_size))
+            record = _search(self.search_file, (found.st_ino, found.st_mtime_ns, found.st_size))
+            return record if Path(record.store).is_dir() else self._with_moved_store(record)
         except FileNotFoundError as error:
             raise RunError(
                 f"{self.path} is not a run folder: it holds no search.yaml, which a search writes before its "
@@ -347,6 +351,13 @@ class RunFolder(RunPaths):
             f"{self.trial(number) / name} is damaged: {fault}; to run the trial again: "
             f"{self.resume_command}; to leave it out, move its folder away"
         )
+
+    def _with_moved_store(self, record: SearchRecord) -> SearchRecord:
+        made, path = record.request.runs / record.task / record.name, self.path.resolve()
+        if not made.is_absolute() or made == path:
+            return record
+        moved = Path(os.path.normpath(path / os.path.relpath(record.store, made)))
+        return record.model_copy(update={"store": str(moved)}) if moved.is_dir() else record
 
     def _search_if_readable(self) -> SearchRecord | None:
         try:

@@ -23,6 +23,8 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.assembly import assemble_part
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 DESCRIBED = (
     "scratch:",
     "scratch:blocks=3,convs=2,filters=32,kernel=3,stride=2,pool=2,padding=same,norm=1,dropout=0.1",

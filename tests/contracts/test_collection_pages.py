@@ -9,6 +9,8 @@ from page_commands import SHELL, commands_of
 
 from orchestrator.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 PAGE = [block for block in SHELL if block.page.name == "how-to-collections.md"]
 PREPARING = [
     words[1:]

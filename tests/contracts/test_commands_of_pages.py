@@ -14,6 +14,8 @@ from page_commands import BLOCKS, PAGES, ROOT, SHELL, check, commands_of, status
 
 from orchestrator.cli.main import VERBS, build_parser
 
+pytestmark = pytest.mark.slow
+
 INLINE = re.compile(r"`(orchestrate [^`]+)`")
 BARE = re.compile(r"(?<!`)`(--[^`]+)`")
 FLAG = re.compile(r"(?:^|(?<= ))--[a-z-]+")

@@ -19,6 +19,8 @@ from trainables.estimators.registry import ESTIMATORS
 from trainables.models.heads import probabilities
 from trainables.validation.classical import fit_estimator
 
+pytestmark = pytest.mark.slow
+
 # A head that weighs the images of a unit has two classes, and tests of its own, test_attention.py.
 NAMES = sorted(name for name, one in ESTIMATORS.items() if not one.weighs_units)
 EXPORTED = [name for name in NAMES if not ESTIMATORS[name].is_random]

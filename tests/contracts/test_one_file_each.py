@@ -133,7 +133,7 @@ print(list(METHODS)[-1], [score.method for score in scores])
 
 
 def test_an_option_of_a_search(copy: Path) -> None:
-    file = copy / "results/run/search_request.py"
+    file = copy / "results/run/search_options.py"
     text = file.read_text()
     file.write_text(text.replace("    space: str | None = option(", OPTION, 1))
     assert file.read_text() != text

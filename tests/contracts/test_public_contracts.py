@@ -17,6 +17,8 @@ from results.ensembles.weighted_mean import WeightedMean
 from trainables.data.sources import SOURCES
 from trainables.models.registry import BACKBONES
 
+pytestmark = pytest.mark.slow
+
 _IMAGES = np.random.default_rng(0).integers(0, 255, (12, 32, 32), dtype=np.uint8)
 
 _LONG = ("nasnet",)  # takes as long as ten others

@@ -12,7 +12,7 @@ from orchestrator.study.samplers import sampler_named, sampler_names, samplers
 from orchestrator.testing.pruner import PrunerContract
 from orchestrator.testing.sampler import SamplerContract
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"), pytest.mark.slow]
 
 
 class TestTpe(SamplerContract):

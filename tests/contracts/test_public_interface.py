@@ -8,6 +8,8 @@ from built_wheel import ROOT, run_python, unpacked_wheel
 
 import orchestrator
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "ray", "optuna", "pandas", "sklearn", "matplotlib", "IPython")
 FIRST = "from orchestrator import run_search, resume_search, open_run, SearchRequest"
 

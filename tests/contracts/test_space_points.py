@@ -37,6 +37,8 @@ from trainables.training.losses import weighted_loss
 from trainables.training.optimizers import build_optimizer, weights_of
 from trainables.validation.classical import fit_estimator, predicted
 
+pytestmark = pytest.mark.slow
+
 IMAGE_TASKS = tuple(task for task in TASK_SPACES if task != "wisconsin")
 # They share one space, and differ in their classes: two, five, and three among the long ones.
 SHORT_TASKS = ("benign_malignant", "five_class")

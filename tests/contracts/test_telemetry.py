@@ -15,6 +15,8 @@ from cluster.connect import QUIET_ENVIRONMENT
 from results.export.bundle import export_bundle
 from results.export.manifest import CARD_FILE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("orchestrator", "results", "trainables", "search_spaces", "cluster", "benchmarks")
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"

@@ -99,6 +99,7 @@ def run_each_second(
     return run
 
 
+@pytest.mark.slow
 def test_ray_runs_as_many_trials_at_once_as_were_measured_to_fit(
     tmp_path: Path, make_search: Callable[..., SearchRecord]
 ) -> None:

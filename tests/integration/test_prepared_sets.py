@@ -105,6 +105,7 @@ def test_a_search_on_hashed_ids_writes_nothing_that_identifies_a_person(tmp_path
     assert not found
 
 
+@pytest.mark.slow
 def test_a_search_prepares_a_raw_collection_on_the_way_once(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", 16)
     next(tree.glob("*/*CC.dcm")).write_bytes(b"no image")

@@ -18,7 +18,7 @@ from orchestrator import open_run, resume_search
 from results.errors import RunError
 from trainables.common.errors import ConfigError
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.timeout(420), pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.ipynb"

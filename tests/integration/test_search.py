@@ -157,6 +157,7 @@ def test_how_busy_the_workers_were_is_said_kept_and_in_the_report(finished: Path
     assert said.group() in (finished / "first.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_whole_line_from_leaderboard_to_prediction(finished: Path) -> None:
     rows = json.loads(orchestrate(finished, "leaderboard", "latest", "--format", "json").stdout)
     assert any(row["rank"] == 1 for row in rows)

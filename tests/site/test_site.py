@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mkdocs", reason="`make docs` installs what builds the site")
 
 ROOT = Path(__file__).parents[2]

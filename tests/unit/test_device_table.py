@@ -25,6 +25,8 @@ from benchmarks.device_table import (
 from benchmarks.imported_packages import ROOT
 from benchmarks.search_throughput import check_device, read_arguments
 
+pytestmark = pytest.mark.slow
+
 
 def part(code: str, *later: str) -> Part:
     return Part("a part", ("-c", code), 60.0, later=later)

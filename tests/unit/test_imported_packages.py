@@ -10,6 +10,8 @@ import pytest
 from benchmarks.device_table import parts_for
 from benchmarks.imported_packages import ROOT, missing, packages_of
 
+pytestmark = pytest.mark.slow
+
 
 def tree(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():

@@ -102,6 +102,15 @@ def test_ray_has_the_key_value_store_that_carries_heartbeats() -> None:
     assert lines_with(r"\binternal_kv\b") == {"orchestrator/tuning/ray_private.py"}
 
 
+def test_ray_knows_where_an_actor_was_that_has_died() -> None:
+    from ray._private.state import GlobalState
+    from ray.exceptions import ActorDiedError
+
+    assert list(inspect.signature(GlobalState.actor_table).parameters)[:2] == ["self", "actor_id"]
+    assert '"NodeID": binary_to_hex(actor_table_data.address.' in inspect.getsource(GlobalState)
+    assert r"\tactor_id: {" in inspect.getsource(ActorDiedError)
+
+
 def test_tune_keeps_the_handle_of_a_worker_where_we_look_for_it() -> None:
     from ray.tune.experiment import trial
 

@@ -61,7 +61,7 @@ class FoldData:
 
     def train(self, fold: int, *, share: float = 1.0) -> IntArray:
         """Positions that a fold trains on, for a share of its patients in (0, 1], shape (n,)."""
-        return training_positions(self.folds, self.groups, fold, share=share)
+        return training_positions(self.folds, self.labels, self.groups, fold, share=share)
 
     def held_out(self, fold: int) -> IntArray:
         """Positions that a fold predicts, shape (m,)."""
@@ -69,15 +69,17 @@ class FoldData:
 
 
 def training_positions(
-    folds: IntArray, groups: NDArray[np.str_], fold: int, *, share: float = 1.0
+    folds: IntArray, labels: IntArray, groups: NDArray[np.str_], fold: int, *, share: float = 1.0
 ) -> IntArray:
     """Positions that a fold trains on.
 
     Args:
         folds: 0-based fold that holds each position out, or `TRAINING`, shape (rows,).
+        labels: Class indices of all positions, shape (rows,).
         groups: Patient of each position, shape (rows,).
         fold: 0-based fold.
-        share: Share of the patients that is used, in (0, 1].
+        share: Share of the patients that is used, in (0, 1]. They have the classes about as all have them,
+            and the rarest class keeps a patient, however small the share.
 
     Returns:
         Shape (n,).
@@ -85,11 +87,26 @@ def training_positions(
     positions = np.flatnonzero(folds != fold)
     if share == 1.0:
         return positions
-    patients = np.unique(groups[positions])
+    patients, of_patient = np.unique(groups[positions], return_inverse=True)
+    rarest = _rarest_class(labels[positions], of_patient)
     # The same patients in every trial, and those of a smaller share among those of a larger.
-    ordered = np.random.default_rng(0).permutation(patients)
-    kept = ordered[: max(1, round(share * len(patients)))]
-    return positions[np.isin(groups[positions], kept)]
+    ordered = np.random.default_rng(0).permutation(len(patients))
+    place = np.empty(len(patients))
+    for label in np.unique(rarest):
+        own = ordered[rarest[ordered] == label]
+        place[own] = np.arange(len(own)) / len(own)
+    count = max(len(np.unique(rarest)), round(share * len(patients)))
+    kept = ordered[np.argsort(place[ordered], kind="stable")][:count]
+    return positions[np.isin(of_patient, kept)]
+
+
+def _rarest_class(labels: IntArray, of_patient: IntArray) -> IntArray:
+    """The class of each patient that the fewest positions have, shape (patients,)."""
+    by_number = np.argsort(np.bincount(labels), kind="stable")
+    rank = np.argsort(by_number)[labels]
+    least = np.full(int(of_patient.max()) + 1, len(by_number))
+    np.minimum.at(least, of_patient, rank)
+    return by_number[least]
 
 
 class Folds:

@@ -214,7 +214,8 @@ class ClassicalValidation:
             patients that the trial trains on, shape (n,).
         """
         whole = np.full(len(self._data.labels), TRAINING)
-        positions = training_positions(whole, self._data.groups, 0, share=self.config.training.train_fraction)
+        share = self.config.training.train_fraction
+        positions = training_positions(whole, self._data.labels, self._data.groups, 0, share=share)
         states = [
             as_state(self._fitted_on(positions, fold=0, seed=self.seed * 1009 + one)) for one in range(seeds)
         ]

@@ -257,7 +257,8 @@ class EpochRecord:
         training, data = self.training, self.training_data
         if training.checkpoint_metric == "unweighted_loss":
             return None
-        trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
+        share = training.train_fraction
+        trained = training_positions(data.folds, data.labels, data.groups, fold, share=share)
         labels = data.labels[trained]
         if data.units is not None and self._combine == ATTENTION:
             of_units = labels_of_units(labels, data.units[trained])

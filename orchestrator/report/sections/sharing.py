@@ -4,7 +4,7 @@ from orchestrator.report.facts import RunFacts
 from orchestrator.report.section import Content, Section, paragraph
 from orchestrator.reporting.compute_savings import count_images, savings_from_sharing, savings_message
 from orchestrator.reporting.html_page import table
-from orchestrator.reporting.terminal import busy_seconds
+from orchestrator.reporting.time_left import busy_seconds
 from orchestrator.reporting.worker_time import TimeShares, shares_text
 from results.run.sessions import read_sessions
 from trainables.common.text import clock_text

@@ -15,6 +15,8 @@ import yaml
 
 from orchestrator.tuning.preemption import GRACE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 FOLDER = REPOSITORY / "cluster"
 RAY_UP = ("dgx.yaml", "local.yaml", "aws.yaml")

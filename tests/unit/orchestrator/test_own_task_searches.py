@@ -23,6 +23,8 @@ from trainables.common.errors import ConfigError, UnknownNameError
 from trainables.config.tasks import TASKS, Task, task_named
 from trainables.runtime.devices import choose_device
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[3] / "docs" / "tasks"
 GRADES = Task("grades", ("low", "middle", "high"), is_ordinal=True, metric="log_loss", folders={"g1": "low"})
 

@@ -24,6 +24,8 @@ from results.scores.operating_point import Operation
 from results.scores.ranking import Objectives, objectives_of, parse_requirement
 from results.scores.selection import selected_again
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trials():

@@ -13,6 +13,8 @@ from simulated_trials import simulate
 from orchestrator.cli.main import main
 from results.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 CLAIMS = ("strata", "calibration", "benefit", "thresholds", "overtuning", "nest", "repeat")
 
 

@@ -17,6 +17,8 @@ from results.run.test_accesses import read_accesses
 from results.scores.leaderboard import leaderboard
 from trainables.common.errors import ConfigError, UnknownNameError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:

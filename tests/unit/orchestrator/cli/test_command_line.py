@@ -12,6 +12,8 @@ import pytest
 from orchestrator.cli.main import VERBS, build_parser, main
 from trainables.data.patches import PatchSet
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def npz(bright_patches: PatchSet, tmp_path: Path) -> Path:

@@ -11,6 +11,8 @@ from orchestrator.cli.main import main
 from trainables.common.errors import UnknownNameError
 from trainables.data.prepared_set import open_prepared_set
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_tree_is_prepared_and_the_next_command_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

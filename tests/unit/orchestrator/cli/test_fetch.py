@@ -17,7 +17,7 @@ from cluster.ssh import Login
 from orchestrator.cli.main import main
 from results.run.run_folder import RunFolder
 
-pytestmark = pytest.mark.usefixtures("rsync")
+pytestmark = [pytest.mark.usefixtures("rsync"), pytest.mark.slow]
 HIDDEN = (".lock", ".owner.json", ".store_limit", ".mark-0123", "outer/1/.store_limit", ".rsync-partial/a")
 
 

@@ -31,6 +31,8 @@ from orchestrator.reporting.terminal import SearchProgress
 from results.errors import ExportError
 from results.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 # They print sentences, or a script, and no table.
 WITHOUT_TABLE = {
     *("refit", "export", "recalibrate", "prefix prune", "completion", "data prepare", "data join"),

@@ -21,6 +21,8 @@ from results.errors import EnsembleError, RunError
 from results.run.finding import find_run
 from results.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 PLACES = ["büsi [original] x", "it's $HOME; [/b]"]
 
 

@@ -19,6 +19,8 @@ from orchestrator.reporting.submitted import job_of_run
 from results.errors import RunError
 from results.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:

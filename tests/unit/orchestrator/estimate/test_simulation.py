@@ -37,6 +37,8 @@ from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.cost_probe import measure_crowding
 
+pytestmark = pytest.mark.slow
+
 CHEAP = {
     "model.backbone": "efficientnet_lite0",
     "model.trained_stages": 0,

@@ -9,22 +9,19 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import simulated_run
 import space_context
 from nested_run import CONFIGS, bright_patches, finish_inner, inner_searches, make_outer
-from simulated_trials import simulate
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cluster.background import KnownConnection
 from cluster.connect import Connection
-from orchestrator import SearchRequest, open_run
+from orchestrator import open_run
 from orchestrator.cli.common import short_path
 from orchestrator.cli.main import main
 from orchestrator.nesting import nested_search, repeats
 from orchestrator.nesting.nested_search import run_nested_search
 from orchestrator.nesting.outer_fold import predict_outer_fold
 from orchestrator.postprocessing.test_set import open_test_part, scored_part
-from orchestrator.request import check_request
 from orchestrator.study.method import method_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning import session
@@ -35,14 +32,13 @@ from results.ensembles.ensemble import read_ensemble
 from results.errors import DamagedFileError, RunError
 from results.predictors.loading import open_row_predictor
 from results.run.outer_fold import read_outer_fold
-from results.run.records import RepeatPlace
 from results.run.run_folder import RunFolder
 from results.run.test_accesses import read_accesses
 from results.scores.outer_result import OuterResult, read_outer
 from results.scores.outer_table import sentences, short_sentence
 from search_spaces.enqueue import InitialPoint
 from search_spaces.registry import space_for
-from trainables.common.errors import INTERRUPTED, ConfigError, SplitError
+from trainables.common.errors import INTERRUPTED, SplitError
 from trainables.data.outer_folds import cut_outer_folds
 from trainables.data.patches import select_rows
 from trainables.data.split_record import TEST, read_split
@@ -331,25 +327,6 @@ def test_a_run_without_sealed_part_and_patients_says_what_cannot_be_claimed(
     assert "first_point" not in result.scores
 
 
-def test_a_naive_split_cannot_be_nested(tmp_path: Path) -> None:
-    run = make_outer(tmp_path, is_naive=True)
-    with pytest.raises(SplitError, match="nothing can be claimed for new patients"):
-        run_nested_search(run, SURROUNDINGS)
-
-
-def test_a_repeat_and_a_search_of_a_shared_study_are_not_nested(tmp_path: Path) -> None:
-    run = simulated_run.make_run(tmp_path, simulate(trials=2))
-    search = run.search()
-    place = RepeatPlace(run="/runs/idc/first", repeat=1, trials=(0, 1))
-    run.write_search(search.model_copy(update={"repeat": place}))
-    with pytest.raises(RunError, match=r"trains finalists of another search again, .* them: /runs/idc/first"):
-        run_nested_search(run, SURROUNDINGS)
-    asked = search.request.model_copy(update={"study": "many"})
-    run.write_search(search.model_copy(update={"driver": "abc", "request": asked}))
-    with pytest.raises(RunError, match="shares the study benign_malignant/many with other searches, and has"):
-        run_nested_search(run, SURROUNDINGS)
-
-
 def test_too_few_patients_for_the_outer_folds_name_the_most_that_there_can_be(nested) -> None:
     run, _ = nested
     rows, split, _ = parts(run)
@@ -358,26 +335,6 @@ def test_too_few_patients_for_the_outer_folds_name_the_most_that_there_can_be(ne
     )
     with pytest.raises(SplitError, match=rf"has {few} of class \w+: .* use --outer {few}"):
         cut_outer_folds(rows, split, run.search().task_definition, folds=few + 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"naive_split": True}, "nothing could be claimed for new ones"),
-        ({"start_from": "earlier:3"}, "the trial of --start-from has seen them"),
-        ({"type_from": "earlier"}, "the trial of --type-from has seen them"),
-    ],
-)
-def test_a_search_that_cannot_be_nested_is_refused_before_it_runs(tmp_path, options, message) -> None:
-    request = SearchRequest(task="benign_malignant", runs=tmp_path, outer=3, **options)
-    with pytest.raises(ConfigError, match=message):
-        check_request(request)
-
-
-def test_a_search_of_pruned_trials_only_has_nothing_to_nest(tmp_path: Path) -> None:
-    run = simulated_run.make_run(tmp_path, simulate(trials=2), state="pruned")
-    with pytest.raises(RunError, match="repeats a search that has a result"):
-        run_nested_search(run, SURROUNDINGS)
 
 
 SPACE = """

@@ -29,6 +29,8 @@ from results.scores.leaderboard import leaderboard
 from results.scores.operating_point import NOTHING_ASKED, Operation
 from trainables.runtime.devices import available_device
 
+pytestmark = pytest.mark.slow
+
 HEAD = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}
 TRIALS = {
     0: HEAD,

@@ -35,6 +35,8 @@ from trainables.relevance.methods import GRADIENT_METHODS
 from trainables.relevance.preferred_image import preferred_image
 from trainables.relevance.shuffled_weights import shuffled_copy
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = RelevanceSettings(masks=24)
 FROZEN = CONFIGS[1] | {"model.cut": "block3", "training.augmentation": "flips"}  # four views
 

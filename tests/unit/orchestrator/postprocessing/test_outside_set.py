@@ -22,6 +22,8 @@ from results.export.model_file import describe_model, sha256_of
 from results.scores.operating_point import Operation
 from trainables.common.errors import OneClassError
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 128
 
 

@@ -22,6 +22,8 @@ from trainables.data.patches import select_rows
 from trainables.data.split_record import TEST, read_split, write_split
 from trainables.data.splits import make_split
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_refitted_model_predicts_with_its_own_weights_and_the_rule_of_the_search(refitted):
     rows = material_of(refitted).rows[:6]

@@ -21,6 +21,8 @@ from orchestrator.reporting.place import Place
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 BLOCK_BYTES = 5 << 20  # what fsspec sends at once
 
 

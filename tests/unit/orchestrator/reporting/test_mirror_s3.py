@@ -15,6 +15,8 @@ from orchestrator.reporting.place import Place
 from results.run.run_folder import RunFolder
 from trainables.common.errors import ConfigError, MachineError
 
+pytestmark = pytest.mark.slow
+
 MULTIPART_BYTES = 12_000_000  # pyarrow cuts files into parts of 10 MB
 
 

@@ -11,13 +11,16 @@ from rich.console import Console
 
 from orchestrator.cli.main import main
 from orchestrator.reporting.best_trials import draw_best
+from orchestrator.reporting.closing_summary import closing_summary
 from orchestrator.reporting.setting_columns import setting_columns
 from orchestrator.reporting.tensorboard import TensorBoardLog
-from orchestrator.reporting.terminal import SearchProgress, closing_summary
+from orchestrator.reporting.terminal import SearchProgress
 from results.ensembles.build import build_ensembles
 from results.export.bundle import export_bundle
 from results.run.split_labels import NAIVE_WARNING
 from trainables.data.split_record import read_split
+
+pytestmark = pytest.mark.slow
 
 NAMED = "AUC (naive split)"
 VERBS = [["leaderboard"], ["ensemble", "--methods", "average"], ["thresholds"], ["evaluate"]]

@@ -6,16 +6,12 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.reporting.terminal import (
-    SearchProgress,
-    busy_seconds,
-    clock_text,
-    closing_summary,
-    fitted,
-)
-from orchestrator.reporting.time_left import seconds_left
+from orchestrator.reporting.closing_summary import closing_summary
+from orchestrator.reporting.terminal import SearchProgress, fitted
+from orchestrator.reporting.time_left import busy_seconds, seconds_left
 from orchestrator.reporting.worker_time import WorkerTime, shares_text
 from results.run.records import TrialRecord
+from trainables.common.text import clock_text
 from trainables.features.feature_use import FeatureUse
 
 LONG_TEXT = "efficientnet_lite0 top+2 train 3 adadelta 0.00042 with a text that no row of the panel holds"

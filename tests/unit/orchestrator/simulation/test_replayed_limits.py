@@ -13,6 +13,8 @@ from orchestrator.simulation.table import ResultTable, Trajectory
 from orchestrator.study.terminator import FEWEST_TRIALS
 from trainables.config.trial_config import decode
 
+pytestmark = pytest.mark.slow
+
 SPACE = "search_spaces.image_classifier:image_classifier"
 
 

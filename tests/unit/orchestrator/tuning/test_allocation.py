@@ -3,7 +3,8 @@ from collections.abc import Sequence
 import pytest
 
 from cluster.resources import Machine
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest, idle_free_cpus
+from orchestrator.tuning.allocation import ResourceAllocator, idle_free_cpus
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.trial_kinds import features_of
 from trainables.config.trial_config import TrialConfig, decode
 

@@ -15,6 +15,8 @@ from trainables.config.trial_config import decode, flatten
 from trainables.data.patches import PatchSet
 from trainables.runtime.checkpoint import write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:

@@ -12,10 +12,11 @@ from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashed
 
 from cluster.resources import Machine
 from orchestrator.tuning import ray_folds, ray_worker
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.idle_workers import offers
 from orchestrator.tuning.ray_folds import FoldWorkers, RayFolds
 from orchestrator.tuning.ray_worker import Worker
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from orchestrator.tuning.worker_report import WorkerReport

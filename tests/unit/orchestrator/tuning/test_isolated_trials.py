@@ -16,6 +16,8 @@ from trainables.config.trial_config import TrialConfig, decode
 from trainables.data.patches import PatchSet
 from trainables.runtime.checkpoint import read_fold_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:

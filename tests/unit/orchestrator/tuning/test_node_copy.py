@@ -37,6 +37,8 @@ from trainables.features.locks import unread
 from trainables.models.weights import take_inventory
 from trainables.runtime.devices import Device
 
+pytestmark = pytest.mark.slow
+
 CONFIG = decode(
     {
         "model.backbone": "efficientnet_lite0",
@@ -390,6 +392,14 @@ def test_a_folder_that_a_machine_may_not_enter_or_whose_mount_is_stale_is_not_se
     if refused == "set":
         assert node_copy.store_here(search, tmp_path / "own") == tmp_path / "own" / "store"
     assert set(node_weights.usable_files(search)) == {"efficientnet_lite0"}
+
+
+def test_a_worker_that_lacks_weights_does_as_if_it_saw_no_folder_and_gets_them_from_the_depot(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.mark_file("m").touch()
+    monkeypatch.setattr(node_weights, "usable_files", lambda search: {})
+    assert not sees(run, "m")
 
 
 def test_the_own_folder_is_private_and_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ from ray.tune.search import Searcher
 
 from cluster.resources import Machine
 from orchestrator.tuning import ray_private
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.heartbeat import Ear
 from orchestrator.tuning.ray_backend import _as_placement, _Searcher, _TimeIsUp
-from orchestrator.tuning.ray_failures import cause_of_loss, last_words, was_taken_away
+from orchestrator.tuning.ray_failures import cause_of_loss, dead_worker, last_words, was_taken_away
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import (
     KeyValueBoard,
@@ -27,6 +27,7 @@ from orchestrator.tuning.ray_private import (
 )
 from orchestrator.tuning.ray_worker import result_of
 from orchestrator.tuning.remarks import MOST_SAID, WorkerRemarks
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager, TrialSpec
 from orchestrator.tuning.watchdog import Watchdog
@@ -197,10 +198,26 @@ def test_what_ended_a_worker_is_read_behind_the_ids_that_ray_puts_before_it(
     assert "earlier" not in said
     assert "actor_id" not in said
     assert was_taken_away(said) is is_taken
+    assert dead_worker(SimpleNamespace(error_file=str(path))) == "5b52c94b7333f838046f25f601000000"
+
+
+def test_a_worker_that_could_not_be_made_is_known_by_the_line_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "error.txt"
+    path.write_text(
+        "Failure # 1 (occurred at 2026-12-01_17-15-44)\n"
+        "The actor died because of an error raised in its creation task, \x1b[36mray::_Trainable.__init__()"
+        "\x1b[39m (pid=4598, ip=192.0.2.2, actor_id=27552ad8a544318fea5cc94a01000000, repr=<a>)\n"
+        '  File "worker.py", line 8, in __init__\n'
+        "ImportError: No module named 'torch'\n"
+    )
+    trial = SimpleNamespace(error_file=str(path))
+    assert dead_worker(trial) == "27552ad8a544318fea5cc94a01000000"
+    assert last_words(trial).endswith("ImportError: No module named 'torch'")
 
 
 def test_without_a_file_of_errors_the_worker_has_died() -> None:
     assert last_words(SimpleNamespace(error_file=None)) == "the worker process died"
+    assert dead_worker(SimpleNamespace(error_file=None)) == ""
 
 
 def controller_with(**trials: str) -> tuple[Any, dict[str, Trial]]:

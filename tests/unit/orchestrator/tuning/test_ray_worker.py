@@ -13,10 +13,10 @@ from worker_run import worker_run
 
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import node_copy, ray_run, ray_worker
-from orchestrator.tuning.allocation import ResourceRequest
 from orchestrator.tuning.depot import Depot
 from orchestrator.tuning.ray_features import RayLender
 from orchestrator.tuning.ray_worker import Worker
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.run_copy import RunCopy
 from orchestrator.tuning.worker_report import WorkerReport
 from results.run.run_folder import RunFolder
@@ -175,6 +175,37 @@ def test_any_other_waits_for_the_depot_and_sends_what_its_trials_leave(
     assert not run.trial(0).exists()
     assert (tmp_path / "own" / "runs" / "m" / "search.yaml").exists()
     own.cleanup()
+
+
+class Full(Runner):
+    """Has no room for its results, and then for itself."""
+
+    def step(self) -> WorkerReport:
+        self.steps += 1
+        if self.steps == 1:
+            return WorkerReport(waits_for="No space left on device")
+        failure = TrialFailure("environment", "No space left on device", is_disk_full=True)
+        return WorkerReport(is_end=True, failure=failure)
+
+
+def test_a_disk_that_is_full_on_another_machine_is_none_that_others_wait_for(
+    run: RunFolder, elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_run, "find_depot", lambda mark: Depot(run.path))
+    monkeypatch.setattr(ray_worker, "_host", lambda: "node7")
+    away = worker(run, runner=Full)
+    assert away.step()["step"] == WorkerReport()
+    with pytest.warns(UserWarning, match="waits for room"):
+        waiting = away.step()
+    assert waiting["step"] == WorkerReport(waits_for="No space left on device", waits_elsewhere=True)
+    assert waiting["remarks"] == (
+        "trial 0 has ended and waits for room to keep its results: No space left on device (on node7)",
+    )
+    found = away.step()["step"].failure
+    assert found == TrialFailure("environment", "No space left on device (on node7)", is_machine_full=True)
+    away.cleanup()
+    beside = worker(run, node="here", runner=Full)
+    assert beside.step()["step"] == WorkerReport(waits_for="No space left on device")
 
 
 def test_a_worker_is_ready_before_it_looks_at_the_run_folder(

@@ -165,6 +165,21 @@ def test_a_trial_that_waits_with_its_results_keeps_others_from_starting_and_is_h
     assert found.number == 1
 
 
+def test_a_trial_that_waits_for_the_disk_of_another_machine_keeps_nobody_from_starting(
+    tmp_path: Path, manager: Lead, disk: Disk
+) -> None:
+    clock = Clock()
+    lead = manager(tmp_path, ListStudy(spec(0), spec(1)), clock)
+    lead.next()
+    lead.on_worker_start(0)
+    clock.now = 500.0
+    lead.on_waiting(0, "No space left on device", is_elsewhere=True)
+    clock.now = 1000.0
+    assert lead.hung() == []
+    assert lead.next() is not None
+    assert lead.running.keys() == {0, 1}
+
+
 def test_a_record_is_written_when_there_is_room(
     tmp_path: Path, manager: Lead, monkeypatch: pytest.MonkeyPatch
 ) -> None:

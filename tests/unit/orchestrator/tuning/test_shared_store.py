@@ -16,9 +16,10 @@ from cluster.connect import Connection
 from cluster.resources import Machine
 from orchestrator.request import parse_request
 from orchestrator.tuning import ray_followed, ray_shared_store
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_shared_store import Newcomers
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.shared_store import _named, check_shared_store
 from orchestrator.tuning.store_signs import Signs, fault_here, signs_in

@@ -21,6 +21,8 @@ from trainables.data.split_record import write_split
 from trainables.data.splits import make_split
 from trainables.runtime.checkpoint import read_fold_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:

@@ -17,6 +17,8 @@ from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet
 from trainables.validation.fold_process import LostProcessError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(bright_patches: PatchSet, tmp_path: Path) -> RunFolder:

@@ -13,11 +13,11 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 from cluster.resources import Machine
 from orchestrator.study.trial_spec import TrialFailure
 from orchestrator.tuning import ray_followed
-from orchestrator.tuning.allocation import ResourceAllocator, ResourceRequest
+from orchestrator.tuning.allocation import ResourceAllocator
 from orchestrator.tuning.heartbeat import Ear
-from orchestrator.tuning.losses import DIED_AGAIN
 from orchestrator.tuning.ray_followed import FollowedWorkers
 from orchestrator.tuning.ray_private import KeyValueBoard, selected_machines
+from orchestrator.tuning.resource_request import ResourceRequest
 from orchestrator.tuning.shared_state import SharedState
 from orchestrator.tuning.trial_manager import TrialManager
 from orchestrator.tuning.unfit_machines import FULL_SECONDS, UnfitMachines
@@ -236,59 +236,58 @@ def test_a_machine_that_runs_trials_in_between_is_forgiven(search: Search) -> No
     assert one.state.faults.unfit == {"one"}  # it stays so, whatever still runs there
 
 
-def dying(search: Searching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the worker of a trial die on a machine, as Tune tells it."""
-    places = {"a1": ("bad", "10.0.0.2"), "a2": ("good", "10.0.0.3")}
-    monkeypatch.setattr(ray_followed, "place_of", places.get)
-    state, file = search.state, tmp_path / "error.txt"
-    board: Any = SimpleNamespace(has_left=lambda number: False)
-    followed = FollowedWorkers(state, cast("Ear", board), board)
+@pytest.fixture
+def dies(monkeypatch: pytest.MonkeyPatch) -> Callable[[Searching, int, str], None]:
+    """Lets the worker of a trial die on a machine."""
 
-    def dies(number: int, *, actor: str = "a1", said: str = "No module named 'torch'") -> None:
-        file.write_text(f"Failure # 1\nThe actor died.\n\tactor_id: {actor}\n{said}\n")
-        state.numbers["t"] = number
-        followed.on_trial_error(1, [], SimpleNamespace(trial_id="t", error_file=str(file)))
+    def die(one: Searching, number: int, node: str) -> None:
+        monkeypatch.setattr(ray_followed, "last_words", lambda trial: "End of file.")
+        monkeypatch.setattr(ray_followed, "node_of_worker", lambda actor: node)
+        one.state.numbers[f"t{number}"] = number
+        board: Any = SimpleNamespace(has_left=lambda number: False)
+        followed = FollowedWorkers(one.state, cast("Ear", board), board)
+        followed.on_trial_error(1, [], SimpleNamespace(trial_id=f"t{number}", error_file=None))
 
-    return dies
+    return die
 
 
-def test_a_machine_on_which_all_workers_die_at_once_is_left_out_and_takes_no_trial_with_it(
-    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_machine_whose_workers_die_before_they_begin_gets_no_further_trials(
+    search: Search, dies: Callable[[Searching, int, str], None]
 ) -> None:
-    one = search([gpu("bad"), gpu("good")])
-    dies = dying(one, tmp_path, monkeypatch)
+    one = search([gpu("bad"), gpu("good")], trials=4)
     for number in range(3):
         one.start(number)
-    for number in range(3):
-        dies(number)
+    dies(one, 0, "bad")
+    assert one.start(0).avoids == ("bad",)
+    for number in (1, 2):
+        dies(one, number, "bad")
     assert one.state.faults.unfit == {"bad"}
-    (line,) = one.said
-    assert line == (
-        "the machine of trial 2 gets no further trials, since it could not run 3 in a row: its worker died "
-        "before its first report: No module named 'torch' (on 10.0.0.2). Mend it, and start Ray on it anew"
+    assert one.said[-1].endswith(
+        "could not run 3 in a row: their workers died before they began. Mend it, and start Ray on it anew"
     )
-    for _ in range(DIED_AGAIN):  # none of their tries is used up
-        for number in range(3):
-            assert one.start(number).avoids == ("bad",)
-            one.runs(number, "good")
-        for number in range(3):
-            dies(number, actor="a2")
-    assert not any(one.state.manager.run.record_file(number).exists() for number in range(3))
 
 
-def test_a_worker_that_has_reported_or_was_taken_away_dies_as_one_that_is_tried_again_anywhere(
-    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_that_kills_its_workers_as_they_begin_is_given_up_and_takes_no_machine_with_it(
+    search: Search, dies: Callable[[Searching, int, str], None]
 ) -> None:
-    one = search([gpu("bad"), gpu("good")])
-    dies = dying(one, tmp_path, monkeypatch)
+    one = search([gpu("a"), gpu("b")], trials=1)
+    for node in ("a", "b", "a"):
+        one.start(0)
+        dies(one, 0, node)
+    record = one.state.manager.run.record(0)
+    assert record is not None
+    assert record.cause == "lost_worker"
+    assert one.state.faults.unfit == set()
+
+
+def test_a_worker_that_dies_at_its_work_is_no_fault_of_its_machine(
+    search: Search, dies: Callable[[Searching, int, str], None]
+) -> None:
+    one = search([gpu("a"), gpu("b")], trials=1)
     one.start(0)
     one.state.receive(0, {"step": WorkerReport()})
-    dies(0)
+    dies(one, 0, "a")
     assert one.start(0).avoids == ()
-    dies(0, said="The process receives a SIGTERM.")
-    assert one.start(0).avoids == ()
-    dies(0)
-    assert one.start(0).avoids == ("bad",)
 
 
 def test_a_full_disk_of_one_machine_holds_no_other_up(search: Search) -> None:

@@ -33,6 +33,8 @@ from trainables.config.trial_config import decode
 from trainables.data.split_record import TEST, read_split
 from trainables.runtime.checkpoint import read_fold_weights, write_fold_weights
 
+pytestmark = pytest.mark.slow
+
 HEADINGS = [
     "## Model details",
     "## Intended use",

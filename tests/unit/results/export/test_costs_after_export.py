@@ -12,6 +12,8 @@ from results.run.prediction_costs import PredictionTime, add_costs, read_costs
 from results.run.run_folder import RunFolder
 from trainables.data.patches import RawPatches
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 120
 FROZEN = {**CONFIGS[1], "model.cut": "block3", "training.augmentation": "none"}
 

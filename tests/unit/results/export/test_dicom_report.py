@@ -14,6 +14,8 @@ from results.export.dicom_report import write_reports
 from results.export.exported_model import Bundle, load_bundle
 from results.export.onnx_predictor import Prediction
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from results.export.bundle import export_bundle
 from results.run.run_folder import RunFolder
 from trainables.common.text import printable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:

@@ -19,6 +19,8 @@ from trainables.data.prepared.engine import prepare
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import PreparedSet
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((96, 64), (192, 128), (120, 100), (96, 64), (150, 81))
 
 

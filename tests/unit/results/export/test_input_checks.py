@@ -19,6 +19,8 @@ from results.export.manifest import Manifest
 from results.export.onnx_predictor import load_bundle, predict_files
 from results.predictors.loading import open_row_predictor
 
+pytestmark = pytest.mark.slow
+
 PAIRED = {**SCRATCH, "model.pair": "diff"}
 TOLD = {**SCRATCH, "model.type_input": "human"}
 TRIALS = {0: {**PAIRED, "model.type_input": "human", "training.epochs": 12}, 1: PAIRED, 2: TOLD, 3: SCRATCH}

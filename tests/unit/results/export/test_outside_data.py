@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from finished_run import CONFIGS, TASK, make_run
+from hospital import hospital_patches
 from scipy.ndimage import uniform_filter
 
 from orchestrator.api.claims import ModelClaims, evaluate_bundle, recalibrate_bundle
 from orchestrator.cli.main import main
-from orchestrator.postprocessing.comparing import compare, parse_model
 from results.ensembles.build import build_ensembles
-from results.errors import ExportError, RunError, ScoreError
+from results.errors import ExportError, ScoreError
 from results.export.bundle import export_bundle
 from results.export.exported_model import load_bundle
 from results.export.outside_data import OutsideData, predict_outside
@@ -32,34 +32,16 @@ from trainables.data.mammogram.preparation import Preparation
 from trainables.data.patches import RawPatches, select_rows, store_patch_set
 from trainables.data.split_record import TEST, read_split
 
+pytestmark = pytest.mark.slow
+
 SCREENING = Operation.of(at="sensitivity=0.9", prevalence=0.05, triage="missed=0.1,alarms=0.2")
-
-
-def _raw(seed, images=128, *, brighter=0.0):
-    random = np.random.default_rng(seed)
-    labels = np.arange(images) % 2
-    grey = 0.3 + brighter + 0.1 * random.normal(size=(images, 32, 32))
-    grey[1::2, 8:16, 8:16] += 0.2 * random.random((images // 2, 1, 1))
-    patients = np.array([f"S{seed}-{row // 4}-{row % 2}" for row in range(images)])
-    columns = {
-        "vendor": np.array(["GE", "Hologic"])[np.arange(images) // 4 % 2],
-        "age_years": random.integers(35, 80, images).astype(float),
-    }
-    pixels = (np.clip(grey, 0, 1) * 255).astype(np.uint8)
-    return RawPatches(
-        pixels,
-        labels,
-        "task",
-        patients=patients,
-        source=f"hospital {seed}",
-        is_synthetic=True,
-        columns=columns,
-    )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    found = make_run(tmp_path_factory.mktemp("run"), {0: CONFIGS[0]}, raw=_raw(0), backbones=("scratch4",))
+    found = make_run(
+        tmp_path_factory.mktemp("run"), {0: CONFIGS[0]}, raw=hospital_patches(0), backbones=("scratch4",)
+    )
     build_ensembles(found, seed=0)
     return found
 
@@ -74,7 +56,7 @@ def bundle(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
     """Data of another hospital as an .npz file, with four images of two patients of the training set."""
-    raw, known = _raw(1, brighter=0.1), _raw(0)
+    raw, known = hospital_patches(1, brighter=0.1), hospital_patches(0)
     path = tmp_path_factory.mktemp("other") / "other.npz"
     np.savez(
         path,
@@ -122,7 +104,7 @@ def test_the_reference_holds_every_training_image_and_no_sealed_one(run, bundle)
 
 def test_images_of_sixteen_bits_are_known_again(bundle):
     wanted = load_bundle(bundle).manifest.input
-    image = _raw(0).images[0]
+    image = hospital_patches(0).images[0]
     deep = image.astype(np.uint16) * 257
     assert digest_of(model_pixels(deep, 65535.0, wanted)) == digest_of(model_pixels(image, 255.0, wanted))
 
@@ -172,9 +154,9 @@ def test_the_run_and_its_bundle_give_other_data_the_same_probabilities(run, bund
 def test_the_network_says_how_far_out_other_images_lie_the_bundle_as_the_run(tmp_path_factory, store):
     texture = {"model.backbone": "texture", "model.cut": "top", "model.head.hidden": []}
     place = tmp_path_factory.mktemp("texture")
-    run = make_run(place, {0: texture}, raw=_raw(0), backbones=("texture",))
+    run = make_run(place, {0: texture}, raw=hospital_patches(0), backbones=("texture",))
     export_bundle(run, place / "bundle", trial=0, held_out_limit=4)
-    raw = _raw(1)
+    raw = hospital_patches(1)
     blurred = uniform_filter(raw.images, (0, 2, 2))
     np.savez(place / "blurred.npz", images=blurred, labels=raw.labels, patient=raw.patients)
     by_run = _Claims(run).evaluate_on(place / "blurred.npz", trial=0, **store)
@@ -184,7 +166,8 @@ def test_the_network_says_how_far_out_other_images_lie_the_bundle_as_the_run(tmp
     assert shifts[0].distance == pytest.approx(shifts[1].distance, abs=0.02)
     assert not any("no novelty score" in note for note in by_run.notes + by_bundle.notes)
     alike = RawPatches(
-        **{name: getattr(_raw(6), name) for name in ("images", "labels", "patients")}, label_codes="task"
+        **{name: getattr(hospital_patches(6), name) for name in ("images", "labels", "patients")},
+        label_codes="task",
     )
     bundle = load_bundle(place / "bundle")
     found = predict_outside(bundle, store_patch_set(alike, place), task_named(TASK), None)
@@ -198,7 +181,7 @@ class _Claims(ModelClaims):
 
 
 def test_strata_come_from_the_columns_of_the_other_set(bundle, tmp_path):
-    raw = _raw(2)
+    raw = hospital_patches(2)
     patch_set = store_patch_set(raw, tmp_path)
     opened = load_bundle(bundle)
     found = predict_outside(opened, patch_set, task_named(TASK), read_reference(bundle))
@@ -228,7 +211,9 @@ def test_data_of_training_patients_alone_are_refused(run, bundle, tmp_path):
 
 
 def test_a_bundle_without_a_reference_says_what_cannot_be_said(bundle, tmp_path):
-    found = predict_outside(load_bundle(bundle), store_patch_set(_raw(3), tmp_path), task_named(TASK), None)
+    found = predict_outside(
+        load_bundle(bundle), store_patch_set(hospital_patches(3), tmp_path), task_named(TASK), None
+    )
     assert found.shift is None
     assert "has no novelty score" in found.notes[-1]
     assert "keeps nothing of its training images" in found.notes[0]
@@ -249,7 +234,7 @@ def test_a_recalibrated_bundle_predicts_the_update_and_says_where_it_is_from(bun
     assert new.manifest.recalibration.groups == 64
     assert new.manifest.triage.is_exact
     assert new.manifest.test == "not opened"
-    images = [image.astype(np.int32) for image in _raw(4).images[:6]]
+    images = [image.astype(np.int32) for image in hospital_patches(4).images[:6]]
     before, after = (log_odds(one.predict(images).astype(np.float64)) for one in (old, new))
     slope = new.manifest.calibration.slope / old.manifest.calibration.slope
     shift = new.manifest.calibration.intercept - slope * old.manifest.calibration.intercept
@@ -302,7 +287,7 @@ def test_probabilities_that_are_right_locally_are_moved_once_to_the_prevalence_a
 
 
 def test_a_local_set_that_is_too_small_changes_nothing_on_the_disk(bundle, store, tmp_path):
-    raw = _raw(5, images=24)
+    raw = hospital_patches(5, images=24)
     np.savez(tmp_path / "few.npz", images=raw.images, labels=raw.labels, patient=raw.patients)
     with pytest.raises(ScoreError, match="needs 10 patients of each class, found 6"):
         recalibrate_bundle(bundle, tmp_path / "few.npz", tmp_path / "local", **store)
@@ -355,7 +340,7 @@ def test_wrong_options_of_evaluate_are_said_in_a_sentence(run, bundle, options, 
 
 
 def test_the_sealed_part_confirms_an_operating_point_with_intervals(bundle, tmp_path, capsys):
-    own = make_run(tmp_path, {0: CONFIGS[0]}, raw=_raw(0), backbones=("scratch4",))
+    own = make_run(tmp_path, {0: CONFIGS[0]}, raw=hospital_patches(0), backbones=("scratch4",))
     asked = ["--at", "sensitivity=0.9", "--prevalence", "0.05", "--triage", "missed=0.1,alarms=0.2"]
     assert main(["evaluate", str(own.path), "--trial", "0", *asked, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -373,7 +358,7 @@ def test_the_sealed_part_confirms_an_operating_point_with_intervals(bundle, tmp_
 def test_predict_decides_as_the_bundle_was_asked_to(bundle, tmp_path, capsys):
     opened = load_bundle(bundle)
     files = [tmp_path / f"{number}.png" for number in range(24)]
-    for file, image in zip(files, _raw(7, images=24).images, strict=True):
+    for file, image in zip(files, hospital_patches(7, images=24).images, strict=True):
         cv2.imwrite(str(file), image)
     assert main(["predict", str(bundle), *map(str, files), "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -384,58 +369,8 @@ def test_predict_decides_as_the_bundle_was_asked_to(bundle, tmp_path, capsys):
         assert row["triage"] == opened.triage(np.array([[1 - probability, probability]], np.float32))[0]
 
 
-def test_a_comparison_asked_for_before_the_search_carries_its_mark(run, capsys):
-    record = run.search()
-    run.write_search(record.with_options(comparisons=("0:best_single",)))
-    try:
-        assert main(["compare", f"{run.path}:best_single", f"{run.path}:0", "--format", "json"]) == 0
-    finally:
-        run.write_search(record)
-    assert json.loads(capsys.readouterr().out)["comparisons"][0]["is_pre_registered"]
-
-
-def test_runs_of_other_data_are_not_compared(run, tmp_path):
-    record = run.search()
-    other = type(run)(tmp_path / "runs" / TASK / "other")
-    other.write_search(record.model_copy(update={"fingerprint": "e" * 64}))
-    models = [parse_model(f"{run.path}:0", tmp_path), parse_model(f"{other.path}:trial 0", tmp_path)]
-    assert models[1][2] == 0
-    with pytest.raises(RunError, match=r"on the same data alone.*no stored patch set eeeeeeeeeeee"):
-        compare(models)
-    by_breast = record.with_options(unit="breast")
-    other.write_search(by_breast.model_copy(update={"fingerprint": "e" * 64}))
-    with pytest.raises(RunError, match="has unit breast"):
-        compare(models)
-    further = type(run)(tmp_path / "runs" / TASK / "further")
-    further.write_search(by_breast)
-    with pytest.raises(RunError, match="and a breast may have grown"):
-        compare([(further, "best", 0), models[1]])
-
-
-def test_runs_whose_data_have_grown_are_compared_on_the_images_that_both_know(run, tmp_path):
-    """The later set holds the earlier images in other rows, behind others, and without twelve of them."""
-    kept, new = _raw(0), _raw(7, images=32)
-    order = np.arange(12, 128)[::-1]
-    grown = RawPatches(
-        np.concatenate([new.images, kept.images[order]]),
-        np.concatenate([new.labels, kept.labels[order]]),
-        "task",
-        patients=np.concatenate([new.patients, kept.patients[order]]),
-        source="both",
-        is_synthetic=True,
-    )
-    later = make_run(tmp_path, {0: CONFIGS[0]}, raw=grown, backbones=("scratch4",))
-    later = type(run)(later.path.rename(tmp_path / "later"))
-    before, after = run.out_of_fold(0), later.out_of_fold(0)
-    found = compare([(later, "best", 0), (run, "best", 0)], metric="auc")
-    both = set(before.groups) & set(after.groups)
-    assert found.groups == len(both) < len(set(before.groups))
-    assert f"{run.path.name} holds other data: only images that both runs know are compared" in found.notes
-    assert compare([(run, "best", 0), (later, "best", 0)]).images == found.images
-
-
 def test_training_images_of_another_size_are_said_to_be_unknown(bundle, tmp_path):
-    known, new = _raw(0), _raw(1)
+    known, new = hospital_patches(0), hospital_patches(1)
     images = np.stack([cv2.resize(image, (40, 40)) for image in [*known.images[4:36], *new.images]])
     raw = RawPatches(
         images,
@@ -454,7 +389,7 @@ def test_training_images_of_another_size_are_said_to_be_unknown(bundle, tmp_path
 
 def test_a_model_without_steps_is_not_fitted_on_images_that_steps_changed(bundle, tmp_path):
     steps = Preparation(size=(32, 32)).as_dict()
-    made = store_patch_set(replace(_raw(2), preparation=steps), tmp_path)
+    made = store_patch_set(replace(hospital_patches(2), preparation=steps), tmp_path)
     opened, reference, task = load_bundle(bundle), read_reference(bundle), task_named(TASK)
     found = predict_outside(opened, made, task, reference)
     assert any(
@@ -463,5 +398,5 @@ def test_a_model_without_steps_is_not_fitted_on_images_that_steps_changed(bundle
     with pytest.raises(ExportError, match=r"no steps \(training\) and steps \(these\); prepare it with the"):
         predict_outside(opened, made, task, reference, is_fitted_on=True)
     raw_films = replace(AS_THEY_ARE, allows_for_processing=True).as_dict()
-    plain = store_patch_set(replace(_raw(3), preparation=raw_films), tmp_path)
+    plain = store_patch_set(replace(hospital_patches(3), preparation=raw_films), tmp_path)
     assert predict_outside(opened, plain, task, reference, is_fitted_on=True).left_out == 0

@@ -28,6 +28,8 @@ from results.scores.interval import Interval
 from results.scores.operating_point import Operation
 from trainables.common.errors import UnknownNameError
 
+pytestmark = pytest.mark.slow
+
 ANY_CHANGE = AllowedChange(auc_loss=1.0, changed_calls=1.0)
 COST = PredictionTime(core_ms=1.0, megabytes=1.0)
 HEAD = {"model.backbone": "texture", "classical.name": "logistic", "training.augmentation": "none"}

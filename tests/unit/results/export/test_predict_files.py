@@ -22,6 +22,8 @@ from results.export.onnx_predictor import load_bundle, predict_files
 from results.export.prediction_formats import predictions_as_csv
 from results.export.view_and_side import Stated
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

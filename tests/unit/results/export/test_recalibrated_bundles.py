@@ -27,6 +27,8 @@ from trainables.common.types import FloatArray
 from trainables.config.tasks import task_named
 from trainables.data.patches import RawPatches, store_patch_set
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = 600
 
 

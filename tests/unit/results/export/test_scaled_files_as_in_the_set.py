@@ -17,6 +17,8 @@ from trainables.data.declared_steps import agreed_steps, difference, steps_of
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet
 
+pytestmark = pytest.mark.slow
+
 SPACINGS = (0.1, 0.2)
 RAW = {"SOPClassUID": PROCESSING, "PresentationIntentType": "FOR PROCESSING"}
 

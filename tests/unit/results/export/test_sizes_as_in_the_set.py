@@ -15,11 +15,12 @@ from source_files import load, write
 
 from results.errors import ExportError
 from results.export.exported_model import Bundle
+from results.export.file_reading import read_with_place
 from results.export.image_reading import read_image
 from results.export.in_memory import model_in_memory
 from results.export.likeness import too_unlike, unlike
 from results.export.model_input import ModelInput
-from results.export.onnx_predictor import predict_files, read_with_place
+from results.export.onnx_predictor import predict_files
 from results.relevance.frame import Frame
 from trainables.data.collections.collection import Box, Choices, Example, Listing
 from trainables.data.from_files import FromFiles
@@ -29,6 +30,8 @@ from trainables.data.prepared.engine import prepare
 from trainables.data.prepared.join import join_sets
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
+
+pytestmark = pytest.mark.slow
 
 SIZES = ((40, 30), (64, 96), (17, 24), (40, 30), (31, 90))
 

@@ -14,11 +14,14 @@ from orchestrator.cli.main import main
 from results.errors import ExportError
 from results.export.bundle import export_bundle
 from results.export.exported_model import Bundle, load_bundle
-from results.export.onnx_predictor import predict_files, read_for
+from results.export.file_reading import read_for
+from results.export.onnx_predictor import predict_files
 from results.export.view_and_side import Stated, check_stated, each_of, lacking, stated_by, stated_in_table
 from trainables.data.declared_steps import AS_THEY_ARE
 from trainables.data.mammogram.preparation import Preparation
 from trainables.data.prepared_set import PreparedSet, open_prepared_set
+
+pytestmark = pytest.mark.slow
 
 CC = Stated("CC", "L")
 

@@ -29,6 +29,8 @@ from results.run.run_folder import RunFolder
 from trainables.data.patches import PatchSet, open_patch_set
 from trainables.data.prepared.identity import hashed
 
+pytestmark = pytest.mark.slow
+
 BREASTS = 8
 
 

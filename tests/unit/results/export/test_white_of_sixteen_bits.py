@@ -24,6 +24,8 @@ from trainables.data.prepared.join import join_sets
 from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import PreparedSet
 
+pytestmark = pytest.mark.slow
+
 SIZE = (12, 10)
 
 

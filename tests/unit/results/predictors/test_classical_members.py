@@ -34,6 +34,8 @@ from trainables.data.sources import load_patch_set
 from trainables.data.split_record import write_split
 from trainables.data.splits import make_split
 
+pytestmark = pytest.mark.slow
+
 FOREST: dict[int, dict[str, Any]] = {
     0: {"classical.name": "tree", "classical.depth": 4},
     1: {"classical.name": "svm", "classical.standardize": True},

@@ -15,6 +15,8 @@ from results.predictors.ensemble_module import EnsembleModule, combination_graph
 from results.scores.calibration import Platt
 from trainables.models.heads import mean_over_folds
 
+pytestmark = pytest.mark.slow
+
 CALIBRATION = Platt(slope=0.3, intercept=-0.2)
 
 

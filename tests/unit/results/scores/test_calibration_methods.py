@@ -15,6 +15,8 @@ from results.scores.calibration_update import composed, fit_update
 from results.scores.interval import Interval
 from results.scores.multiple_tests import holm
 
+pytestmark = pytest.mark.slow
+
 
 def _drawn(images=900, *, bend=lambda logits: logits, seed=0):
     """Labels of right probabilities, and what a model says in their place."""

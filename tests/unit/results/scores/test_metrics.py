@@ -25,6 +25,8 @@ from results.scores.metrics import (
 )
 from trainables.common.errors import DataError, OneClassError, UnknownNameError
 
+pytestmark = pytest.mark.slow
+
 DECISION_METRICS = [name for name, metric in STANDARD.items() if metric.judges_decisions]
 
 

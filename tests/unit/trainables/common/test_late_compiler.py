@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LIBRARIES = "from trainables.models.torchvision_library import models"
 IMPORTS = f"{LIBRARIES}\nfrom trainables.models.timm_library import timm"
 ROI_ALIGN = "__import__('sys').modules['torchvision.ops.roi_align'].is_compile_supported('cpu')"

@@ -13,6 +13,8 @@ from trainables.common.errors import DataError
 from trainables.data.patches import RawPatches
 from trainables.data.phantom import make_phantom
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def phantom() -> RawPatches:

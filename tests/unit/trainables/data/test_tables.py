@@ -21,6 +21,8 @@ from trainables.data.sources import load_patch_set, source_of
 from trainables.models.registry import BACKBONES, DEFAULT_BACKBONES, backbone_named
 from trainables.models.weights import take_inventory
 
+pytestmark = pytest.mark.slow
+
 
 def table(values: Any = None) -> RawPatches:
     measured = np.arange(12, dtype=np.float32).reshape(4, 3) if values is None else values

@@ -31,6 +31,8 @@ from trainables.estimators.remembered import MEMORY, Memory
 from trainables.estimators.sigmoids import inner_folds
 from trainables.models.heads import probabilities
 
+pytestmark = pytest.mark.slow
+
 STRENGTHS = (1e-4, 3e-3, 0.1, 1.0, 30.0)
 Matrix = NDArray[np.float64]
 

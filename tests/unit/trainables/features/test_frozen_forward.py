@@ -17,6 +17,8 @@ from trainables.models.taps import Tap
 from trainables.preprocessing.transforms import PixelTransform, TransformSpec
 from trainables.preprocessing.views import View, apply_symmetry
 
+pytestmark = pytest.mark.slow
+
 LOW, TOP, MAP = Tap("low", is_pooled=False), Tap("top", is_pooled=True), Tap("top", is_pooled=False)
 SPEC = TransformSpec(65535.0, 1.5, False, 16, 3, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 CPU = torch.device("cpu")

@@ -24,6 +24,8 @@ from trainables.inference.finished_trials import (
 from trainables.runtime.trial_runtime import WarmStart
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 IMAGE = ImageFormat((32, 32), 65535.0)
 TASK = "benign_malignant"
 DIFF = {**LITE0, "model.pair": "diff"}

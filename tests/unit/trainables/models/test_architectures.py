@@ -22,6 +22,8 @@ from trainables.models.registry import BACKBONES, backbone_named
 from trainables.models.taps import feature_shapes
 from trainables.models.weights import build_stages, find_weights, take_inventory
 
+pytestmark = pytest.mark.slow
+
 FLAT_003 = {"pooling": "flatten", "batch_norm": True, "dropout": 0.5, "style": "tf003"}
 BIG_003 = {**FLAT_003, "hidden": "2048-2048"}
 LITE_003 = {**FLAT_003, "hidden": "1024-512"}

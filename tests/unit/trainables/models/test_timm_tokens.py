@@ -11,6 +11,8 @@ from trainables.models.registry import backbone_named
 from trainables.models.timm_tokens import as_map, as_tokens
 from trainables.models.weights import build_stages, find_weights
 
+pytestmark = pytest.mark.slow
+
 PLAIN, ROTARY, REGISTERS, WINDOWS = (
     "vit_tiny_patch16_224",
     "eva02_tiny_patch14_224",

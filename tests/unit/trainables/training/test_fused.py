@@ -20,6 +20,8 @@ from trainables.training.initialisation import build_models
 from trainables.training.random_streams import epoch_order, resampled
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 FROZEN = {
     "model.backbone": "efficientnet_lite0",
     "input.size_px": 32,

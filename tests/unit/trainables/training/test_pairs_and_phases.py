@@ -20,6 +20,8 @@ from trainables.runtime.trial_runtime import TrialRuntime, WarmStart
 from trainables.training.initialisation import train_first_phase
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 FROZEN = {
     "model.backbone": "efficientnet_lite0",
     "input.size_px": 32,

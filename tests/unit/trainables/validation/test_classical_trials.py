@@ -27,6 +27,8 @@ from trainables.validation.classical import ClassicalValidation, predicted
 from trainables.validation.cross_validation import CrossValidation
 from trainables.validation.factory import open_validation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["mlp", "stratified"])
 def test_the_seed_decides_what_is_drawn(name: str, wisconsin: TrainingData, runtime: TrialRuntime) -> None:
@@ -75,7 +77,7 @@ def test_a_refit_takes_the_share_of_the_patients_that_the_trial_trains_on(
     settings = {"model.backbone": "table", "classical.name": "lda", "training.train_fraction": 0.25}
     found = classical.refit_classical(decode(settings), wisconsin, runtime, epochs=1, seeds=1, seed=0)
     everyone = np.full(len(wisconsin.rows), TRAINING)
-    kept = training_positions(everyone, wisconsin.groups, 0, share=0.25)
+    kept = training_positions(everyone, wisconsin.labels, wisconsin.groups, 0, share=0.25)
     assert found.images == len(kept) < len(wisconsin.rows) / 3
     alone = replace(
         wisconsin,

@@ -16,6 +16,8 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.validation import classical
 from trainables.validation.classical import fit_estimator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["svm", "linear_svm", "tree", "logistic", "mlp"])
 def test_a_weight_on_malignant_masses_moves_the_probabilities(

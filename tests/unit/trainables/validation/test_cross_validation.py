@@ -17,6 +17,8 @@ from trainables.runtime.trial_runtime import TrialRuntime
 from trainables.training.folds import NanLossError
 from trainables.validation.cross_validation import CrossValidation
 
+pytestmark = pytest.mark.slow
+
 FROZEN = {
     "model.backbone": "efficientnet_lite0",
     "input.size_px": 32,

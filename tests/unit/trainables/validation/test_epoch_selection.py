@@ -78,7 +78,8 @@ def learning_curve(record: EpochRecord, epochs: int) -> list[list[NDArray[np.flo
         found = []
         for fold, own in enumerate(record.held_out):
             labels = data.labels[own]
-            trained = training_positions(data.folds, data.groups, fold, share=training.train_fraction)
+            share = training.train_fraction
+            trained = training_positions(data.folds, data.labels, data.groups, fold, share=share)
             counts = np.bincount(data.labels[trained], minlength=data.classes)
             prior = np.log(counts / counts.sum())
             weights = learned_weights(

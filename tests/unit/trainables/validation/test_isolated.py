@@ -27,6 +27,8 @@ from trainables.validation.epoch_selection import EpochReport
 from trainables.validation.fold_process import FoldProcess, FoldTask
 from trainables.validation.isolated import IsolatedValidation, StoredWeights
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "frozen, resampled": {**FROZEN, "training.sampling": "under", "training.train_fraction": 0.8},
     "from pixels": FROM_PIXELS,

@@ -23,6 +23,8 @@ from trainables.validation.cross_validation import CrossValidation
 from trainables.validation.epoch_selection import TrialSnapshot
 from trainables.validation.fold_share import FoldShare
 
+pytestmark = pytest.mark.slow
+
 HEAD = {
     "model.backbone": "efficientnet_lite0",
     "input.size_px": 32,

@@ -10,6 +10,8 @@ from orchestrator import join_sets, prepare_set
 from trainables.common.errors import DataError
 from trainables.data.patches import PatchSet
 
+pytestmark = pytest.mark.slow
+
 SPLIT = np.array(["train", "train", "train", "train", "extra", "extra"])
 SIDES, EXAMS, VIEWS = (np.array(list(text)) for text in ("LRLRLR", "aabbcc", "xyxyxy"))
 

@@ -28,6 +28,8 @@ from trainables.data.prepared.settings import Settings
 from trainables.data.prepared_set import open_prepared_set
 from trainables.data.sources import load_patch_set
 
+pytestmark = pytest.mark.slow
+
 KEY = b"0123456789abcdef"
 
 

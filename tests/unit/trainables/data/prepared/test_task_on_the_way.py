@@ -15,6 +15,8 @@ from trainables.data.patches import PatchSet, select_rows
 from trainables.data.prepared.on_the_way import load_data
 from trainables.data.sources import load_patch_set
 
+pytestmark = pytest.mark.slow
+
 PATHOLOGY = TASKS["finding_pathology"]
 WORDS = ["normal", "benign", "malignant"] * 4
 NUMBERS = ["0", "1", "2"] * 4

@@ -16,6 +16,8 @@ from trainables.data.prepared.on_the_way import load_data
 from trainables.data.prepared_set import TABLE_FILE, open_prepared_set, write_table
 from trainables.data.sources import load_patch_set
 
+pytestmark = pytest.mark.slow
+
 COUNT = 20
 
 
