@@ -9,7 +9,8 @@ from results.run.records import Cause
 from results.run.run_folder import RunFolder
 from trainables.common.errors import MachineError, OrchestrateError
 
-_ACTOR: Final = re.compile(r"^\s+actor_id: ([0-9a-f]+)$", re.MULTILINE)
+# Behind the first line, or within it if making the worker raised something, as where a package is missing.
+_ACTOR: Final = re.compile(r"\bactor_id[:=] ?([0-9a-f]+)")
 # Ray's words for SIGTERM to a worker, for the death of its node, and for a node that left in order.
 _TAKEN_AWAY: Final = ("receives a SIGTERM", "its node has died", "node was terminated")
 

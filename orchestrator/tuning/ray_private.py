@@ -1,7 +1,8 @@
 """The private parts of Ray that we use, here and nowhere else.
 
 They are two modules that look up `RayActorError`, the environment and the handle of a trial's worker, what
-Tune keeps of a trial, what nodes have left and which are about to be taken away, and the key-value store of
+Tune keeps of a trial, what nodes have left and which are about to be taken away, where a
+worker ran, and the key-value store of
 the control process.
 """
 

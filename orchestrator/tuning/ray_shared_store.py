@@ -46,7 +46,7 @@ def faults_on(nodes: Sequence[str], folder: Path, *, seconds: float = _ANSWER_SE
             node: _answer(reference) if reference in answered else _no_answer(reference, seconds)
             for node, reference in asked.items()
         }
-    names = _names()
+    names = machine_names()
     return {names[node]: fault for node, fault in faults.items() if fault and node in names}
 
 
@@ -123,7 +123,7 @@ class Newcomers:
     def _set_apart(self, node: str, fault: str) -> None:
         self.apart.add(node)
         self._known.add(node)
-        name = _names().get(node)
+        name = machine_names().get(node)
         if name is not None:
             self._remarks.append(
                 f"{name} has joined and does not see --shared-store {self._folder} ({fault}): it computes "
@@ -150,8 +150,8 @@ def _no_answer(reference: Any, seconds: float) -> str:
     return f"nothing answered within {seconds:g} s"
 
 
-def _names() -> dict[str, str]:
-    """Ray's name of each machine that stays -> its host name and address."""
+def machine_names() -> dict[str, str]:
+    """Return Ray's name of each machine that stays -> its host name and address."""
     leaving = nodes_that_leave()
     return {
         str(node["NodeID"]): f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"

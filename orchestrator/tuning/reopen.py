@@ -19,6 +19,7 @@ from orchestrator.tuning.rebuild import mend_split, read_points
 from orchestrator.tuning.room import members_of_ensembles, trials_of_ensembles
 from orchestrator.tuning.setup import Prepared, allowance_of, in_time, study_place
 from orchestrator.tuning.shared_store import check_shared_store
+from orchestrator.tuning.unlike_versions import note_unlike_versions
 from results.ensembles.ensemble import build_again
 from results.run.damage import damaged_trials, damaged_weights
 from results.run.origin import is_where_it_was_made
@@ -151,6 +152,7 @@ def reopen_search(
         record = _with_gpus_of(record, connection, notify)
         slots = slots_for(record.request, record.gpus_per_trial, connection)
         check_shared_store(record.request, connect)
+        note_unlike_versions(connect, notify)
     if record != before:
         run.write_search(record)
     return Prepared(run, record, study, slots, session_minutes=minutes)

@@ -20,6 +20,7 @@ from orchestrator.study.recovery import StudyPlace
 from orchestrator.study.shared import facts_of
 from orchestrator.study.study import OptunaStudy
 from orchestrator.tuning.shared_store import check_shared_store
+from orchestrator.tuning.unlike_versions import note_unlike_versions
 from results.errors import RunError
 from results.run.records import SearchRecord
 from results.run.run_folder import RunFolder
@@ -102,6 +103,7 @@ def prepare_search(
         notify(
             f"study {record.study_name} of several searches: {before} of its trials were handed out before"
         )
+    note_unlike_versions(connect, notify)
     return Prepared(run, record, study, preflight.slots)
 
 

@@ -201,6 +201,20 @@ def test_what_ended_a_worker_is_read_behind_the_ids_that_ray_puts_before_it(
     assert dead_worker(SimpleNamespace(error_file=str(path))) == "5b52c94b7333f838046f25f601000000"
 
 
+def test_a_worker_that_could_not_be_made_is_known_by_the_line_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "error.txt"
+    path.write_text(
+        "Failure # 1 (occurred at 2026-12-01_17-15-44)\n"
+        "The actor died because of an error raised in its creation task, \x1b[36mray::_Trainable.__init__()"
+        "\x1b[39m (pid=4598, ip=192.0.2.2, actor_id=27552ad8a544318fea5cc94a01000000, repr=<a>)\n"
+        '  File "worker.py", line 8, in __init__\n'
+        "ImportError: No module named 'torch'\n"
+    )
+    trial = SimpleNamespace(error_file=str(path))
+    assert dead_worker(trial) == "27552ad8a544318fea5cc94a01000000"
+    assert last_words(trial).endswith("ImportError: No module named 'torch'")
+
+
 def test_without_a_file_of_errors_the_worker_has_died() -> None:
     assert last_words(SimpleNamespace(error_file=None)) == "the worker process died"
     assert dead_worker(SimpleNamespace(error_file=None)) == ""

@@ -247,6 +247,20 @@ def test_a_search_goes_on_only_where_all_machines_see_its_shared_store(
     assert reopen_search(run, joined, lambda said: None, record=record).has_more
 
 
+def test_a_search_that_goes_on_names_machines_with_other_versions(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"one (10.0.0.1)": {"torch": "0.1"}}
+    monkeypatch.setattr("orchestrator.tuning.ray_versions.versions_on", lambda *_: there)
+    said = list[str]()
+
+    def joined() -> Connection:
+        return replace(connect(), machines=(Machine(2, 0, 2**34, "a"), Machine(2, 0, 2**34, "b")))
+
+    reopen_search(run, joined, said.append)
+    assert any("one (10.0.0.1) has" in text and "torch 0.1 (here" in text for text in said)
+
+
 def without_split(run: RunFolder) -> None:
     run.split_file.unlink()
 
