@@ -227,6 +227,8 @@ def _where_data_are(
     """The record of a search that goes on, with its data and its store where they are now."""
     request, store = record.request, record.store
     if options.data is not None:
+        if not Path(options.data).exists():
+            raise DataError(f"--data {options.data} is not there; say where the data of this search lie now")
         notify(f"the data of this search are {options.data} from now on")
         request = request.model_copy(update={"data": str(Path(options.data).resolve())})
     if not (Path(store).is_dir() or is_where_it_was_made(run, record)) and request.store is None:

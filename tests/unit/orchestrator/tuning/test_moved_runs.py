@@ -79,6 +79,13 @@ def test_without_a_store_the_data_are_read_from_where_they_lie_now(run: RunFolde
     assert not (tmp_path / "lab").exists()
 
 
+def test_data_that_are_not_there_are_refused_also_where_nothing_needs_them(run: RunFolder) -> None:
+    before = run.search_file.read_text()
+    with pytest.raises(DataError, match="--data /nowhere is not there"):
+        reopen_search(run, connect, lambda message: None, ResumeOptions(data="/nowhere"))
+    assert run.search_file.read_text() == before
+
+
 def test_data_that_are_others_are_refused(run: RunFolder, tmp_path: Path) -> None:
     with np.load(run.path.parents[2] / "data.npz") as kept:
         np.savez(tmp_path / "less.npz", **{name: kept[name][2:] for name in kept})
