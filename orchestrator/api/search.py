@@ -132,6 +132,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     results: str | None = None,
     track: Sequence[str] | None = None,
     data: str | Path | None = None,
+    store: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     address: str | None = None,
     progress: bool | Display | None = None,
@@ -153,6 +154,7 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
         results: The search's own storage of results, likewise; `none` goes on without a copy.
         track: The search's own trackers, likewise; `none` goes on without.
         data: Path at which the data of the search lie now, where they were moved; they must be the same.
+        store: Folder of its stored data and features now, likewise.
         callbacks: Callbacks for the events of the search from now on.
         address: A Ray cluster, as for `run_search`.
         progress: What to show, as for `run_search`.
@@ -170,7 +172,13 @@ def resume_search(  # noqa: PLR0913 - what may be changed, and what goes with a 
     copies = mirror_callbacks(places.results)
     callbacks = (*callbacks, *tracking_callbacks(places.track), *copies)
     options = resume_options(
-        retry, name, sampler, pruner, places=said, data=None if data is None else str(data)
+        retry,
+        name,
+        sampler,
+        pruner,
+        places=said,
+        data=None if data is None else str(data),
+        store=None if store is None else Path(store),
     )
     outcome = session.resume_search(
         folder,

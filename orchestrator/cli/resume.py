@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="where its data lie now, if they were moved; they must be the same"
     )
+    parser.add_argument(
+        "--store", metavar="PATH", help="where its stored data and features lie now, likewise"
+    )
     add_finish(parser)
     add_format(parser)
 
@@ -75,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         results=arguments.results,
         track=arguments.track,
         data=arguments.data,
+        store=arguments.store,
         progress=display,
     )
     again = given_again(arguments, "space", "sampler", "pruner")

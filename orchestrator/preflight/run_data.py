@@ -11,6 +11,7 @@ from results.predictors.start_weights import (
     takes_predicted_type,
     with_type_probabilities,
 )
+from results.run.feature_limit import features_gb
 from results.run.records import SearchRecord
 from results.run.registered_objects import require_registered
 from results.run.run_folder import RunFolder
@@ -23,7 +24,6 @@ from trainables.config.trial_config import TrialConfig
 from trainables.data.patches import open_patch_set
 from trainables.data.split_record import read_split
 from trainables.data.training_data import TrainingData, training_data_of
-from trainables.features.budget import GB
 from trainables.models.registry import backbone_named
 from trainables.models.taps import Tap, feature_shapes, taps_to_share
 from trainables.models.weights import Inventory, WeightsFile, take_inventory
@@ -222,7 +222,7 @@ def open_run_data(
         start = _start(run, _version(run.search_file, *_files_of(search.start_from)))
     with_types = search.type_from is not None and _takes_type(run, config)
     training_data = _opened_training_data(run, search, with_types=with_types)
-    return training_data, dataclasses.replace(opened, start=start, store_gb=_store_gb(run, search))
+    return training_data, dataclasses.replace(opened, start=start, store_gb=features_gb(run, search))
 
 
 def _files_of(source: SourceTrial) -> tuple[Path, Path]:
@@ -240,7 +240,7 @@ def open_baseline_data(run: RunFolder, search: SearchRecord) -> tuple[TrainingDa
         choose_device(0.0),
         {BASELINE_BACKBONE: None},
         features=search.request.features,
-        store_gb=_store_gb(run, search),
+        store_gb=features_gb(run, search),
         shared_store=search.request.shared_store,
     )
     return _opened_training_data(run, search), runtime
@@ -251,11 +251,3 @@ def _opened_training_data(run: RunFolder, search: SearchRecord, *, with_types: b
     if with_types and search.type_from is not None:
         files += _files_of(search.type_from)
     return _training_data(run, search.fingerprint, search.store, _version(*files), with_types=with_types)
-
-
-def _store_gb(run: RunFolder, search: SearchRecord) -> float | None:
-    """Disk budget of stored features now, by that of the whole search where it has one."""
-    asked, limit = search.request.store_gb, run.store_limit()
-    if search.request.disk_gb is None or limit is None:
-        return asked
-    return limit / GB if asked is None else min(asked, limit / GB)

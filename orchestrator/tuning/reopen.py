@@ -55,6 +55,7 @@ class ResumeOptions:
         pruner: Name of the pruner, likewise.
         places: Storages and trackers, likewise.
         data: Where the data of the search lie now; None for where they were.
+        store: Folder of its stored data and features now, likewise.
     """
 
     retry: Collection[str] = RETRIED
@@ -63,6 +64,7 @@ class ResumeOptions:
     pruner: str | None = None
     places: SaidPlaces = NOTHING_SAID
     data: str | None = None
+    store: Path | None = None
 
     @property
     def for_inner(self) -> "ResumeOptions":
@@ -81,6 +83,7 @@ def resume_options(
     *,
     places: SaidPlaces = NOTHING_SAID,
     data: str | None = None,
+    store: Path | None = None,
 ) -> ResumeOptions:
     """Return the choices of a user, checked.
 
@@ -92,18 +95,19 @@ def resume_options(
         pruner: Name of the pruner; None if it was not said.
         places: Storages and trackers that were said.
         data: Where the data of the search lie now; None if it was not said.
+        store: Folder of its stored data and features now; None if it was not said.
 
     Raises:
         UnknownNameError: If there is no such cause.
     """
     if retry is None:
-        return ResumeOptions(RETRIED, space, sampler, pruner, places, data)
+        return ResumeOptions(RETRIED, space, sampler, pruner, places, data, store)
     causes = [cause for text in retry for cause in text.split(",") if cause]
     for cause in causes:
         if cause not in get_args(Cause):
             raise UnknownNameError("cause", cause, get_args(Cause))
     tried_again = frozenset(causes) | set(RETRIED) if causes else ()
-    return ResumeOptions(tried_again, space, sampler, pruner, places, data)
+    return ResumeOptions(tried_again, space, sampler, pruner, places, data, store)
 
 
 def reopen_search(
@@ -231,7 +235,11 @@ def _where_data_are(
             raise DataError(f"--data {options.data} is not there; say where the data of this search lie now")
         notify(f"the data of this search are {options.data} from now on")
         request = request.model_copy(update={"data": str(Path(options.data).resolve())})
-    if not (Path(store).is_dir() or is_where_it_was_made(run, record)) and request.store is None:
+    if options.store is not None:
+        request = request.model_copy(update={"store": options.store.resolve()})
+        store = str(request.store)
+        notify(f"the store of this search is {store} from now on")
+    elif not (Path(store).is_dir() or is_where_it_was_made(run, record)) and request.store is None:
         store = str(store_folder(run.path.resolve().parent.parent))  # never where somebody once had one
     return record.model_copy(update={"ended": None, "request": request, "store": store})
 
@@ -245,7 +253,8 @@ def _open_data(run: RunFolder, record: SearchRecord, notify: Notify) -> None:
         if data.is_absolute() and not data.exists():
             raise DataError(
                 f"{data} is not here, and neither is a copy of it in {record.store}; say where "
-                f"the data of this search are: {run.resume_command} --data PATH"
+                f"the data of this search are: {run.resume_command} --data PATH, or where that store is: "
+                "--store PATH"
             ) from None
         notify(f"the stored copy of the data is gone; reading {record.request.data} again")
         patch_set, _ = load_data(

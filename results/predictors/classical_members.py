@@ -49,7 +49,7 @@ def fitted_again(
     training_data = training_data_of(
         patch_set, search.task_definition, read_split(run.split_file), search.request.unit
     )
-    runtime = store_runtime(search, weights)
+    runtime = store_runtime(run, search, weights)
     record = run.record(number)
     if record is None:
         raise RunError(f"trial {number} of {run.path} has no record; was its folder removed?")

@@ -60,7 +60,7 @@ def novelty_of(run: RunFolder, opened: OpenedModel) -> ModelNovelty | None:
     data = training_data_of(
         opened.patch_set, search.task_definition, read_split(run.split_file), search.request.unit
     )
-    runtime = store_runtime(search, {config.model.backbone: weights_of(config, search)})
+    runtime = store_runtime(run, search, {config.model.backbone: weights_of(config, search)})
     stored = open_plain_features(config, data, runtime)
     features = pooled_rows(stored[data.positions])
     if not np.isfinite(features).all():

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import torch
 
+from results.run.feature_limit import features_gb
 from results.run.records import SearchRecord
+from results.run.run_folder import RunFolder
 from trainables.models.weights import WeightsFile
 from trainables.runtime.fill_limit import FillLimit
 from trainables.runtime.trial_runtime import TrialRuntime
 
 
 def store_runtime(
+    run: RunFolder,
     search: SearchRecord,
     weights: Mapping[str, WeightsFile | None],
     *,
@@ -20,7 +23,10 @@ def store_runtime(
 ) -> TrialRuntime:
     """Return what reads the features of a search, and computes those that its store lacks.
 
+    What it stores has the room that the disk budget of the search leaves, as in a trial.
+
     Args:
+        run: Folder of the search.
         search: Record of the search.
         weights: Backbone -> its pretrained file; None for none.
         device: Device that computes; None takes the CPU.
@@ -31,7 +37,7 @@ def store_runtime(
         torch.device("cpu") if device is None else device,
         dict(weights),
         features=search.request.features,
-        store_gb=search.request.store_gb,
+        store_gb=features_gb(run, search),
         shared_store=search.request.shared_store,
         fill_limit=fill_limit,
     )

@@ -77,7 +77,7 @@ def predict_stored(
         run, sorted({one for model in models for one in model.trials})
     ).items():
         configs[number] = trial.config
-        found[number], use = _by_fold(trial, data, _runtime(search, trial, device))
+        found[number], use = _by_fold(trial, data, _runtime(run, search, trial, device))
         uses.append(use)
     probabilities = tuple(
         _combined(model, [(configs[number], found[number]) for number in model.trials], unit)
@@ -108,9 +108,11 @@ def _data_of(patch_set: PatchSet, search: SearchRecord, selected: TaskRows, imag
     )
 
 
-def _runtime(search: SearchRecord, trial: FinishedTrial, device: torch.device) -> TrialRuntime:
+def _runtime(
+    run: RunFolder, search: SearchRecord, trial: FinishedTrial, device: torch.device
+) -> TrialRuntime:
     weights = {config.model.backbone: file for config, file in trial.parts}
-    return store_runtime(search, weights, device=device)
+    return store_runtime(run, search, weights, device=device)
 
 
 def _by_fold(trial: FinishedTrial, data: TrainingData, runtime: TrialRuntime) -> tuple[Tensor, FeatureUse]:

@@ -42,7 +42,7 @@ def stored_space(run: RunFolder, records: Sequence[TrialRecord]) -> FeatureSpace
         return None
     for record in records:
         try:
-            found = _space_of(decode(record.config), search, data)
+            found = _space_of(run, decode(record.config), search, data)
         except (OrchestrateError, OSError):
             continue  # features that were given up for room, or weights that are gone
         if found is not None:
@@ -50,13 +50,15 @@ def stored_space(run: RunFolder, records: Sequence[TrialRecord]) -> FeatureSpace
     return None
 
 
-def _space_of(config: TrialConfig, search: SearchRecord, data: TrainingData) -> FeatureSpace | None:
+def _space_of(
+    run: RunFolder, config: TrialConfig, search: SearchRecord, data: TrainingData
+) -> FeatureSpace | None:
     config = frozen_parts(config)[0]
     tap = tap_of(config, backbone_named(config.model.backbone))
     if tap is None:
         return None
     weights = {config.model.backbone: weights_of(config, search)}
-    runtime = store_runtime(search, weights, fill_limit=FillLimit(time.monotonic()))
+    runtime = store_runtime(run, search, weights, fill_limit=FillLimit(time.monotonic()))
     features = pooled_rows(open_plain_features(config, data, runtime)[data.positions])
     if not np.isfinite(features).all():
         return None

@@ -86,6 +86,22 @@ def test_data_that_are_not_there_are_refused_also_where_nothing_needs_them(run: 
     assert run.search_file.read_text() == before
 
 
+def test_a_store_that_was_moved_by_itself_is_used_where_it_is_said_to_lie(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    there, said = moved(run, tmp_path / "other"), list[str]()
+    (tmp_path / "other/runs/.store").rename(tmp_path / "scratch")
+    (tmp_path / "other/data.npz").unlink()
+    with pytest.raises(DataError, match="or where that store is: --store PATH"):
+        reopen_search(there, connect, said.append)
+    reopen_search(there, connect, said.append, ResumeOptions(store=tmp_path / "scratch"))
+    assert f"the store of this search is {tmp_path / 'scratch'} from now on" in said
+    record = there.search()
+    assert (record.request.store, record.store) == (tmp_path / "scratch", str(tmp_path / "scratch"))
+    assert len(there.patch_set().images) == 48
+    assert not (tmp_path / "lab").exists()
+
+
 def test_data_that_are_others_are_refused(run: RunFolder, tmp_path: Path) -> None:
     with np.load(run.path.parents[2] / "data.npz") as kept:
         np.savez(tmp_path / "less.npz", **{name: kept[name][2:] for name in kept})
